@@ -1,0 +1,23 @@
+"""Evaluate a checkpoint with COCO metrics, or predictions that were saved before.
+
+    python eval.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+        --val_dataset /data/coco-2017/validation --checkpoint_path retinanet.ckpt --prediction_path predictions.json
+
+Prints COCO's table and AP per class, and writes the numbers beside the checkpoint as *_metrics.json. When
+--prediction_path exists it is evaluated and the network does not run; otherwise the predictions are saved there.
+"""
+
+from src.model_utils.command import run_command
+from src.model_utils.config import config_from_command_line
+
+
+def main() -> None:
+    """Check the configuration, then evaluate."""
+    config = config_from_command_line(__doc__)
+    from src.engine.evaluator import evaluate
+
+    evaluate(config)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,9 @@
+"""Detection model zoo. Importing it prepares the process for MindSpore, so import it before mindspore."""
+
+import os
+
+# On AVX-512 machines oneDNN gives MindSpore's plain-layout convolutions a reference kernel, some 60 times slower than
+# its AVX2 kernels. The variable is read once, when mindspore loads oneDNN.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+# Warnings of MindSpore's C++ side (GLOG levels: 0 debug, 1 info, 2 warning, 3 error) are not for a zoo's users.
+os.environ.setdefault("GLOG_v", "3")

@@ -1,0 +1,1 @@
+"""Training: step, schedule, optimizer, checkpoints, distributed start."""

@@ -1,0 +1,67 @@
+"""Which checkpoints of a run stay on disk, and under which names."""
+
+import re
+from pathlib import Path
+
+from mindspore import nn
+
+from src.engine.checkpoint import TrainingState, point_to, save_training_state
+
+
+class CheckpointKeeper:
+    """Writes the checkpoints of a run and removes the surplus.
+
+    Files: `step_00000100.ckpt` (the newest `keep_last`), `best_epoch_003_AP_0.4123.ckpt` (the best `keep_best`),
+    and the names `last.ckpt` and `best.ckpt` for the newest and the best of all.
+
+    Args:
+        folder: where they go; made when missing.
+        keep_last: number of periodical checkpoints kept.
+        keep_best: number of best checkpoints kept.
+    """
+
+    def __init__(self, folder: str | Path, keep_last: int, keep_best: int) -> None:
+        self.folder = Path(folder)
+        self.keep_last, self.keep_best = keep_last, keep_best
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The best checkpoint."""
+        return self.folder / "best.ckpt"
+
+    def save_last(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState) -> Path:
+        """Write a periodical checkpoint, unless this step's is there."""
+        path = self.folder / f"step_{state.step:08d}.ckpt"
+        save_training_state(path, net, optimizer, state)
+        point_to(self.last, path)
+        for old in sorted(self.folder.glob("step_*.ckpt"))[: -self.keep_last]:
+            old.unlink()
+        return path
+
+    def save_best(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState, metric: float) -> Path | None:
+        """Write a checkpoint when `metric` is among the best `keep_best` so far; None when it is not."""
+        kept = self._best_files()
+        if len(kept) >= self.keep_best and metric <= kept[-1][0]:
+            return None
+        path = self.folder / f"best_epoch_{state.epoch:03d}_AP_{metric:.4f}.ckpt"
+        save_training_state(path, net, optimizer, state)
+        if not kept or metric >= kept[0][0]:
+            point_to(self.best, path)
+        for _, old in self._best_files()[self.keep_best :]:
+            if old != path:
+                old.unlink()
+        return path
+
+    def _best_files(self) -> list[tuple[float, Path]]:
+        """(metric, file), the best first."""
+        files = []
+        for path in self.folder.glob("best_epoch_*.ckpt"):
+            found = re.fullmatch(r"best_epoch_\d+_AP_(-?\d+\.\d+)\.ckpt", path.name)
+            if found:
+                files.append((float(found[1]), path))
+        return sorted(files, key=lambda item: (-item[0], item[1].name))

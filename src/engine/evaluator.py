@@ -1,0 +1,78 @@
+"""The work of eval.py: predictions of a checkpoint, or saved ones, to COCO's table and a JSON of metrics."""
+
+import time
+from pathlib import Path
+
+from src.data.coco import CocoDataset
+from src.data.loader import build_eval_loader
+from src.engine.evaluate import evaluate_detector, evaluator_of
+from src.evaluation.coco_metrics import Metrics
+from src.evaluation.predictions import load_results, save_results
+from src.model_utils.config import Config, require
+from src.model_utils.device_adapter import Device, setup_device
+
+
+def evaluate(config: Config) -> Metrics | None:
+    """Evaluate as the configuration says, print the table, write the metrics; returns them on the main rank."""
+    require(config, "val_dataset")
+    start = time.perf_counter()
+    saved = Path(config.prediction_path) if config.prediction_path else None
+    if saved is not None and saved.is_file():
+        metrics, beside = _evaluate_saved(config, saved), saved
+    else:
+        require(config, "checkpoint_path")
+        metrics, beside = _evaluate_checkpoint(config, saved), Path(config.checkpoint_path)
+    if metrics is not None:
+        _report(metrics, beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start)
+    return metrics
+
+
+def _evaluate_saved(config: Config, path: Path) -> Metrics:
+    dataset = build_eval_loader(config, 0, 1).dataset
+    print(f"evaluating the predictions of {path}; the network does not run", flush=True)
+    evaluator = evaluator_of(dataset)
+    evaluator.add_results(load_results(path))
+    return evaluator.evaluate()
+
+
+def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None:
+    from src.blocks.detectors import build_detector
+    from src.engine.checkpoint import load_checkpoint_weights, load_weights
+
+    arrays = load_checkpoint_weights(config.checkpoint_path)  # before the slow parts, since it is what users mistype
+    device = setup_device(config)
+    net = build_detector(config)
+    load_weights(net, arrays, config.checkpoint_path)
+    loader = build_eval_loader(config, device.rank, device.world)
+    _announce(loader.dataset, device)
+    exchange = save_to.parent if save_to is not None else Path(config.checkpoint_path).parent
+    exchange.mkdir(parents=True, exist_ok=True)
+    evaluator = evaluator_of(loader.dataset)
+    try:
+        metrics = evaluate_detector(net, loader, evaluator, device, exchange, config.progress_bar)
+    finally:
+        loader.close()
+    if device.is_main:
+        for problem in loader.broken:
+            print(f"warning: {problem}", flush=True)
+        if save_to is not None:
+            save_results(save_to, evaluator.results())
+            print(f"predictions are in {save_to}", flush=True)
+    return metrics
+
+
+def _announce(dataset: CocoDataset, device: Device) -> None:
+    if device.is_main:
+        print(f"total images num:  {len(dataset.records)}", flush=True)
+        for problem in dataset.problems:
+            print(f"warning: {problem}", flush=True)
+        print("Processing, please wait a moment.", flush=True)
+
+
+def _report(metrics: Metrics, path: Path, seconds: float) -> None:
+    metrics.to_json(path)
+    print(metrics.table)
+    print()
+    print(metrics.per_class_table())
+    print(f"Bbox eval result: {metrics.stats['bbox_mAP']}")
+    print(f"\nEvaluation done!\nmetrics are in {path}\n\nDone!\nTime taken: {seconds:.0f} seconds", flush=True)

@@ -1,0 +1,215 @@
+"""One update as compiled cells: forward, backward, accumulation, reduction over devices, clipping, optimizer."""
+
+from mindspore import Parameter, Tensor, nn, ops
+
+_assign_add = ops.MultitypeFuncGraph("assign_add")
+_assign_zero = ops.MultitypeFuncGraph("assign_zero")
+_scale = ops.MultitypeFuncGraph("scale")
+_copy = ops.MultitypeFuncGraph("copy")
+
+
+@_assign_add.register("Tensor", "Tensor")
+def _assign_add_tensor(total, gradient):
+    return ops.assign_add(total, gradient)
+
+
+@_assign_zero.register("Tensor")
+def _assign_zero_tensor(total):
+    return ops.assign(total, ops.zeros_like(total))
+
+
+@_scale.register("Tensor", "Tensor")
+def _scale_tensor(factor, gradient):
+    return gradient * factor.astype(gradient.dtype)
+
+
+@_copy.register("Tensor")
+def _copy_tensor(total):
+    return total * 1.0
+
+
+class LossCell(nn.Cell):
+    """A detector's losses as (scaled sum, terms).
+
+    Args:
+        net: detector with `losses` and `loss_names`.
+        loss_scale: factor of the sum.
+    """
+
+    def __init__(self, net: nn.Cell, loss_scale: float) -> None:
+        super().__init__(auto_prefix=False)
+        self.net = net
+        self.loss_scale = loss_scale
+        self.loss_names = net.loss_names
+
+    def construct(self, image, image_info, boxes, labels, valid, normalizer):
+        terms = self.net.losses(image, image_info, boxes, labels, valid, None, normalizer)
+        values = ()
+        for name in self.loss_names:
+            values = values + (terms[name],)
+        return ops.addn(values) * self.loss_scale, ops.stack(values)
+
+
+class GradientCell(nn.Cell):
+    """(loss terms float32 [T], gradients scaled by `loss_scale`) of one batch on this device."""
+
+    def __init__(self, net: nn.Cell, parameters: list[Parameter], loss_scale: float) -> None:
+        super().__init__(auto_prefix=False)
+        self.value_and_grad = ops.value_and_grad(
+            LossCell(net, loss_scale), None, weights=tuple(parameters), has_aux=True
+        )
+
+    def construct(self, *batch):
+        (_, terms), gradients = self.value_and_grad(*batch)
+        return terms, gradients
+
+
+class ApplyGradients(nn.Cell):
+    """Averages gradients over devices, multiplies them by `factor`, clips their global norm, updates the weights."""
+
+    def __init__(self, optimizer: nn.Optimizer, factor: float, grad_clip: float, world: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.factor = Tensor(factor)
+        self.grad_clip = grad_clip
+        self.world = world
+        self.hyper_map = ops.HyperMap()
+        if world > 1:
+            self.reduce = nn.DistributedGradReducer(optimizer.parameters, True, world)
+
+    def construct(self, gradients):
+        if self.world > 1:
+            gradients = self.reduce(gradients)
+        gradients = self.hyper_map(ops.partial(_scale, self.factor), gradients)
+        if self.grad_clip > 0:
+            gradients = ops.clip_by_global_norm(gradients, self.grad_clip)
+        return self.optimizer(gradients)
+
+
+class TrainStep(nn.Cell):
+    """One update from one batch.
+
+    `construct` takes a batch's image, image_info, boxes, labels, valid and the normalizer of the losses (None: the
+    batch's own) and returns the loss terms of this device, float32 [T] in the order of `net.loss_names`.
+    """
+
+    def __init__(self, gradients: GradientCell, apply: ApplyGradients) -> None:
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+        self.apply_gradients = apply
+
+    def construct(self, *batch):
+        terms, gradients = self.gradients(*batch)
+        return ops.depend(terms, self.apply_gradients(gradients))
+
+
+class AccumulateStep(nn.Cell):
+    """Adds one batch's gradients to `sums`; returns the loss terms as `TrainStep` does."""
+
+    def __init__(self, gradients: GradientCell, sums: tuple[Parameter, ...]) -> None:
+        super().__init__(auto_prefix=False)
+        self.gradients = gradients
+        self.sums = sums
+        self.hyper_map = ops.HyperMap()
+
+    def construct(self, *batch):
+        terms, gradients = self.gradients(*batch)
+        return ops.depend(terms, self.hyper_map(_assign_add, self.sums, gradients))
+
+
+class ApplyStep(nn.Cell):
+    """One update from the accumulated gradients, which it then clears."""
+
+    def __init__(self, apply: ApplyGradients, sums: tuple[Parameter, ...]) -> None:
+        super().__init__(auto_prefix=False)
+        self.apply_gradients = apply
+        self.sums = sums
+        self.hyper_map = ops.HyperMap()
+
+    def construct(self):
+        updated = self.apply_gradients(self.hyper_map(_copy, self.sums))
+        return ops.depend(updated, self.hyper_map(_assign_zero, ops.depend(self.sums, updated)))
+
+
+class MeanOverDevices(nn.Cell):
+    """Mean of a tensor over the devices."""
+
+    def __init__(self, world: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.all_reduce = ops.AllReduce()
+        self.world = world
+
+    def construct(self, value):
+        return self.all_reduce(value) / self.world
+
+
+class CountPositives(nn.Cell):
+    """Positives of a batch on this device, float32 scalar."""
+
+    def __init__(self, net: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.net = net
+
+    def construct(self, boxes, labels, valid, image_info):
+        return self.net.count_positives(boxes, labels, valid, image_info)
+
+
+class Updater:
+    """Runs updates: a plain step, or `accumulate` batches an update that count like one batch of their joint size.
+
+    The losses are divided by the number of positives. To equal the joint batch, several batches (accumulated, or on
+    several devices) must divide by their mean number, which is counted before the first forward pass.
+    """
+
+    def __init__(
+        self,
+        net: nn.Cell,
+        optimizer: nn.Optimizer,
+        loss_scale: float = 1.0,
+        grad_clip: float = 0.0,
+        accumulate: int = 1,
+        world: int = 1,
+    ) -> None:
+        self.optimizer = optimizer
+        self.accumulate, self.world = accumulate, world
+        self.counter = CountPositives(net) if accumulate * world > 1 else None
+        self.mean_over_devices = MeanOverDevices(world) if world > 1 else lambda value: value
+        gradients = GradientCell(net, optimizer.parameters, loss_scale)
+        apply = ApplyGradients(optimizer, 1.0 / (loss_scale * accumulate), grad_clip, world)
+        if accumulate == 1:
+            self.step = TrainStep(gradients, apply)
+            return
+        sums = optimizer.parameters.clone("accumulated", init="zeros")
+        self.step = AccumulateStep(gradients, sums)
+        self.apply = ApplyStep(apply, sums)
+
+    def __call__(self, batches: list[dict], learning_rate: float) -> Tensor:
+        """One update.
+
+        Args:
+            batches: `accumulate` batches as the loader makes them.
+            learning_rate: of this update.
+
+        Returns:
+            Loss terms float32 [T], averaged over batches and devices.
+        """
+        rate = self.optimizer.learning_rate
+        ops.assign(rate, Tensor(learning_rate, rate.dtype))  # set_data would go unseen by pynative optimizers
+        inputs = [tuple(Tensor(batch[name]) for name in _BATCH_INPUTS) for batch in batches]
+        normalizer = self._normalizer(inputs)
+        terms = [self.step(*batch, normalizer) for batch in inputs]
+        if self.accumulate > 1:
+            self.apply()
+            terms = [sum(terms) / self.accumulate]
+        return self.mean_over_devices(terms[0])
+
+    def _normalizer(self, inputs: list[tuple]) -> Tensor | None:
+        """Mean number of positives of all batches of an update, or None when there is but one batch."""
+        if self.counter is None:
+            return None
+        total = sum(self.counter(boxes, labels, valid, info) for _, info, boxes, labels, valid in inputs)
+        mean = self.mean_over_devices(total / self.accumulate)
+        return ops.maximum(mean, Tensor(1.0 / (self.accumulate * self.world), mean.dtype))
+
+
+_BATCH_INPUTS = ("image", "image_info", "boxes", "labels", "valid")

@@ -1,0 +1,251 @@
+"""Read, check, save and explain configurations.
+
+A configuration is a YAML file; `base: ../_base_/x.yaml` names one file it inherits from, key by key. `--key value` and
+`--section.key value` on the command line come last. Nothing heavy is imported before everything was checked.
+"""
+
+import difflib
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from src.model_utils.config_checks import inconsistencies
+from src.model_utils.config_schema import Config
+from src.model_utils.errors import UserError
+
+__all__ = ["Config", "load_config", "config_from_command_line", "save_config", "require"]
+
+COMMAND_LINE = "command line"
+
+
+def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a YAML file, what it inherits, and apply overrides.
+
+    Args:
+        path: YAML file.
+        overrides: {"key" or "section.key": value}; strings are read as YAML ("0.1", "[1, 2]", "true").
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        UserError: an unknown key (the nearest known one is named), a wrong type, an impossible or contradictory value.
+    """
+    values, origins = _read_with_bases(Path(path), ())
+    for name, value in (overrides or {}).items():
+        if isinstance(value, str):
+            value = _parse_value(name, value)
+        _set_nested(values, origins, name.split("."), value)
+    return _validate(values, origins, str(path))
+
+
+def config_from_command_line(
+    doc: str, argv: list[str] | None = None, extra: dict[str, tuple[Any, str]] | None = None
+) -> Config | tuple[Config, Namespace]:
+    """Configuration of a program from its arguments: `--config_path C`, any key as `--key value`, `--help`.
+
+    Args:
+        doc: the program's docstring, shown by `--help`.
+        argv: arguments without the program's name; None: those of the process.
+        extra: arguments of this program alone that are no configuration keys: {name: (default, comment)}.
+
+    Returns:
+        The configuration, or (configuration, extra arguments) when `extra` is given.
+    """
+    arguments = _split_arguments(sys.argv[1:] if argv is None else argv)
+    path = arguments.pop("config_path", None)
+    if arguments.pop("help", None) is not None:
+        config = load_config(path) if path else None
+        print(_help_text(doc, config, extra or {}))
+        raise SystemExit(0)
+    extras = {name: default for name, (default, _) in (extra or {}).items()}
+    for name in extras:
+        if name in arguments:
+            value = arguments.pop(name)
+            extras[name] = _parse_value(name, value) if not isinstance(extras[name], str) else value
+    if path is None:
+        raise UserError("--config_path is missing; give a YAML file of configs/, or --help")
+    config = load_config(path, arguments)
+    return (config, Namespace(**extras)) if extra is not None else config
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write the effective configuration as YAML that `load_config` reads."""
+    Path(path).write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=120))
+
+
+def require(config: Config, *names: str) -> None:
+    """Raise a UserError unless the named keys are set."""
+    for name in names:
+        if not getattr(config, name):
+            comment = type(config).model_fields[name].description
+            raise UserError(f"--{name} is missing in {config.config_path or 'the configuration'}: {comment}")
+
+
+def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict]:
+    """Merged values of a file and its bases, and the file that each dotted key came from."""
+    if path.resolve() in seen:
+        raise UserError(f"{path}: inherits from itself through {' -> '.join(map(str, seen))}")
+    values = _read_yaml(path)
+    base = values.pop("base", None)
+    merged, origins = {}, {}
+    if base is not None:
+        if not isinstance(base, str):
+            raise UserError(f"{path}: base must be the path of one YAML file, not {base!r}")
+        base_path = path.parent / base
+        if not base_path.is_file():
+            raise UserError(f"{path}: base {base} does not exist ({base_path})")
+        merged, origins = _read_with_bases(base_path, (*seen, path.resolve()))
+    _merge(merged, values, origins, str(path), ())
+    return merged, origins
+
+
+def _read_yaml(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(f"configuration {path} does not exist")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds no keys; a configuration is a list of 'key: value' lines")
+    return values
+
+
+def _merge(target: dict, values: dict, origins: dict, origin: str, prefix: tuple[str, ...]) -> None:
+    for name, value in values.items():
+        here = (*prefix, str(name))
+        if isinstance(value, dict) and isinstance(target.get(name), dict):
+            _merge(target[name], value, origins, origin, here)
+        else:
+            target[str(name)] = value
+            origins[".".join(here)] = origin
+
+
+def _set_nested(values: dict, origins: dict, parts: list[str], value: Any) -> None:
+    for part in parts[:-1]:
+        if not isinstance(values.get(part), dict):
+            values[part] = {}
+        values = values[part]
+    values[parts[-1]] = value
+    origins[".".join(parts)] = COMMAND_LINE
+
+
+def _parse_value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text) if text != "" else ""
+    except yaml.YAMLError:
+        raise UserError(f"command line: --{name} {text}: cannot be read as a value") from None
+
+
+def _split_arguments(argv: list[str]) -> dict[str, Any]:
+    """['--a', '1', '--b=2', '--c'] -> {'a': '1', 'b': '2', 'c': True}."""
+    arguments: dict[str, Any] = {}
+    position = 0
+    while position < len(argv):
+        word = argv[position]
+        position += 1
+        if word == "-h":
+            word = "--help"
+        if not word.startswith("--") or len(word) == 2:
+            raise UserError(f"command line: '{word}' is no option; options look like --key value")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if position < len(argv) and not argv[position].startswith("--"):
+                value = argv[position]
+                position += 1
+            else:
+                value = True
+        arguments[name] = value
+    return arguments
+
+
+def _validate(values: dict, origins: dict, path: str) -> Config:
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error.errors()[0], origins, path)) from None
+    config._config_path = path
+    for name, problem in inconsistencies(config):
+        raise UserError(f"{_origin(name, origins, path)}: {name} {problem}")
+    return config
+
+
+def _origin(name: str, origins: dict, path: str) -> str:
+    """The file (or the command line) that set a key, or the nearest section around it."""
+    parts = name.split(".")
+    while parts:
+        if (found := origins.get(".".join(parts))) is not None:
+            return found
+        parts.pop()
+    return path
+
+
+def _explain(error: dict, origins: dict, path: str) -> str:
+    parts = [str(part) for part in error["loc"]]
+    name = ".".join(parts)
+    where = _origin(name, origins, path)
+    if error["type"] == "extra_forbidden":
+        close = _nearest_key(parts)
+        return f"{where}: unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "; --help lists the keys")
+    what = error["msg"][0].lower() + error["msg"][1:]
+    return f"{where}: {name}: {error['input']!r} is not allowed: {what}"
+
+
+def _nearest_key(parts: list[str]) -> str | None:
+    known = [name for name, _ in _leaves(Config)] + [name for name, _ in _sections(Config)]
+    siblings = {name.split(".")[-1]: name for name in known if name.split(".")[:-1] == parts[:-1]}
+    close = difflib.get_close_matches(parts[-1], siblings, n=1, cutoff=0.6)
+    if close:
+        return siblings[close[0]]
+    same_leaf = [name for name in known if name.split(".")[-1] == parts[-1]]
+    close = same_leaf[:1] or difflib.get_close_matches(".".join(parts), known, n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _sections(model: type[BaseModel], prefix: str = ""):
+    for name, field in model.model_fields.items():
+        if _is_section(field.annotation):
+            yield prefix + name, field
+            yield from _sections(field.annotation, f"{prefix}{name}.")
+
+
+def _leaves(model: type[BaseModel], prefix: str = ""):
+    for name, field in model.model_fields.items():
+        if _is_section(field.annotation):
+            yield from _leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def _help_text(doc: str, config: Config | None, extra: dict[str, tuple[Any, str]]) -> str:
+    """The docstring and a line a key: name, comment, default (the configuration's value when one is given)."""
+    lines = [doc.strip(), "", "options:", "  --config_path FILE: the experiment's YAML file"]
+    lines += [f"  --{name}: {comment} (default: {default})" for name, (default, comment) in extra.items()]
+    lines += ["", f"keys of the configuration{f' (values of {config.config_path})' if config else ''}:"]
+    for name, field in _leaves(Config):
+        default = _lookup(config, name) if config else field.get_default(call_default_factory=True)
+        if config is None and "." in name:
+            default = _lookup(Config.model_construct(), name)
+        shown = f"{str(default)[:60]}..." if len(str(default)) > 60 else default
+        lines.append(f"  --{name}: {field.description} (default: {shown!r})")
+    return "\n".join(lines)
+
+
+def _lookup(config: BaseModel, name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value

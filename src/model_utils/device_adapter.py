@@ -1,0 +1,98 @@
+"""The one place that knows about devices: which there are, what each needs, how processes talk to each other."""
+
+import glob
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from src.model_utils.config import Config
+from src.model_utils.errors import UserError
+from src.model_utils.local_adapter import launched_as
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where this process runs."""
+
+    target: str  # CPU, GPU or Ascend
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and logs."""
+        return self.rank == 0
+
+    @property
+    def has_data_sink(self) -> bool:
+        """Whether steps can be sunk to the device."""
+        return self.target != "CPU"
+
+
+def setup_device(config: Config) -> Device:
+    """Choose and prepare the device, start the communication of a distributed run, set mode and seeds.
+
+    Raises:
+        UserError: the device is not here, or a distributed run was not started by a launcher.
+    """
+    import mindspore as ms
+
+    target = find_device() if config.device_target == "auto" else config.device_target
+    launched = launched_as() if config.run_distribute else None
+    if config.run_distribute and launched is None:
+        raise UserError(
+            "run_distribute is 1, but no launcher started this process; use scripts/run_distribute_train_gpu.sh, "
+            "mpirun (GPU) or msrun (CPU, Ascend)"
+        )
+    local_rank = launched[2] if launched else config.device_id
+    try:
+        ms.set_device(target, local_rank if target != "CPU" else 0)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise UserError(
+            f"device_target {target} is not usable here ({str(error).splitlines()[0]}); CPU always is"
+        ) from None
+    _set_context(config, target)
+    if launched is None:
+        return Device(target)
+    return _join(target, launched)
+
+
+def find_device() -> str:
+    """'Ascend', 'GPU' or 'CPU': the best that this machine has."""
+    if glob.glob("/dev/davinci[0-9]*"):
+        return "Ascend"
+    if shutil.which("nvidia-smi"):
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+        if listed.returncode == 0 and "GPU" in listed.stdout:
+            return "GPU"
+    return "CPU"
+
+
+def _set_context(config: Config, target: str) -> None:
+    import mindspore as ms
+
+    ms.set_context(mode=ms.GRAPH_MODE if config.mode == "graph" else ms.PYNATIVE_MODE)
+    if config.deterministic:
+        ms.set_context(deterministic="ON")
+    if config.enable_graph_kernel and target != "CPU":
+        ms.set_context(enable_graph_kernel=True)
+    ms.set_seed(config.seed)
+
+
+def _join(target: str, launched: tuple[int, int, int]) -> Device:
+    """Start the communication; the sizes are the launcher's."""
+    import mindspore as ms
+    from mindspore.communication import get_group_size, get_rank, init
+
+    try:
+        init()
+    except RuntimeError as error:
+        raise UserError(f"communication did not start on {target} ({str(error).splitlines()[0]})") from None
+    device = Device(target, get_rank(), get_group_size())
+    if device.world != launched[1]:
+        raise UserError(f"{device.world} processes joined, but the launcher announced {launched[1]}")
+    if device.world > 1:
+        ms.set_auto_parallel_context(
+            parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=device.world
+        )
+    return device

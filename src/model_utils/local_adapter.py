@@ -1,0 +1,19 @@
+"""What the launcher of this process (mpirun, msrun, or none) says about its place among the processes."""
+
+import os
+
+# (rank, world size, rank on this machine) as Open MPI and msrun name them
+_LAUNCHERS = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("RANK_ID", "RANK_SIZE", "DEVICE_ID"),
+    ("MS_NODE_ID", "MS_WORKER_NUM", "MS_NODE_ID"),
+)
+
+
+def launched_as() -> tuple[int, int, int] | None:
+    """(rank, world size, rank on this machine) that a launcher gave this process; None without a launcher."""
+    for rank, world, local in _LAUNCHERS:
+        values = [os.environ.get(name) for name in (rank, world, local)]
+        if all(value is not None and value.lstrip("-").isdigit() for value in values) and int(values[0]) >= 0:
+            return tuple(int(value) for value in values)
+    return None

@@ -1,0 +1,23 @@
+"""Train a detector.
+
+    python train.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+        --train_dataset /data/coco-2017/train --val_dataset /data/coco-2017/validation --brief first_run
+
+Writes train.log, metrics.csv, curves.png, config.yaml and checkpoints/ under train_outputs/brief.
+--resume 1 continues an interrupted run; --finetune 1 --pre_trained X.ckpt starts from what fits of X.
+"""
+
+from src.model_utils.command import run_command
+from src.model_utils.config import config_from_command_line
+
+
+def main() -> None:
+    """Check the configuration, then train."""
+    config = config_from_command_line(__doc__)
+    from src.engine.trainer import train
+
+    train(config)
+
+
+if __name__ == "__main__":
+    run_command(main)
