@@ -163,6 +163,8 @@ class Trainer:
 
     def run(self, stop: StopRequest) -> None:
         """Train up to the last epoch; saves before it stops for `stop`."""
+        if self.config.mode == "graph":
+            self.log.info("compiling the training step; the first step takes longest")
         while self.state.epoch < self.config.epoch_size:
             _, milliseconds = timed(self._train_epoch, stop)
             self._finish_epoch(stop, milliseconds)

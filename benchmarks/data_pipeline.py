@@ -1,0 +1,137 @@
+"""Data pipeline: COCO images to normalised, padded batches, against a plain OpenCV loop in one process.
+
+    python benchmarks/data_pipeline.py
+    python benchmarks/data_pipeline.py --dataset /data/coco-2017/validation --size 640 --workers 2 --images 500
+
+The peer does the same work with the usual calls: imread, resize, BGR to RGB, float normalise, pad, transpose, stack.
+Without --dataset, 640 x 480 synthetic images are written to a temporary folder. Each file is read once before anything
+is timed, rounds alternate, and the best round of each counts. Exit code 1 when the batches differ by more than 1e-5.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src.data.coco import CocoDataset
+from src.data.coco_layout import find_annotation_file
+from src.data.loader import BatchLoader
+from src.data.network_input import Normalizer
+from src.data.synthetic import write_synthetic_dataset
+from src.data.synthetic_scene import SceneOptions
+from src.data.transforms import train_transforms
+from src.model_utils.command import run_command
+
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+STD = np.array([58.395, 57.12, 57.375], np.float32)
+
+
+def plain_loop(paths: list[str], size: int, batch_size: int):
+    """Batches float32 [B, 3, size, size] the way a first version of such code makes them."""
+    for start in range(0, len(paths), batch_size):
+        images = []
+        for path in paths[start : start + batch_size]:
+            image = cv2.imread(path)
+            height, width = image.shape[:2]
+            factor = min(size / height, size / width)
+            new_size = int(width * factor + 0.5), int(height * factor + 0.5)
+            image = cv2.cvtColor(cv2.resize(image, new_size), cv2.COLOR_BGR2RGB)
+            image = (image.astype(np.float32) - MEAN) / STD
+            padded = np.zeros((size, size, 3), np.float32)
+            padded[: image.shape[0], : image.shape[1]] = image
+            images.append(padded.transpose(2, 0, 1))
+        yield np.stack(images)
+
+
+def make_loader(dataset: CocoDataset, size: int, batch_size: int, workers: int, use_processes: bool) -> BatchLoader:
+    return BatchLoader(
+        dataset,
+        train_transforms((size, size), keep_ratio=True),
+        Normalizer(MEAN, STD),
+        (size, size),
+        batch_size,
+        num_gts=100,
+        num_workers=workers,
+        use_processes=use_processes,
+    )
+
+
+def timed(batches, count: int) -> float:
+    """Images a second of an iterator of batches, each touched once and dropped."""
+    start = time.perf_counter()
+    for _ in batches:
+        pass
+    return count / (time.perf_counter() - start)
+
+
+def largest_difference(dataset: CocoDataset, size: int, batch_size: int) -> float:
+    paths = [record.image for record in dataset.records[: 4 * batch_size]]
+    ours = make_loader(dataset, size, batch_size, 0, False).epoch(0)
+    pairs = zip(plain_loop(paths, size, batch_size), ours, strict=False)
+    return max(float(np.abs(peer - batch["image"][: len(peer)]).max()) for peer, batch in pairs)
+
+
+def measure(dataset: CocoDataset, arguments: argparse.Namespace) -> list[tuple[str, float, float]]:
+    """(name, best, median) images a second of the peer and of the loader in its variants."""
+    size, batch_size = arguments.size, arguments.batch_size
+    paths = [record.image for record in dataset.records]
+    loaders = {
+        "loader, no workers": make_loader(dataset, size, batch_size, 0, False),
+        f"loader, {arguments.workers} threads": make_loader(dataset, size, batch_size, arguments.workers, False),
+        f"loader, {arguments.workers} processes": make_loader(dataset, size, batch_size, arguments.workers, True),
+    }
+    rates: dict[str, list[float]] = {"plain cv2 loop, 1 process": [], **{name: [] for name in loaders}}
+    threads = cv2.getNumThreads()
+    for loader in loaders.values():
+        timed(loader.epoch(0), len(paths))
+    for _ in range(arguments.rounds):
+        cv2.setNumThreads(threads)
+        rates["plain cv2 loop, 1 process"].append(timed(plain_loop(paths, size, batch_size), len(paths)))
+        cv2.setNumThreads(1)
+        for name, loader in loaders.items():
+            rates[name].append(timed(loader.epoch(0), len(paths)))
+    for loader in loaders.values():
+        loader.close()
+    return [(name, max(values), statistics.median(values)) for name, values in rates.items()]
+
+
+def open_dataset(path: str, most: int) -> CocoDataset:
+    annotation_file = find_annotation_file(path, "val")
+    names = [category["name"] for category in json.loads(annotation_file.read_bytes())["categories"]]
+    return CocoDataset(path, names, "val", first=most)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", help="data set folder or annotation file; empty: synthetic images")
+    parser.add_argument("--images", type=int, default=256, help="use the first so many (256)")
+    parser.add_argument("--size", type=int, default=640, help="side of the network's input (640)")
+    parser.add_argument("--batch_size", type=int, default=8, help="images a batch (8)")
+    parser.add_argument("--workers", type=int, default=2, help="threads or processes (2)")
+    parser.add_argument("--rounds", type=int, default=5, help="repetitions (5)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if not arguments.dataset:
+            options = SceneOptions(width=640, height=480, max_object=400, min_object=30, max_objects=8)
+            write_synthetic_dataset(folder, 0, arguments.images, options=options)
+        dataset = open_dataset(arguments.dataset or str(Path(folder) / "validation"), arguments.images)
+        difference = largest_difference(dataset, arguments.size, arguments.batch_size)
+        results = measure(dataset, arguments)
+    print(f"{len(dataset)} images, input {arguments.size}, batches of {arguments.batch_size}")
+    print(f"largest difference between the two: {difference:.1e}")
+    print(f"{'pipeline':28s} {'images/s, best':>14s} {'median':>8s} {'ratio':>6s}")
+    for name, best, median in results:
+        print(f"{name:28s} {best:14.1f} {median:8.1f} {best / results[0][1]:6.2f}")
+    return int(difference > 1e-5)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,31 @@
+"""Draw what the network will see: images after augmentation, with boxes and labels, as PNG pages.
+
+    python browse_dataset.py --config_path configs/demo/spinenet_retinanet.yaml --output_dir pages
+    python browse_dataset.py --config_path C --output_dir pages --split val --num_images 12 --ratio_range "[0.5, 2.0]"
+
+Any key of the configuration can be given too. Padding, crops, flips and colours are those of the training batches.
+"""
+
+from src.model_utils.command import run_command
+from src.model_utils.config import config_from_command_line
+from src.model_utils.errors import UserError
+
+EXTRA = {
+    "output_dir": ("", "folder for the pages"),
+    "split": ("train", "train: augmented training images; val: evaluation images"),
+    "num_images": (32, "how many images to draw"),
+}
+
+
+def main() -> None:
+    """Check the arguments, then draw."""
+    config, extra = config_from_command_line(__doc__, extra=EXTRA)
+    if not extra.output_dir:
+        raise UserError("--output_dir is missing; give a folder for the pages")
+    from src.data.browse import browse
+
+    browse(config, extra.output_dir, extra.split, extra.num_images)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,41 @@
+"""Convert published PyTorch weights to a checkpoint.
+
+    python convert_weights.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+        --source_file spinenet_retinanet.pth --output_file spinenet_49_640.ckpt
+
+Reads .pth and .pt (needs PyTorch; weights only), .safetensors and .npz: the SpineNet-RetinaNet of the PyTorch port, with
+mmdetection's names, or its backbone alone (then train with finetune: 1). Says which entries have no place and which
+parameters none was for. Weights that were trained with an activation after the endpoints, as TensorFlow's, want
+backbone.endpoint_act: relu or swish in the configuration.
+"""
+
+from pathlib import Path
+
+from src.model_utils.command import run_command
+from src.model_utils.config import config_from_command_line
+from src.model_utils.errors import UserError
+
+ARGUMENTS = {
+    "source_file": ("", "weights to read: .pth, .pt, .safetensors or .npz"),
+    "output_file": ("", "checkpoint to write: .ckpt"),
+}
+
+
+def main() -> None:
+    """Check the arguments, then convert."""
+    config, arguments = config_from_command_line(__doc__, extra=ARGUMENTS)
+    for name, (_, comment) in ARGUMENTS.items():
+        if not getattr(arguments, name):
+            raise UserError(f"--{name} is missing: {comment}")
+    if Path(arguments.output_file).suffix != ".ckpt":
+        raise UserError(f"--output_file {arguments.output_file}: the name of a checkpoint ends in .ckpt")
+    from src.engine.checkpoint import save_weights
+    from src.engine.convert import convert_weights, read_state
+
+    arrays = convert_weights(read_state(arguments.source_file), config)
+    save_weights(arguments.output_file, arrays, config)
+    print(f"wrote {len(arrays)} parameters to {arguments.output_file}")
+
+
+if __name__ == "__main__":
+    run_command(main)

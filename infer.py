@@ -1,0 +1,23 @@
+"""Detect objects in an image or in a folder of images (png, jpg, jpeg, bmp, webp in its root).
+
+    python infer.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+        --checkpoint_path retinanet.ckpt --pred_input images/ --pred_output predictions.json
+
+Writes a JSON file with boxes in pixels of each image, best first; draw_predictions.py draws them. Images that cannot
+be read are reported and skipped. --test_batch_size sets how many images the network takes at once.
+"""
+
+from src.model_utils.command import run_command
+from src.model_utils.config import config_from_command_line
+
+
+def main() -> None:
+    """Check the configuration, then predict."""
+    config = config_from_command_line(__doc__)
+    from src.evaluation.inference import infer
+
+    infer(config)
+
+
+if __name__ == "__main__":
+    run_command(main)

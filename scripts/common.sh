@@ -1,0 +1,116 @@
+# shellcheck shell=bash
+# Shared by the scripts beside it, which source it: messages, argument checks, which Python runs, which device is there.
+
+PROJECT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+VENV_DIR="${VENV_DIR:-$PROJECT_ROOT/.venv}"
+
+# A mistake of the caller, or something the machine lacks: one line, exit code 2.
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+# The header comment of a script, without its '# ', is its usage text.
+usage_of() {
+    sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//;p}' "$1"
+}
+
+# check_usage SCRIPT MIN MAX "$@": prints the usage of SCRIPT and exits 0 for -h and --help, or 2 unless MIN to MAX
+# arguments were given.
+check_usage() {
+    local script="$1" least="$2" most="$3" argument
+    shift 3
+    for argument in "$@"; do
+        if [[ "$argument" == -h || "$argument" == --help ]]; then
+            usage_of "$script"
+            exit 0
+        fi
+    done
+    if (($# < least || $# > most)); then
+        usage_of "$script" >&2
+        if ((least == most)); then
+            fail "$(basename "$script") takes $least arguments, got $#"
+        fi
+        fail "$(basename "$script") takes $least to $most arguments, got $#"
+    fi
+}
+
+# existing NAME file|folder|any PATH: prints the absolute path; fails, naming the argument, when it is not there.
+# Call it as name="$(existing ...)" on a line of its own: elsewhere bash ignores that a substitution failed.
+existing() {
+    local name="$1" kind="$2" path="$3"
+    case "$kind" in
+        file) [[ -f "$path" ]] || fail "$name: no such file: $path" ;;
+        folder) [[ -d "$path" ]] || fail "$name: no such folder: $path" ;;
+        *) [[ -e "$path" ]] || fail "$name: no such file or folder: $path" ;;
+    esac
+    realpath -s -- "$path"
+}
+
+# The Python that runs the project: $PYTHON when set, else that of the environment that set-up makes, else python3.
+project_python() {
+    if [[ -n "${PYTHON:-}" ]]; then
+        command -v -- "$PYTHON" || fail "PYTHON: no such program: $PYTHON"
+    elif [[ -x "$VENV_DIR/bin/python" ]]; then
+        echo "$VENV_DIR/bin/python"
+    else
+        command -v python3 || fail "no Python found; run: bash scripts/setup_env.sh"
+    fi
+}
+
+# Number of GPUs that the driver lists; 0 without one.
+gpu_count() {
+    local listing
+    listing="$(nvidia-smi -L 2>/dev/null)" || listing=""
+    grep -c '^GPU ' <<<"$listing" || true
+}
+
+# require_device COUNT: prints the device to run on. DEVICE_TARGET chooses it; GPU unless set, and then COUNT must exist.
+require_device() {
+    local wanted="$1" target="${DEVICE_TARGET:-GPU}" found
+    case "$target" in
+        CPU | Ascend) ;;
+        GPU)
+            found="$(gpu_count)"
+            if ((found == 0)); then
+                fail "no GPU on this machine (nvidia-smi -L lists none); to run on the CPU, set DEVICE_TARGET=CPU"
+            fi
+            if ((found < wanted)); then
+                fail "$wanted GPUs asked for, this machine has $found"
+            fi
+            ;;
+        *) fail "DEVICE_TARGET: must be GPU, CPU or Ascend, not '$target'" ;;
+    esac
+    echo "$target"
+}
+
+# The results of a training are also reachable from where it was started: LOG/BRIEF -> TRAIN_OUT/BRIEF.
+link_log() {
+    local outputs="$1" brief="$2" link="LOG/$2"
+    mkdir -p -- "$outputs/$brief" || fail "TRAIN_OUT: cannot write to $outputs"
+    if [[ -e "$link" && ! -L "$link" ]]; then
+        echo "note: $PWD/$link is not a link, so it is left alone; the results are in $outputs/$brief"
+    elif mkdir -p LOG 2>/dev/null && ln -sfn -- "$outputs/$brief" "$link" 2>/dev/null; then
+        echo "results: $outputs/$brief (also $PWD/$link)"
+    else
+        echo "results: $outputs/$brief"
+    fi
+}
+
+# read_train_arguments CONFIG_PATH TRAIN_DATA VAL_DATA TRAIN_OUT BRIEF [PRETRAINED_PATH]: checks them and sets
+# TRAIN_OUT, BRIEF and TRAIN_ARGUMENTS, the array for train.py.
+read_train_arguments() {
+    local config train val pretrained
+    config="$(existing CONFIG_PATH file "$1")"
+    train="$(existing TRAIN_DATA folder "$2")"
+    val="$(existing VAL_DATA folder "$3")"
+    TRAIN_OUT="$(realpath -m -- "$4")"
+    BRIEF="$5"
+    [[ "$BRIEF" != */* && "$BRIEF" != "" && "$BRIEF" != .* ]] || fail "BRIEF: must be a plain name, not '$BRIEF'"
+    TRAIN_ARGUMENTS=(--config_path "$config" --train_dataset "$train" --val_dataset "$val"
+        --train_outputs "$TRAIN_OUT" --brief "$BRIEF")
+    if (($# > 5)); then
+        pretrained="$(existing PRETRAINED_PATH file "$6")"
+        TRAIN_ARGUMENTS+=(--pre_trained "$pretrained")
+    fi
+}

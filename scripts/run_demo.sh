@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# Sets up the environment and shows a detector learn: synthetic data, training, evaluation, inference, pictures.
+#
+# usage: bash scripts/run_demo.sh [MODEL] [--KEY VALUE]...
+#
+# MODEL        a demo of configs/demo; default spinenet_retinanet
+# --KEY VALUE  any key of the configuration, for the training; for example --epoch_size 1
+#
+# In the environment:
+# DEMO_DIR           folder for everything that is written; default demo_output/MODEL
+# DEMO_TRAIN_IMAGES  number of training images; default 2000
+# DEMO_VAL_IMAGES    number of held-out images; default 200
+# DEMO_MIN_AP        the AP that must be reached, else the exit code is 1; default 0.50, or 0 when a --KEY was given
+# DEVICE_TARGET      CPU (default), GPU or Ascend
+#
+# Running it again makes no new data; it continues a training that was interrupted, and starts one that was finished anew.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+known_models() {
+    local file
+    for file in "$PROJECT_ROOT"/configs/demo/*.yaml; do
+        basename -- "$file" .yaml
+    done
+}
+
+step() {
+    echo
+    echo "== $* [$((SECONDS / 60)) min $((SECONDS % 60)) s]"
+}
+
+# start_heartbeat [FILE]: until stop_heartbeat, says that work goes on whenever FILE has not changed for ten seconds
+# (MindSpore compiles a network for up to a minute without a word); without a FILE, every ten seconds.
+start_heartbeat() {
+    local file="${1:-}" started=$SECONDS
+    while sleep 10 >/dev/null 2>&1; do
+        if [[ -z "$file" || -z "$(find "$file" -newermt '10 seconds ago' 2>/dev/null)" ]]; then
+            echo "   ... still working, $((SECONDS - started)) s"
+        fi
+    done &
+    HEARTBEAT=$!
+}
+
+stop_heartbeat() {
+    if [[ -n "$HEARTBEAT" ]]; then
+        kill "$HEARTBEAT" 2>/dev/null || true
+        wait "$HEARTBEAT" 2>/dev/null || true
+        HEARTBEAT=""
+    fi
+}
+
+# The generator keeps a data set that it made with the same options; other options, or another generator, begin anew.
+make_data() {
+    local options=(--train "$TRAIN_IMAGES" --val "$VAL_IMAGES" --image_size 128 --classes 4) recipe
+    recipe="${options[*]} $(cat -- src/data/synthetic*.py | sha256sum | cut -d' ' -f1)"
+    if [[ "$(cat -- "$DATA/recipe.txt" 2>/dev/null)" != "$recipe" ]]; then
+        rm -rf -- "$DATA"
+        mkdir -p -- "$DATA"
+        echo "$recipe" >"$DATA/recipe.txt"
+    fi
+    "$PYTHON_OF_DEMO" -m src.data.synthetic --output_dir "$DATA" "${options[@]}"
+}
+
+# What a training was started with is kept while it runs: only the same command continues it.
+train() {
+    local unfinished="$OUTPUT/training_unfinished.txt" command="$*"
+    local resume=()
+    if [[ "$(cat -- "$unfinished" 2>/dev/null)" == "$command" && -e "$RUN/checkpoints/last.ckpt" ]]; then
+        echo "continuing the interrupted training in $RUN"
+        resume=(--resume 1)
+    else
+        rm -rf -- "$RUN"
+        echo "$command" >"$unfinished"
+    fi
+    "$PYTHON_OF_DEMO" train.py --config_path "$CONFIG" --device_target "$DEVICE" --train_dataset "$DATA/train" \
+        --val_dataset "$DATA/validation" --train_outputs "$OUTPUT" --brief training "$@" "${resume[@]}"
+    rm -f -- "$unfinished"
+}
+
+evaluate() {
+    "$PYTHON_OF_DEMO" eval.py --config_path "$RUN/config.yaml" --device_target "$DEVICE" \
+        --val_dataset "$DATA/validation" --checkpoint_path "$RUN/checkpoints/best.ckpt"
+}
+
+infer_and_draw() {
+    "$PYTHON_OF_DEMO" infer.py --config_path "$RUN/config.yaml" --device_target "$DEVICE" \
+        --checkpoint_path "$RUN/checkpoints/best.ckpt" --pred_input "$DATA/validation/data" \
+        --pred_output "$OUTPUT/predictions.json"
+    rm -rf -- "$OUTPUT/pictures"
+    "$PYTHON_OF_DEMO" draw_predictions.py --pred_json "$OUTPUT/predictions.json" --output_dir "$OUTPUT/pictures" \
+        --annotations "$DATA/validation" --page 1
+}
+
+# Print AP, where everything is and what to do next; fails when AP is under the floor.
+report() {
+    local minimum="$1"
+    "$PYTHON_OF_DEMO" - "$RUN/checkpoints/best_metrics.json" "$minimum" <<'PYTHON'
+import json, sys
+ap, minimum = json.load(open(sys.argv[1]))["stats"]["bbox_mAP"], float(sys.argv[2])
+print(f"AP (0.50:0.95) on the held-out images: {ap:.3f}; asked for: {minimum:.2f}")
+if ap < minimum:
+    sys.exit(f"error: AP {ap:.3f} is under {minimum:.2f}")
+PYTHON
+    cat <<END
+pictures (ground truth left, predictions right): $OUTPUT/pictures
+training curves:                                 $RUN/curves.png
+checkpoint:                                      $RUN/checkpoints/best.ckpt
+predictions:                                     $OUTPUT/predictions.json
+
+What to try next:
+  detect in your own images:  $PYTHON_OF_DEMO infer.py --config_path $RUN/config.yaml --checkpoint_path $RUN/checkpoints/best.ckpt --pred_input FOLDER --pred_output found.json
+  train longer:               bash scripts/run_demo.sh $MODEL --epoch_size 30
+  see what the network sees:  $PYTHON_OF_DEMO browse_dataset.py --config_path $RUN/config.yaml
+  train on your own data:     README.md, 'Train on your own images'
+END
+}
+
+for argument in "$@"; do
+    if [[ "$argument" == -h || "$argument" == --help ]]; then
+        usage_of "$0"
+        echo
+        echo "models: $(known_models | tr '\n' ' ')"
+        exit 0
+    fi
+done
+MODEL=spinenet_retinanet
+if (($# > 0)) && [[ "$1" != --* ]]; then
+    MODEL="$1"
+    shift
+fi
+CONFIG="$PROJECT_ROOT/configs/demo/$MODEL.yaml"
+[[ -f "$CONFIG" ]] || fail "no demo of '$MODEL'; there are: $(known_models | tr '\n' ' ')"
+OUTPUT="$(realpath -m -- "${DEMO_DIR:-$PROJECT_ROOT/demo_output/$MODEL}")"
+DATA="$OUTPUT/data"
+RUN="$OUTPUT/training"
+TRAIN_IMAGES="${DEMO_TRAIN_IMAGES:-2000}"
+VAL_IMAGES="${DEMO_VAL_IMAGES:-200}"
+MINIMUM_AP="${DEMO_MIN_AP:-$( (($# == 0)) && echo 0.50 || echo 0)}"
+DEVICE_TARGET="${DEVICE_TARGET:-CPU}"
+DEVICE="$(require_device 1)"
+
+HEARTBEAT=""
+trap stop_heartbeat EXIT
+step "1/5 environment"
+bash "$PROJECT_ROOT/scripts/setup_env.sh"
+PYTHON_OF_DEMO="$VENV_DIR/bin/python"
+mkdir -p -- "$OUTPUT"
+cd "$PROJECT_ROOT"
+step "2/5 data: synthetic images in $DATA"
+make_data
+step "3/5 training $MODEL in $RUN"
+start_heartbeat "$RUN/train.log"
+train "$@"
+stop_heartbeat
+step "4/5 evaluation of the best checkpoint"
+start_heartbeat
+evaluate
+stop_heartbeat
+step "5/5 inference and pictures"
+start_heartbeat
+infer_and_draw
+stop_heartbeat
+step "done"
+report "$MINIMUM_AP"

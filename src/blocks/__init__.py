@@ -1,0 +1,1 @@
+"""Networks and their parts: functions of tensors. No files, no command line, no data set."""

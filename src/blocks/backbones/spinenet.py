@@ -1,0 +1,257 @@
+"""SpineNet: a backbone whose blocks have permuted scales (Du et al. 2020, arXiv:1912.05027).
+
+Parameter names and the way of downsampling are those of the public PyTorch port, so that its checkpoints load.
+"""
+
+from typing import NamedTuple
+
+from mindspore import nn
+
+from src.blocks.backbones.residual import BasicBlock, Bottleneck, block_group
+from src.blocks.layers import ACTIVATION_FLOORS, ConvModule, Norm, build_activation, max_pool, upsample_nearest
+
+FILTERS = {2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}  # by level, before the width factor
+OUTPUT_LEVELS = (3, 4, 5, 6, 7)
+STEM_CHANNELS = 64
+
+
+class BlockSpec(NamedTuple):
+    """One block: its level (1/2**level of the image), kind, the two blocks it merges, and whether it is an output."""
+
+    level: int
+    block: type
+    inputs: tuple[int, int]
+    is_output: bool
+
+
+# Table 1 of the paper; inputs count from the two level-2 blocks of the stem, which are 0 and 1.
+BLOCK_SPECS = (
+    BlockSpec(2, Bottleneck, (0, 1), False),
+    BlockSpec(4, BasicBlock, (0, 1), False),
+    BlockSpec(3, Bottleneck, (2, 3), False),
+    BlockSpec(4, Bottleneck, (2, 4), False),
+    BlockSpec(6, BasicBlock, (3, 5), False),
+    BlockSpec(4, Bottleneck, (3, 5), False),
+    BlockSpec(5, BasicBlock, (6, 7), False),
+    BlockSpec(7, BasicBlock, (6, 8), False),
+    BlockSpec(5, Bottleneck, (8, 9), False),
+    BlockSpec(5, Bottleneck, (8, 10), False),
+    BlockSpec(4, Bottleneck, (5, 10), True),
+    BlockSpec(3, Bottleneck, (4, 10), True),
+    BlockSpec(5, Bottleneck, (7, 12), True),
+    BlockSpec(7, Bottleneck, (5, 14), True),
+    BlockSpec(6, Bottleneck, (12, 14), True),
+)
+
+
+class Scaling(NamedTuple):
+    """What distinguishes the five published sizes (section 3.4 and appendix)."""
+
+    out_channels: int  # of each endpoint
+    width: float  # factor on FILTERS
+    alpha: float  # share of the filters that resampling works with
+    repeats: int  # residual blocks a block
+
+
+SCALINGS = {
+    "49S": Scaling(128, 0.65, 0.5, 1),
+    "49": Scaling(256, 1.0, 0.5, 1),
+    "96": Scaling(256, 1.0, 0.5, 2),
+    "143": Scaling(256, 1.0, 1.0, 3),
+    "190": Scaling(512, 1.3, 1.0, 4),
+}
+
+
+class Node(NamedTuple):
+    """A block during construction: planes are its filters, channels its output."""
+
+    level: int
+    planes: int
+    channels: int
+
+
+class Resample(nn.Cell):
+    """Brings one block's output to another block's level and channels (section 3.3).
+
+    A 1x1 convolution to fewer channels; downwards a 3x3 convolution of stride 2 and one max pool for the rest, upwards
+    nearest neighbours; a 1x1 convolution to the target's channels. Upwards the last convolution comes before the
+    repetition, which gives the same values at a quarter or less of the work.
+
+    Args:
+        source: the block that is read.
+        target: the block that reads.
+        alpha: share of the source's filters to work with.
+        norm: the normalization.
+        act: activation.
+    """
+
+    def __init__(self, source: Node, target: Node, alpha: float, norm: Norm, act: str):
+        super().__init__()
+        middle = int(source.planes * alpha)
+        self.factor = 2 ** max(source.level - target.level, 0)
+        self.pool_stride = 2 ** max(target.level - source.level - 1, 0)
+        self.squeeze_conv = ConvModule(source.channels, middle, 1, norm=norm, act=act)
+        self.downsample_conv = None
+        if target.level > source.level:
+            self.downsample_conv = ConvModule(middle, middle, 3, stride=2, norm=norm, act=act)
+        self.floor = ACTIVATION_FLOORS[act]
+        self.expand_conv = ConvModule(middle, target.channels, 1, norm=norm, act="none")
+
+    def construct(self, x):
+        """x [B,C,H,W] of the source -> [B,C',H',W'] of the target."""
+        x = self.squeeze_conv(x)
+        if self.downsample_conv is not None:
+            x = self.downsample_conv(x)
+        if self.pool_stride > 1:
+            x = max_pool(x, self.pool_stride + 1, self.pool_stride, self.floor)
+        x = self.expand_conv(x)
+        return upsample_nearest(x, self.factor)
+
+
+class Merge(nn.Cell):
+    """Sum of two resampled blocks.
+
+    Args:
+        sources: the two blocks that are read.
+        target: the block that reads.
+        alpha, norm, act: as in `Resample`.
+    """
+
+    def __init__(self, sources: tuple[Node, Node], target: Node, alpha: float, norm: Norm, act: str):
+        super().__init__()
+        self.resample_ops = nn.CellList([Resample(source, target, alpha, norm, act) for source in sources])
+
+    def construct(self, first, second):
+        """Two feature maps -> one at the target's level."""
+        return self.resample_ops[0](first) + self.resample_ops[1](second)
+
+
+class Endpoints(nn.Cell):
+    """A 1x1 convolution and normalization an output level, named by the level.
+
+    Args:
+        channels: of the output block of each level, by level.
+        out_channels: of all endpoints.
+        norm: the normalization.
+        act: `none`, `relu` or `swish`.
+    """
+
+    def __init__(self, channels: dict[int, int], out_channels: int, norm: Norm, act: str):
+        super().__init__()
+        modules = []
+        for level in OUTPUT_LEVELS:
+            module = ConvModule(channels[level], out_channels, 1, norm=norm, act=act)
+            self.insert_child_to_cell(str(level), module)
+            modules.append(module)
+        self.modules = tuple(modules)
+
+    def construct(self, features):
+        """Tuple of output blocks, finest first -> tuple of endpoints [B,out_channels,H/2**level,W/2**level]."""
+        outputs = ()
+        for module, feature in zip(self.modules, features):  # noqa: B905 (a graph knows no `strict`)
+            outputs = outputs + (module(feature),)
+        return outputs
+
+
+def unconsumed_merges(nodes: list[Node]) -> list[tuple[int, ...]]:
+    """For each block after the stem, the same-shaped earlier blocks that nothing has read and that an output adds.
+
+    Args:
+        nodes: all blocks, the stem's two first.
+
+    Returns:
+        A tuple of block indices for each of BLOCK_SPECS.
+    """
+    readers = [0] * len(nodes)
+    merges = []
+    for index, spec in enumerate(BLOCK_SPECS, start=2):
+        for source in spec.inputs:
+            readers[source] += 1
+        extra = ()
+        if spec.is_output:
+            shape = (nodes[index].level, nodes[index].channels)
+            extra = tuple(i for i in range(index) if readers[i] == 0 and (nodes[i].level, nodes[i].channels) == shape)
+        for i in extra:
+            readers[i] += 1
+        merges.append(extra)
+    return merges
+
+
+class SpineNet(nn.Cell):
+    """SpineNet with five endpoints at 1/8 to 1/128 of the image.
+
+    Args:
+        arch: `49S`, `49`, `96`, `143` or `190`.
+        width: factor on the filters; None: the architecture's.
+        out_channels: of each endpoint; None: the architecture's.
+        block_repeats: residual blocks a block; None: the architecture's.
+        norm: the normalization.
+        act: activation inside, `relu` or `swish`.
+        endpoint_act: activation after the endpoints: `none` in published PyTorch checkpoints, `relu` or `swish` in
+            TensorFlow's.
+        zero_init_residual: start with a zero gamma in the last normalization of each residual branch.
+    """
+
+    def __init__(
+        self,
+        arch: str = "49",
+        width: float | None = None,
+        out_channels: int | None = None,
+        block_repeats: int | None = None,
+        norm: Norm = Norm(),
+        act: str = "relu",
+        endpoint_act: str = "none",
+        zero_init_residual: bool = False,
+    ):
+        super().__init__()
+        scaling = SCALINGS[arch]
+        width = width or scaling.width
+        repeats = block_repeats or scaling.repeats
+        self.out_channels = out_channels or scaling.out_channels
+
+        def group(block, in_channels, planes):
+            return block_group(block, in_channels, planes, repeats, norm, act, zero_init_residual)
+
+        def node(level, block):
+            planes = int(FILTERS[level] * width)
+            return Node(level, planes, planes * block.expansion)
+
+        stem = node(2, Bottleneck)
+        nodes = [stem, stem] + [node(spec.level, spec.block) for spec in BLOCK_SPECS]
+        self.conv1 = ConvModule(3, STEM_CHANNELS, 7, stride=2, norm=norm, act=act)
+        self.init_block1 = group(Bottleneck, STEM_CHANNELS, stem.planes)
+        self.init_block2 = group(Bottleneck, stem.channels, stem.planes)
+        merges, blocks, channels = [], [], {}
+        for spec, target in zip(BLOCK_SPECS, nodes[2:], strict=True):
+            sources = (nodes[spec.inputs[0]], nodes[spec.inputs[1]])
+            merges.append(Merge(sources, target, scaling.alpha, norm, act))
+            blocks.append(group(spec.block, target.channels, target.planes))
+            if spec.is_output:
+                channels[target.level] = target.channels
+        self.merge_ops = nn.CellList(merges)
+        self.scale_permuted_blocks = nn.CellList(blocks)
+        self.endpoint_convs = Endpoints(channels, self.out_channels, norm, endpoint_act)
+        self.act = build_activation(act)
+        self.floor = ACTIVATION_FLOORS[act]
+        self.inputs = tuple(spec.inputs for spec in BLOCK_SPECS)
+        self.extra_inputs = tuple(unconsumed_merges(nodes))
+        self.output_indices = tuple(
+            next(i for i, spec in enumerate(BLOCK_SPECS, start=2) if spec.is_output and spec.level == level)
+            for level in OUTPUT_LEVELS
+        )
+
+    def construct(self, images):
+        """images [B,3,H,W], H and W multiples of 128 -> tuple of [B,out_channels,H/s,W/s] for s = 8, 16, 32, 64, 128."""
+        x = max_pool(self.conv1(images), 3, 2, self.floor)
+        first = self.init_block1(x)
+        features = (first, self.init_block2(first))
+        for i, merge in enumerate(self.merge_ops):
+            a, b = self.inputs[i]
+            x = merge(features[a], features[b])
+            for extra in self.extra_inputs[i]:
+                x = x + features[extra]
+            features = features + (self.scale_permuted_blocks[i](self.act(x)),)
+        outputs = ()
+        for index in self.output_indices:
+            outputs = outputs + (features[index],)
+        return self.endpoint_convs(outputs)

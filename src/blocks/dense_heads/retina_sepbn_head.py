@@ -1,0 +1,114 @@
+"""RetinaNet's head with batch normalization a level (NAS-FPN's and SpineNet's; names as mmdetection's RetinaSepBNHead)."""
+
+from mindspore import nn
+
+from src.blocks.initialization import bias_for_probability, normal
+from src.blocks.layers import Norm, build_activation, build_norm
+
+OUTPUT_STD = 0.01
+
+
+class SharedConv(nn.Cell):
+    """The convolution of a stage with the normalization of one level: `conv` exists at level 0 only.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        norm: the normalization.
+        act: activation.
+        has_conv: whether this level holds the convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm, act: str, has_conv: bool):
+        super().__init__()
+        self.conv = _conv(in_channels, out_channels) if has_conv else None
+        self.bn = build_norm(norm, out_channels)
+        self.act = build_activation(act)
+
+    def construct(self, x):
+        """Normalize and activate what a convolution gave."""
+        return self.act(self.bn(x))
+
+
+def _conv(in_channels: int, out_channels: int, bias: float | None = None) -> nn.Conv2d:
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        3,
+        pad_mode="pad",
+        padding=1,
+        has_bias=bias is not None,
+        weight_init=normal(OUTPUT_STD),
+        bias_init=0.0 if bias is None else bias,
+    )
+
+
+class RetinaSepBNHead(nn.Cell):
+    """Two branches of convolutions shared by the levels, each followed by a normalization of its level.
+
+    Args:
+        num_classes: number of foreground classes K.
+        num_levels: number of levels.
+        num_anchors: anchors A a position.
+        in_channels: channels of each level.
+        feat_channels: channels of the branches.
+        stacked_convs: convolutions of each branch.
+        norm: the normalization.
+        act: activation.
+        prior_prob: probability of each class that the output starts with.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_levels: int = 5,
+        num_anchors: int = 9,
+        in_channels: int = 256,
+        feat_channels: int = 256,
+        stacked_convs: int = 4,
+        norm: Norm = Norm(),
+        act: str = "relu",
+        prior_prob: float = 0.01,
+    ):
+        super().__init__()
+
+        def branch() -> nn.CellList:
+            widths = [in_channels] + [feat_channels] * stacked_convs
+            return nn.CellList(
+                [
+                    nn.CellList(
+                        [
+                            SharedConv(widths[i], widths[i + 1], norm, act, has_conv=level == 0)
+                            for i in range(stacked_convs)
+                        ]
+                    )
+                    for level in range(num_levels)
+                ]
+            )
+
+        self.num_levels = num_levels
+        self.stacked_convs = stacked_convs
+        self.cls_convs = branch()
+        self.reg_convs = branch()
+        self.retina_cls = _conv(feat_channels, num_anchors * num_classes, bias_for_probability(prior_prob))
+        self.retina_reg = _conv(feat_channels, num_anchors * 4, 0.0)
+
+    def construct(self, features):
+        """Predictions of each level.
+
+        Args:
+            features: tuple of [B,in_channels,H,W], a level each.
+
+        Returns:
+            Tuple of class logits [B,A*K,H,W] and tuple of box deltas [B,A*4,H,W]; anchor before class or coordinate.
+        """
+        logits, deltas = (), ()
+        for level in range(self.num_levels):
+            logits = logits + (self.retina_cls(self._branch(self.cls_convs, level, features[level])),)
+            deltas = deltas + (self.retina_reg(self._branch(self.reg_convs, level, features[level])),)
+        return logits, deltas
+
+    def _branch(self, stages, level, x):
+        for i in range(self.stacked_convs):
+            x = stages[level][i](stages[0][i].conv(x))
+        return x

@@ -1,0 +1,188 @@
+"""RetinaNet (Lin et al. 2017): a backbone with feature levels, a dense head, focal loss."""
+
+from typing import NamedTuple
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from src.blocks.detectors.dense_targets import DenseTargets
+from src.blocks.detectors.detections import Detections
+from src.blocks.detectors.graph_selection import GraphSelection
+from src.blocks.losses import SigmoidFocalLoss, l1_loss, smooth_l1_loss
+from src.blocks.post_processing import DensePostProcessor
+
+
+class Selection(NamedTuple):
+    """How raw outputs become detections; see `DensePostProcessor`."""
+
+    score_thr: float = 0.05
+    nms_pre: int = 1000
+    iou_threshold: float = 0.5
+    max_per_img: int = 100
+    min_bbox_size: float = 0.0
+
+
+class BoxLoss(NamedTuple):
+    """Which loss of box deltas: `smooth_l1` with beta, or `l1`."""
+
+    type: str = "smooth_l1"
+    beta: float = 0.11
+
+
+class RetinaNet(nn.Cell):
+    """One-stage detector.
+
+    Args:
+        backbone: images to a tuple of levels (with its neck).
+        bbox_head: levels to class logits and box deltas, a tuple of levels each.
+        targets: what the anchors should predict.
+        loss_cls: classification loss.
+        loss_cls_weight: factor on it.
+        loss_bbox: localization loss.
+        loss_bbox_weight: factor on it.
+        selection: how raw outputs become detections.
+    """
+
+    loss_names = ("loss_cls", "loss_bbox")
+
+    def __init__(
+        self,
+        backbone: nn.Cell,
+        bbox_head: nn.Cell,
+        targets: DenseTargets,
+        loss_cls: SigmoidFocalLoss,
+        loss_cls_weight: float,
+        loss_bbox: BoxLoss,
+        loss_bbox_weight: float,
+        selection: Selection,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.bbox_head = bbox_head
+        self.targets = targets
+        self.loss_cls = loss_cls
+        self.loss_cls_weight = loss_cls_weight
+        self.loss_bbox = loss_bbox
+        self.loss_bbox_weight = loss_bbox_weight
+        self.graph_selection = GraphSelection(targets.level_anchors, targets.num_anchors, targets.coder, *selection)
+        self.post_processor = DensePostProcessor(targets.level_anchors, targets.num_anchors, targets.coder, *selection)
+        # In a list, or the inner cell would become a child of this one and this one its own grandchild.
+        self.raw_head = [_RawHead(self)]
+
+    def extract_features(self, images):
+        """images [B,3,H,W] -> tuple of levels."""
+        return self.backbone(images)
+
+    def dense_outputs(self, images):
+        """Raw outputs.
+
+        Args:
+            images: float32 [B,3,H,W], normalized.
+
+        Returns:
+            Tuple of class logits [B,A*K,H/s,W/s] and tuple of box deltas [B,A*4,H/s,W/s], a level each.
+        """
+        return self.bbox_head(self.extract_features(images))
+
+    def construct(self, images, image_info):
+        """Detections wholly in the graph, for export.
+
+        Args:
+            images: float32 [B,3,H,W].
+            image_info: float32 [B,6]: original height, width; resized height, width; scale y, x.
+
+        Returns:
+            boxes [B,M,4], scores [B,M], labels int32 [B,M], valid bool [B,M], as in `Detections`.
+        """
+        logits, deltas = self.dense_outputs(images)
+        return self.graph_selection(logits, deltas, image_info)
+
+    def predict(self, images, image_info) -> Detections:
+        """Detections of a batch: the network in a compiled graph, selection on the host.
+
+        The network computes as in evaluation whatever mode it is in, and is left in that mode.
+
+        Args:
+            images: float32 [B,3,H,W], normalized; array or Tensor.
+            image_info: float32 [B,6] as in `construct`; array or Tensor.
+        """
+        training = self.training
+        self.set_train(False)
+        try:
+            logits, deltas = self.raw_head[0](images if isinstance(images, Tensor) else Tensor(images, ms.float32))
+        finally:
+            self.set_train(training)
+        info = image_info.asnumpy() if isinstance(image_info, Tensor) else np.asarray(image_info, np.float32)
+        return self.post_processor([x.asnumpy() for x in logits], [x.asnumpy() for x in deltas], info)
+
+    def count_positives(self, boxes, labels, valid, image_info=None):
+        """Number of positive anchors of a batch, a float32 scalar: what losses are divided by.
+
+        It depends on the targets only, so that a trainer can sum it over micro-batches and devices beforehand.
+        """
+        return self.targets.count_positives(boxes, valid)
+
+    def losses(self, images, image_info, boxes, labels, valid, masks=None, normalizer=None):
+        """Weighted losses of a batch.
+
+        Args:
+            images: float32 [B,3,H,W].
+            image_info: not read by this detector.
+            boxes: float32 [B,N,4], x1 y1 x2 y2 in network pixels.
+            labels: int32 [B,N], 0..K-1.
+            valid: bool [B,N]; False for padding.
+            masks: not read by this detector.
+            normalizer: what the sums over the batch are divided by; None: the number of positives, at least 1.
+
+        Returns:
+            float32 scalars by the names in `loss_names`.
+        """
+        logits, deltas = self.dense_outputs(images)
+        classes, target_deltas, positive, counted = self.targets(boxes, labels, valid)
+        if normalizer is None:
+            normalizer = ops.clamp(positive.sum(), 1.0, None)
+        loss_cls = self._classification(logits, classes, counted) * (self.loss_cls_weight / normalizer)
+        loss_bbox = self._localization(deltas, target_deltas, positive) * (self.loss_bbox_weight / normalizer)
+        return {"loss_cls": loss_cls, "loss_bbox": loss_bbox}
+
+    def _classification(self, logits, classes, counted):
+        total, start = 0.0, 0
+        anchors = self.targets.num_anchors
+        for level in logits:
+            batch, channels, height, width = level.shape
+            end = start + height * width * anchors
+            grouped = level.reshape(batch * anchors, channels // anchors, height * width)
+            labels = _channel_first(classes[:, start:end], anchors)
+            weights = _channel_first(counted[:, start:end], anchors)
+            total = total + (self.loss_cls(grouped, labels) * weights).sum()
+            start = end
+        return total
+
+    def _localization(self, deltas, target, positive):
+        rows = ()
+        for level in deltas:
+            rows = rows + (level.transpose(0, 2, 3, 1).reshape(level.shape[0], -1, 4),)
+        prediction = ops.concat(rows, 1)
+        if self.loss_bbox.type == "l1":
+            loss = l1_loss(prediction, target)
+        else:
+            loss = smooth_l1_loss(prediction, target, self.loss_bbox.beta)
+        return (loss.sum(axis=2) * positive).sum()
+
+
+class _RawHead(nn.Cell):
+    """`dense_outputs` as a cell of its own, which compiles once a shape and apart from training."""
+
+    def __init__(self, net: RetinaNet):
+        super().__init__(auto_prefix=False)
+        self.net = net
+
+    def construct(self, images):
+        return self.net.dense_outputs(images)
+
+
+def _channel_first(values, anchors: int):
+    """[B,H*W*A] -> [B*A,H*W]."""
+    batch, count = values.shape
+    return values.reshape(batch, count // anchors, anchors).transpose(0, 2, 1).reshape(batch * anchors, -1)

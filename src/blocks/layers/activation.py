@@ -1,0 +1,22 @@
+"""Activations by name."""
+
+from mindspore import nn, ops
+
+
+class Swish(nn.Cell):
+    """x * sigmoid(x)."""
+
+    def construct(self, x):
+        return x * ops.sigmoid(x)
+
+
+ACTIVATIONS = {"relu": nn.ReLU, "swish": Swish, "none": nn.Identity}
+
+
+def build_activation(name: str) -> nn.Cell:
+    """A new activation cell: `relu`, `swish` or `none` (identity)."""
+    return ACTIVATIONS[name]()
+
+
+# Lower bounds of what the activations give (swish: -0.27846 at -1.2785).
+ACTIVATION_FLOORS = {"relu": 0.0, "swish": -0.2785}

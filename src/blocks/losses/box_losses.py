@@ -1,0 +1,16 @@
+"""Losses of box deltas."""
+
+from mindspore import ops
+
+
+def l1_loss(prediction, target):
+    """|prediction - target|, element by element."""
+    return ops.abs(prediction - target)
+
+
+def smooth_l1_loss(prediction, target, beta: float):
+    """0.5 d**2 / beta where d = |prediction - target| < beta, else d - 0.5 beta (Fast R-CNN, equation 3)."""
+    distance = ops.abs(prediction - target)
+    # With q = min(d, beta): q**2 / (2 beta) + (d - q) is the same without a choice between two branches.
+    near = ops.minimum(distance, beta)
+    return near * near * (0.5 / beta) + (distance - near)

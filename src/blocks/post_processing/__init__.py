@@ -1,0 +1,7 @@
+"""From raw outputs to detections."""
+
+from src.blocks.post_processing.dense_selection import DensePostProcessor
+from src.blocks.post_processing.multiclass_nms import MulticlassNMS
+from src.blocks.post_processing.nms import class_wise_nms
+
+__all__ = ["DensePostProcessor", "MulticlassNMS", "class_wise_nms"]

@@ -1,0 +1,103 @@
+"""From a dense head's raw outputs to detections, on the host."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
+from src.blocks.detectors.detections import Detections
+from src.blocks.post_processing.nms import class_wise_nms
+
+
+def _logit(probability: float) -> float:
+    if probability <= 0:
+        return -math.inf
+    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
+
+
+class DensePostProcessor:
+    """Selects, decodes and suppresses (the order of mmdetection's RetinaHead).
+
+    A level's (anchor, class) pairs are compared with the threshold as logits, so that the score function runs on the
+    few that pass and boxes are decoded for the best of them only.
+
+    Args:
+        anchors: float32 [P_l,4] of each level, ordered by y, x, anchor.
+        num_anchors: anchors A a position.
+        coder: decodes deltas.
+        score_thr: least score (exclusive).
+        nms_pre: best pairs a level that are decoded.
+        iou_threshold: of the suppression within a class.
+        max_per_img: rows M of the result.
+        min_bbox_size: boxes of smaller sides, in network pixels, are dropped.
+    """
+
+    def __init__(
+        self,
+        anchors: Sequence[np.ndarray],
+        num_anchors: int,
+        coder: DeltaXYWHBBoxCoder,
+        score_thr: float,
+        nms_pre: int,
+        iou_threshold: float,
+        max_per_img: int,
+        min_bbox_size: float = 0.0,
+    ):
+        self.anchors = list(anchors)
+        self.num_anchors = num_anchors
+        self.coder = coder
+        self.logit_thr = np.float32(_logit(score_thr))
+        self.nms_pre = nms_pre
+        self.iou_threshold = iou_threshold
+        self.max_per_img = max_per_img
+        self.min_bbox_size = min_bbox_size
+
+    def __call__(
+        self, logits: Sequence[np.ndarray], deltas: Sequence[np.ndarray], image_info: np.ndarray
+    ) -> Detections:
+        """Detections of a batch.
+
+        Args:
+            logits: float32 [B,A*K,H,W] of each level.
+            deltas: float32 [B,A*4,H,W] of each level.
+            image_info: float32 [B,6]: original height, width; resized height, width; scale y, x.
+        """
+        batch, rows = len(image_info), self.max_per_img
+        boxes = np.zeros((batch, rows, 4), np.float32)
+        scores = np.zeros((batch, rows), np.float32)
+        labels = np.zeros((batch, rows), np.int32)
+        valid = np.zeros((batch, rows), bool)
+        for i in range(batch):
+            found = self._image([level[i] for level in logits], [level[i] for level in deltas], image_info[i])
+            count = len(found[1])
+            boxes[i, :count], scores[i, :count], labels[i, :count] = found
+            valid[i, :count] = True
+        return Detections(boxes, scores, labels, valid)
+
+    def _image(self, logits, deltas, info):
+        parts = [self._level(*level) for level in zip(logits, deltas, self.anchors, strict=True)]
+        boxes, best_logits, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+        size = info[[3, 2, 3, 2]].astype(np.float32)
+        boxes = np.clip(boxes, 0, size)
+        large = (boxes[:, 2:] - boxes[:, :2] > self.min_bbox_size).all(axis=1)
+        boxes, best_logits, labels = boxes[large], best_logits[large], labels[large]
+        scores = 1 / (1 + np.exp(-best_logits))
+        kept = class_wise_nms(boxes, scores, labels, self.iou_threshold, self.max_per_img)
+        original = info[[1, 0, 1, 0]].astype(np.float32)
+        boxes = np.clip(boxes[kept] / info[[5, 4, 5, 4]].astype(np.float32), 0, original)
+        return boxes, scores[kept], labels[kept]
+
+    def _level(self, logits, deltas, anchors):
+        """Best pairs of one level [A*K,H,W], [A*4,H,W] -> boxes [n,4], logits [n], labels [n]."""
+        flat = logits.reshape(-1)
+        chosen = np.flatnonzero(flat > self.logit_thr)
+        if len(chosen) > self.nms_pre:
+            chosen = chosen[np.argpartition(-flat[chosen], self.nms_pre - 1)[: self.nms_pre]]
+        positions = logits.shape[1] * logits.shape[2]
+        classes = logits.shape[0] // self.num_anchors
+        channel, position = np.divmod(chosen, positions)
+        anchor, label = np.divmod(channel, classes)
+        delta = deltas.reshape(self.num_anchors, 4, positions)[anchor, :, position]
+        boxes = self.coder.decode_numpy(anchors[position * self.num_anchors + anchor], delta)
+        return boxes, flat[chosen], label.astype(np.int32)

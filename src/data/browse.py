@@ -1,0 +1,94 @@
+"""Pages of pictures of a data set as the network sees it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from src.data.loader import FILLER_ID, Batch, build_eval_loader, build_train_loader
+from src.evaluation.pictures import draw_boxes, page, save_picture, with_title
+from src.model_utils.errors import UserError
+
+if TYPE_CHECKING:
+    from src.model_utils.config import Config
+
+COLUMNS = 4
+IMAGES_A_PAGE = 16
+
+
+def browse(config: "Config", output_dir: str | Path, split: str = "train", num_images: int = 32) -> list[Path]:
+    """Draw the first images of the first epochs, `IMAGES_A_PAGE` a page, and print where the pages are.
+
+    Args:
+        config: data set, image size and augmentation.
+        output_dir: made if needed; gets `<split>_01.png`, ...
+        split: "train" or "val".
+        num_images: how many; more than an epoch has are drawn from the next epochs, augmented anew.
+
+    Returns:
+        Paths of the pages.
+
+    Raises:
+        UserError: wrong arguments, or a data set that cannot be read.
+    """
+    if split not in ("train", "val"):
+        raise UserError(f"--split {split}: must be train or val")
+    if not isinstance(num_images, int) or num_images < 1:
+        raise UserError(f"--num_images {num_images}: must be a number of images")
+    config = config.model_copy(update={"batch_size": 1, "test_batch_size": 1})
+    loader = (build_train_loader if split == "train" else build_eval_loader)(config)
+    for problem in loader.dataset.problems:
+        print(problem)
+    output_dir = Path(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    pages: list[Path] = []
+    pictures: list[np.ndarray] = []
+    try:
+        for batch in _batches(loader, split, num_images):
+            pictures.append(picture(batch, config))
+            if len(pictures) == IMAGES_A_PAGE:
+                pages.append(_save(output_dir, split, pages, pictures))
+                pictures = []
+    finally:
+        loader.close()
+    if pictures:
+        pages.append(_save(output_dir, split, pages, pictures))
+    print("\n".join(str(path) for path in pages))
+    return pages
+
+
+def picture(batch: Batch, config: "Config") -> np.ndarray:
+    """The first image of a batch, denormalised, with its boxes: uint8 [h, w, 3] RGB."""
+    image = denormalise(batch["image"][0], config.img_mean, config.img_std, config.to_rgb)
+    valid = batch["valid"][0]
+    names = config.class_names
+    drawn = draw_boxes(image, batch["boxes"][0][valid], batch["labels"][0][valid], names, least_side=480)
+    height, width = batch["image_info"][0, :2].astype(int)
+    return with_title(drawn, f"{Path(batch['path'][0]).name}  {width}x{height}, {np.count_nonzero(valid)} objects")
+
+
+def denormalise(image: np.ndarray, mean: list[float], std: list[float], to_rgb: bool) -> np.ndarray:
+    """Network input float32 [3, H, W] -> uint8 [H, W, 3] RGB; padding has the colour of the mean."""
+    pixels = image.transpose(1, 2, 0) * np.array(std, np.float32) + np.array(mean, np.float32)
+    pixels = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(pixels if to_rgb else pixels[..., ::-1])
+
+
+def _batches(loader, split: str, count: int) -> Iterator[Batch]:
+    """The first `count` batches that hold an image; training goes on through the epochs, evaluation has only one."""
+    epoch = 0
+    while count > 0 and (split == "train" or epoch == 0):
+        for batch in loader.epoch(epoch):
+            if batch["image_id"][0] != FILLER_ID:
+                yield batch
+                count -= 1
+            if count == 0:
+                return
+        epoch += 1
+
+
+def _save(output_dir: Path, split: str, pages: list[Path], pictures: list[np.ndarray]) -> Path:
+    path = output_dir / f"{split}_{len(pages) + 1:02d}.png"
+    save_picture(path, page(pictures, columns=min(COLUMNS, len(pictures))))
+    return path

@@ -1,0 +1,86 @@
+"""From an 8-bit RGB image to the network's input: resize, normalise, pad. One path for training and inference."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from src.data.transforms import Resize, Sample
+
+if TYPE_CHECKING:
+    from src.model_utils.config import Config
+
+
+class Normalizer:
+    """Write (pixel - mean) / std, planar, into the top-left corner of a canvas; the rest of it becomes 0.
+
+    A pixel has only 256 values, so each channel is one table look-up from bytes straight to its plane of the batch:
+    about a tenth of the time of casting, subtracting, dividing, padding and transposing.
+
+    Args:
+        mean, std: three values each, in the order of the network's channels.
+        to_rgb: the network's channels are RGB; else BGR.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], to_rgb: bool = True):
+        values = np.arange(256, dtype=np.float64)
+        self.tables = [((values - m) / s).astype(np.float32) for m, s in zip(mean, std, strict=True)]
+        self.channel_order = (0, 1, 2) if to_rgb else (2, 1, 0)
+
+    def write(self, image: np.ndarray, canvas: np.ndarray) -> None:
+        """Fill `canvas` (float32 [3, H, W]) from `image` (uint8 [h, w, 3], RGB, h <= H, w <= W)."""
+        height, width = image.shape[:2]
+        planes = cv2.split(image)
+        for out, table, channel in zip(canvas, self.tables, self.channel_order, strict=True):
+            cv2.LUT(planes[channel], table, out[:height, :width])
+            out[height:] = 0
+            out[:height, width:] = 0
+
+
+def image_info(sample: Sample) -> np.ndarray:
+    """float32 [6]: original height, width; resized height, width (before padding); scale y, x (resized / original)."""
+    return np.array([*sample["original_hw"], *sample["image"].shape[:2], *sample["scale"]], np.float32)
+
+
+class EvalTransform:
+    """Image -> network input without augmentation.
+
+    Args:
+        target_hw: the image is resized into (keep_ratio) or onto this height and width.
+        input_hw: height and width of the network's input, at least `target_hw`.
+        keep_ratio: keep the aspect ratio.
+        normalizer: pixel values.
+    """
+
+    def __init__(
+        self, target_hw: tuple[int, int], input_hw: tuple[int, int], keep_ratio: bool, normalizer: Normalizer
+    ):
+        self.resize = Resize(target_hw, keep_ratio)
+        self.input_hw = input_hw
+        self.normalizer = normalizer
+
+    @classmethod
+    def from_config(cls, config: "Config") -> "EvalTransform":
+        normalizer = Normalizer(config.img_mean, config.img_std, config.to_rgb)
+        return cls((config.img_height, config.img_width), config.input_hw, config.keep_ratio, normalizer)
+
+    def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Prepare one image.
+
+        Args:
+            image: uint8 [h, w, 3], RGB.
+
+        Returns:
+            (float32 [3, H, W], image_info float32 [6]); see `image_info`.
+        """
+        sample = {"image": image, "boxes": np.zeros((0, 4), np.float32), "original_hw": image.shape[:2]}
+        sample = self.resize({**sample, "scale": (1.0, 1.0)}, np.random.default_rng(0))
+        canvas = np.empty((3, *self.input_hw), np.float32)
+        self.normalizer.write(sample["image"], canvas)
+        return canvas, image_info(sample)
+
+
+def load_for_network(image_rgb: np.ndarray, config: "Config") -> tuple[np.ndarray, np.ndarray]:
+    """(image float32 [3, H, W], image_info float32 [6]) of a uint8 [h, w, 3] RGB image, as evaluation prepares it."""
+    return EvalTransform.from_config(config)(image_rgb)

@@ -1,0 +1,180 @@
+"""Geometry of images and boxes: small transforms of a sample, each drawing from an explicit generator.
+
+A sample is a dict with
+    image: uint8 [h, w, 3], RGB;
+    boxes: float32 [G, 4], x1 y1 x2 y2 in pixels of `image`; labels: int32 [G]; crowd: bool [G];
+    masks: list of G segmentations in pixels of the original image, or None (transforms only select among them);
+    original_hw: (height, width) before any transform; scale: (y, x), resized / original.
+A transform takes (sample, rng) and returns a new sample; it never changes the arrays it was given.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from src.data.image import load_image
+from src.data.record import Record
+
+Sample = dict[str, Any]
+Transform = Callable[[Sample, np.random.Generator], Sample]
+
+MIN_VISIBLE_SIDE = 1.0  # pixels; an object of which a crop leaves less is no target
+
+
+def read_sample(record: Record) -> Sample:
+    """Decode a record's image. Raises ImageError."""
+    image = load_image(record.image, (record.height, record.width))
+    return {
+        "image": image,
+        "boxes": record.boxes,
+        "labels": record.labels,
+        "crowd": record.crowd,
+        "masks": record.masks,
+        "original_hw": image.shape[:2],
+        "scale": (1.0, 1.0),
+    }
+
+
+def select(sample: Sample, keep: np.ndarray) -> Sample:
+    """The sample with only the objects where `keep` (bool [G]) is true."""
+    masks = sample["masks"]
+    return {
+        **sample,
+        "boxes": sample["boxes"][keep],
+        "labels": sample["labels"][keep],
+        "crowd": sample["crowd"][keep],
+        "masks": None if masks is None else [mask for mask, kept in zip(masks, keep, strict=True) if kept],
+    }
+
+
+def resized_hw(height: int, width: int, target_hw: tuple[float, float], keep_ratio: bool) -> tuple[int, int]:
+    """Size of an image resized into (keep_ratio) or stretched onto the target, at least 1 x 1."""
+    target_height, target_width = target_hw
+    if keep_ratio:
+        factor = min(target_height / height, target_width / width)
+        target_height, target_width = height * factor, width * factor
+    return max(int(target_height + 0.5), 1), max(int(target_width + 0.5), 1)
+
+
+class Resize:
+    """Bilinear resize into (or, without keep_ratio, onto) a target times a random factor.
+
+    Args:
+        target_hw: height and width in pixels.
+        keep_ratio: keep the aspect ratio: the image then fits within the target.
+        ratio_range: the target is multiplied by a factor drawn uniformly from it; (1, 1): no jitter.
+    """
+
+    def __init__(self, target_hw: tuple[int, int], keep_ratio: bool, ratio_range: Sequence[float] = (1.0, 1.0)):
+        self.target_hw = target_hw
+        self.keep_ratio = keep_ratio
+        self.ratio_range = tuple(ratio_range)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        low, high = self.ratio_range
+        factor = rng.uniform(low, high) if low != high else low
+        image = sample["image"]
+        height, width = image.shape[:2]
+        target = (self.target_hw[0] * factor, self.target_hw[1] * factor)
+        new_height, new_width = resized_hw(height, width, target, self.keep_ratio)
+        if (new_height, new_width) == (height, width):
+            return sample
+        y, x = new_height / height, new_width / width
+        return {
+            **sample,
+            "image": cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR),
+            "boxes": sample["boxes"] * np.array([x, y, x, y], np.float32),
+            "scale": (sample["scale"][0] * y, sample["scale"][1] * x),
+        }
+
+
+class RandomCrop:
+    """Cut images larger than `size_hw` to a random window of that size; objects cut away are dropped."""
+
+    def __init__(self, size_hw: tuple[int, int]):
+        self.size_hw = size_hw
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        image = sample["image"]
+        height, width = (min(have, most) for have, most in zip(image.shape[:2], self.size_hw, strict=True))
+        top = int(rng.integers(image.shape[0] - height + 1))
+        left = int(rng.integers(image.shape[1] - width + 1))
+        if (height, width) == image.shape[:2]:
+            return sample
+        boxes = sample["boxes"] - np.array([left, top, left, top], np.float32)
+        boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+        cropped = {**sample, "image": image[top : top + height, left : left + width], "boxes": boxes}
+        return select(cropped, np.min(boxes[:, 2:] - boxes[:, :2], axis=1, initial=np.inf) >= MIN_VISIBLE_SIDE)
+
+
+class RandomFlip:
+    """Mirror left and right with a probability."""
+
+    def __init__(self, probability: float):
+        self.probability = probability
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if rng.random() >= self.probability:
+            return sample
+        width = np.float32(sample["image"].shape[1])
+        x1, y1, x2, y2 = sample["boxes"].T
+        boxes = np.stack([width - x2, y1, width - x1, y2], axis=1)
+        return {**sample, "image": cv2.flip(sample["image"], 1), "boxes": boxes}
+
+
+class RandomExpand:
+    """Place the image somewhere on a larger canvas, with a probability: SSD's 'zoom out' (Liu et al. 2016, 3.6).
+
+    Args:
+        probability: how often.
+        fill: RGB colour of the canvas: the mean that normalisation subtracts.
+        max_ratio: the canvas is larger by a factor drawn uniformly from 1 to this, in both directions.
+    """
+
+    def __init__(self, probability: float, fill: Sequence[float], max_ratio: float = 4.0):
+        self.probability = probability
+        self.fill = np.round(fill).astype(np.uint8)
+        self.max_ratio = max_ratio
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if rng.random() >= self.probability:
+            return sample
+        image = sample["image"]
+        height, width = image.shape[:2]
+        ratio = rng.uniform(1.0, self.max_ratio)
+        canvas_height, canvas_width = int(height * ratio), int(width * ratio)
+        top = int(rng.integers(canvas_height - height + 1))
+        left = int(rng.integers(canvas_width - width + 1))
+        canvas = np.empty((canvas_height, canvas_width, 3), np.uint8)
+        canvas[:] = self.fill
+        canvas[top : top + height, left : left + width] = image
+        boxes = sample["boxes"] + np.array([left, top, left, top], np.float32)
+        return {**sample, "image": canvas, "boxes": boxes}
+
+
+def train_transforms(
+    target_hw: tuple[int, int],
+    keep_ratio: bool,
+    flip_ratio: float = 0.0,
+    expand_ratio: float = 0.0,
+    ratio_range: Sequence[float] = (1.0, 1.0),
+    fill: Sequence[float] = (0.0, 0.0, 0.0),
+) -> list[Transform]:
+    """Augmentation in the order expansion, resize with jitter, crop, flip; see the classes for the arguments."""
+    transforms: list[Transform] = [Resize(target_hw, keep_ratio, ratio_range)]
+    if expand_ratio > 0:
+        transforms.insert(0, RandomExpand(expand_ratio, fill))
+    if max(ratio_range) > 1:
+        transforms.append(RandomCrop(target_hw))
+    if flip_ratio > 0:
+        transforms.append(RandomFlip(flip_ratio))
+    return transforms
+
+
+def apply_transforms(sample: Sample, transforms: Sequence[Transform], rng: np.random.Generator) -> Sample:
+    """Run the transforms one after the other."""
+    for transform in transforms:
+        sample = transform(sample, rng)
+    return sample

@@ -1,0 +1,105 @@
+"""The ground truth of a COCO annotation file, as evaluation needs it."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from src.evaluation.coco_matching import Objects
+from src.model_utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def read_annotations(source: str | Path | dict) -> dict:
+    """The parsed annotation file (a dict is returned as it is).
+
+    Raises:
+        UserError: the file is missing, not JSON, or has no list of images.
+    """
+    name = "annotations" if isinstance(source, dict) else str(source)
+    if not isinstance(source, dict):
+        try:
+            with open(source, encoding="utf-8") as file:
+                source = json.load(file)
+        except OSError as error:
+            raise UserError(f"{name}: cannot read the annotation file ({error.strerror})") from error
+        except ValueError as error:
+            raise UserError(f"{name}: not a JSON file ({error})") from error
+    if not isinstance(source, dict) or not isinstance(source.get("images"), list):
+        raise UserError(f"{name}: not a COCO annotation file, which is an object with a list 'images'")
+    return source
+
+
+def image_ids_of(annotations: dict) -> np.ndarray:
+    """Image ids, int64 [I], sorted and each once."""
+    try:
+        return np.unique(np.array([int(image["id"]) for image in annotations["images"]], np.int64))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"annotations: each of 'images' needs a whole number as 'id' ({error!r})") from error
+
+
+def check_categories(annotations: dict, class_names: list[str], category_ids: list[int]) -> None:
+    """Raise UserError unless each class has a category of that id and name (a file without categories has none)."""
+    if len(class_names) != len(category_ids):
+        raise UserError(f"category_ids: {len(category_ids)} ids for {len(class_names)} class names")
+    known = {int(category["id"]): category.get("name") for category in annotations.get("categories") or []}
+    pairs = zip(category_ids, class_names, strict=True)
+    wrong = [f"{i} '{name}'" for i, name in pairs if known.get(int(i)) != name]
+    if known and wrong:
+        listed = ", ".join(f"{i} '{name}'" for i, name in known.items())
+        raise UserError(f"category_ids: {', '.join(wrong)} not among the annotations' categories: {listed}")
+
+
+def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[int], with_masks: bool) -> Objects:
+    """The objects of the images `image_ids` (sorted) in the classes `category_ids`, crowds included.
+
+    Annotations without a usable box are left out with a warning. Masks become run-length codes.
+    """
+    label_of = {int(category): label for label, category in enumerate(category_ids)}
+    position_of = {int(image): position for position, image in enumerate(image_ids)}
+    rows, kept, broken = [], [], 0
+    for annotation in annotations.get("annotations") or []:
+        try:
+            position = position_of.get(int(annotation["image_id"]))
+            label = label_of.get(int(annotation["category_id"]))
+            if position is None or label is None:
+                continue
+            x, y, width, height = (float(value) for value in annotation["bbox"])
+            area = float(annotation.get("area", width * height))
+            rows.append((position, label, x, y, width, height, area, bool(annotation.get("iscrowd", 0))))
+            kept.append(annotation)
+        except (KeyError, TypeError, ValueError):
+            broken += 1
+    if broken:
+        logger.warning("%d annotations have no usable image_id, category_id or bbox and were left out", broken)
+    table = np.array(rows, np.float64).reshape(-1, 8)
+    masks = _run_length_codes(annotations, kept) if with_masks else None
+    return Objects(
+        image=table[:, 0].astype(np.int64),
+        label=table[:, 1].astype(np.int64),
+        boxes=table[:, 2:6],
+        area=table[:, 6],
+        score=np.zeros(len(table)),
+        crowd=table[:, 7].astype(bool),
+        masks=masks,
+    )
+
+
+def _run_length_codes(annotations: dict, kept: list[dict]) -> list[dict]:
+    """Each annotation's mask (polygons, or a run-length code, compressed or not) as a compressed run-length code."""
+    from faster_coco_eval.core import mask as mask_api
+
+    sizes = {int(image["id"]): (image["height"], image["width"]) for image in annotations["images"]}
+    codes = []
+    for annotation in kept:
+        height, width = sizes[int(annotation["image_id"])]
+        mask = annotation["segmentation"]
+        if isinstance(mask, list):
+            codes.append(mask_api.merge(mask_api.frPyObjects(mask, height, width)))
+        elif isinstance(mask["counts"], list):
+            codes.append(mask_api.frPyObjects(mask, height, width))
+        else:
+            codes.append(mask)
+    return codes

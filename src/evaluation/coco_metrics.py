@@ -1,0 +1,336 @@
+"""COCO detection metrics of a data set, collected batch by batch.
+
+The 12 numbers equal pycocotools' to 1e-9 (tests/evaluation/test_coco_metrics.py) at a fraction of its time
+(benchmarks/coco_evaluation.py), since matching runs over the whole data set at once (see coco_matching).
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from src.evaluation.atomic import atomic_path
+from src.evaluation.coco_annotations import check_categories, ground_truth, image_ids_of, read_annotations
+from src.evaluation.coco_matching import AREA_RANGES, Objects, match_objects
+from src.evaluation.coco_precision import precision_and_recall
+from src.model_utils.errors import UserError
+
+# name, kind, IoU threshold index (None: mean of all), area range, detection limit; in the order of the COCO table
+_STATISTICS = (
+    ("mAP", "AP", None, "all", 100),
+    ("mAP_50", "AP", 0, "all", 100),
+    ("mAP_75", "AP", 5, "all", 100),
+    ("mAP_s", "AP", None, "small", 100),
+    ("mAP_m", "AP", None, "medium", 100),
+    ("mAP_l", "AP", None, "large", 100),
+    ("AR_1", "AR", None, "all", 1),
+    ("AR_10", "AR", None, "all", 10),
+    ("AR_100", "AR", None, "all", 100),
+    ("AR_s", "AR", None, "small", 100),
+    ("AR_m", "AR", None, "medium", 100),
+    ("AR_l", "AR", None, "large", 100),
+)
+_LIMITS = (1, 10, 100)
+
+
+@dataclass
+class Metrics:
+    """Result of an evaluation.
+
+    Attributes:
+        stats: the 12 COCO numbers of each kind of overlap, 'bbox_mAP' first; -1 where nothing could be measured.
+        per_class: AP (0.50:0.95) of each class by name, of the first kind of overlap; -1 for a class without objects.
+        per_class_50: the same at IoU 0.50.
+        table: the lines that pycocotools prints.
+        num_images, num_detections: what was evaluated.
+        per_class_segm: as `per_class`, for masks; empty without them.
+    """
+
+    stats: dict[str, float]
+    per_class: dict[str, float]
+    per_class_50: dict[str, float]
+    table: str
+    num_images: int
+    num_detections: int
+    per_class_segm: dict[str, float] = field(default_factory=dict)
+
+    def per_class_table(self) -> str:
+        """One line a class: name, AP, AP50."""
+        width = max([len(name) for name in self.per_class] + [len("class")])
+        lines = [f" {'class':<{width}}     AP   AP50"]
+        for name, value in self.per_class.items():
+            lines.append(f" {name:<{width}} {value:6.3f} {self.per_class_50[name]:6.3f}")
+        return "\n".join(lines)
+
+    def to_json(self, path: str | Path) -> None:
+        """Write everything but the table to `path`, atomically."""
+        content = {
+            "stats": self.stats,
+            "per_class_AP": self.per_class,
+            "per_class_AP50": self.per_class_50,
+            "images": self.num_images,
+            "detections": self.num_detections,
+        }
+        if self.per_class_segm:
+            content["per_class_segm_AP"] = self.per_class_segm
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+class CocoEvaluator:
+    """Collects detections and evaluates them against COCO annotations.
+
+    Args:
+        annotations: path of the annotation file, or its parsed content.
+        class_names: foreground classes, label 0 first.
+        category_ids: the annotations' category id of each class.
+        iou_types: 'bbox', 'segm' or both; 'segm' needs masks with every detection.
+    """
+
+    def __init__(
+        self,
+        annotations: str | Path | dict,
+        class_names: list[str],
+        category_ids: list[int],
+        iou_types: tuple[str, ...] = ("bbox",),
+    ) -> None:
+        self.annotations = read_annotations(annotations)
+        check_categories(self.annotations, class_names, category_ids)
+        self.class_names, self.category_ids, self.iou_types = list(class_names), list(category_ids), tuple(iou_types)
+        self.all_image_ids = image_ids_of(self.annotations)
+        self._known: set[int] = set(self.all_image_ids.tolist())
+        self._seen: set[int] = set()
+        # a part a call: image id int64 [n], label int32 [n], score float64 [n], boxes xywh float64 [n, 4]
+        self._parts: list[tuple[np.ndarray, ...]] = []
+        self._masks: list[dict] = []
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Ids of the images added so far, with or without detections, sorted."""
+        return sorted(self._seen)
+
+    def add(self, image_ids: np.ndarray, detections, masks: list[list[dict]] | None = None) -> None:
+        """Add a batch.
+
+        An image that was added before is skipped (distributed samplers repeat images to fill the last batch).
+
+        Args:
+            image_ids: int [B]; -1 marks a filler, which is skipped.
+            detections: `Detections` of numpy arrays: boxes float32 [B, M, 4] xyxy in original-image pixels, scores
+                [B, M], labels [B, M] in 0..K-1, valid bool [B, M].
+            masks: for each image one COCO run-length code a row (None where not valid).
+
+        Raises:
+            UserError: an image id is not in the annotations.
+        """
+        self._check_masks(masks)
+        boxes, scores, labels, valid = (np.asarray(value) for value in detections[:4])
+        for b, image_id in enumerate(np.asarray(image_ids).reshape(-1).tolist()):
+            if image_id == -1 or image_id in self._seen:
+                continue
+            if image_id not in self._known:
+                self._check_images(np.array([image_id]))
+            self._seen.add(image_id)
+            rows = np.flatnonzero(valid[b])
+            xywh = boxes[b, rows].astype(np.float64)
+            xywh[:, 2:] -= xywh[:, :2]
+            ids = np.full(len(rows), image_id, np.int64)
+            self._parts.append((ids, labels[b, rows].astype(np.int32), scores[b, rows].astype(np.float64), xywh))
+            if masks is not None:
+                self._masks.extend(masks[b][row] for row in rows)
+
+    def add_results(self, results: list[dict]) -> None:
+        """Add detections in COCO's results format: dicts with image_id, category_id, bbox [x, y, w, h], score.
+
+        Raises:
+            UserError: a result lacks one of these, or its image or category is not in the annotations.
+        """
+        if "segm" in self.iou_types:
+            self._check_masks([result.get("segmentation") for result in results] if results else [])
+        label_of = {int(category): label for label, category in enumerate(self.category_ids)}
+        try:
+            ids = np.array([result["image_id"] for result in results], np.int64)
+            categories = [int(result["category_id"]) for result in results]
+            scores = np.array([result["score"] for result in results], np.float64)
+            boxes = np.array([_box_of(result) for result in results], np.float64).reshape(len(results), 4)
+            if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
+                raise ValueError("a score or a box is not a finite number")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"predictions: each needs image_id, category_id, bbox [x, y, width, height] and score ({error!r})"
+            ) from error
+        unknown = sorted(set(categories) - set(label_of))
+        if unknown:
+            raise UserError(
+                f"predictions: category ids {unknown[:10]} are not among the classes' {sorted(label_of)}; "
+                "they were made with other classes or other annotations"
+            )
+        self._check_images(ids)
+        labels = np.array([label_of[category] for category in categories], np.int32)
+        self._parts.append((ids, labels, scores, boxes))
+        self._seen.update(ids.tolist())
+        if "segm" in self.iou_types:
+            self._masks.extend(result["segmentation"] for result in results)
+
+    def results(self) -> list[dict]:
+        """All detections in COCO's results format."""
+        ids, labels, scores, boxes = self._joined()
+        categories = np.array(self.category_ids, np.int64)[labels].tolist()
+        rows = zip(ids.tolist(), categories, boxes.tolist(), scores.tolist(), strict=True)
+        results = [{"image_id": i, "category_id": c, "bbox": b, "score": s} for i, c, b, s in rows]
+        for result, mask in zip(results, self._masks, strict=False):
+            counts = mask["counts"]
+            counts = counts.decode("ascii") if isinstance(counts, bytes) else counts
+            result["segmentation"] = {"size": list(mask["size"]), "counts": counts}
+        return results
+
+    def evaluate(self, image_ids: list[int] | None = None) -> Metrics:
+        """The metrics over all images of the annotations, or only over `image_ids`."""
+        evaluated = self.all_image_ids
+        if image_ids is not None:
+            wanted = np.unique(np.asarray(list(image_ids), np.int64))
+            self._check_images(wanted)
+            evaluated = wanted
+        stats, tables, per_class = {}, [], {}
+        found = self._found(evaluated)
+        for iou_type in self.iou_types:
+            precision, recall = self._precision_and_recall(found, evaluated, iou_type)
+            values = _statistics(precision, recall)
+            stats.update({f"{iou_type}_{name}": value for name, value in values.items()})
+            tables.append(_table(values))
+            per_class[iou_type] = [self._by_class(precision), self._by_class(precision[:1])]
+        first = self.iou_types[0]
+        if len(tables) > 1:
+            tables = [f"Evaluate annotation type *{kind}*\n{t}" for kind, t in zip(self.iou_types, tables, strict=True)]
+        return Metrics(
+            stats,
+            *per_class[first],
+            "\n".join(tables),
+            len(evaluated),
+            len(found.image),
+            per_class["segm"][0] if "segm" in per_class else {},
+        )
+
+    def save_part(self, path: str | Path) -> None:
+        """Write what was added here to `path` (.npz), atomically, for another rank's `load_part`."""
+        ids, labels, scores, boxes = self._joined()
+        masks = json.dumps([result["segmentation"] for result in self.results()]) if self._masks else "[]"
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                seen=np.array(self.image_ids, np.int64),
+                ids=ids,
+                labels=labels,
+                scores=scores,
+                boxes=boxes,
+                masks=np.array(masks),
+            )
+
+    def load_part(self, path: str | Path) -> None:
+        """Add what another evaluator saved; images that are here already are left out.
+
+        Raises:
+            UserError: the file is missing or broken.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as part:
+                seen, ids, labels, scores, boxes = (part[k] for k in ("seen", "ids", "labels", "scores", "boxes"))
+                masks = json.loads(str(part["masks"]))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise UserError(f"{path}: not a part of an evaluation ({error})") from error
+        new = ~np.isin(ids, np.array(self.image_ids, np.int64))
+        self._parts.append((ids[new], labels[new], scores[new], boxes[new]))
+        self._masks.extend(masks[i] for i in np.flatnonzero(new) if masks)
+        self._seen.update(seen.tolist())
+
+    def _precision_and_recall(self, found: Objects, evaluated: np.ndarray, iou_type: str) -> tuple:
+        with_masks = iou_type == "segm"
+        truth = ground_truth(self.annotations, evaluated, self.category_ids, with_masks)
+        mask_iou = None
+        if with_masks:
+            from faster_coco_eval.core import mask as mask_api
+
+            mask_iou = mask_api.iou
+            areas = np.array(mask_api.area(found.masks), np.float64) if found.masks else np.zeros(0)
+            found = Objects(found.image, found.label, found.boxes, areas, found.score, found.crowd, found.masks)
+        else:
+            found = Objects(found.image, found.label, found.boxes, found.area, found.score, found.crowd)
+        return precision_and_recall(match_objects(truth, found, len(evaluated), len(self.class_names), mask_iou))
+
+    def _found(self, evaluated: np.ndarray) -> Objects:
+        """The detections in the images `evaluated`."""
+        ids, labels, scores, boxes = self._joined()
+        position = np.searchsorted(evaluated, ids)
+        inside = np.flatnonzero(np.isin(ids, evaluated))
+        found = Objects(
+            position,
+            labels.astype(np.int64),
+            boxes,
+            boxes[:, 2] * boxes[:, 3],
+            scores,
+            np.zeros(len(ids), bool),
+            self._masks if "segm" in self.iou_types else None,
+        )
+        return found.take(inside)
+
+    def _joined(self) -> tuple[np.ndarray, ...]:
+        empty = (np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0), np.zeros((0, 4)))
+        joined = tuple(np.concatenate(column) for column in zip(*self._parts, empty, strict=True))
+        self._parts = [joined]
+        return joined
+
+    def _by_class(self, precision: np.ndarray) -> dict[str, float]:
+        area = list(AREA_RANGES).index("all")
+        return {name: _mean(precision[:, :, k, area]) for k, name in enumerate(self.class_names)}
+
+    def _check_images(self, ids: np.ndarray) -> None:
+        unknown = np.setdiff1d(ids, self.all_image_ids)
+        if len(unknown):
+            raise UserError(
+                f"predictions: {len(unknown)} image ids are not in the annotations (such as {unknown[:3].tolist()}; "
+                f"the annotations have {len(self.all_image_ids)}, such as {self.all_image_ids[:3].tolist()}): results "
+                "do not correspond to the current COCO set; give the annotations that they were made for"
+            )
+
+    def _check_masks(self, masks: list | None) -> None:
+        if "segm" in self.iou_types and (masks is None or any(mask is None for mask in masks)):
+            raise UserError("predictions: no masks, but 'segm' is to be evaluated")
+
+
+def _box_of(result: dict) -> list[float]:
+    """The result's box, or the one around its mask."""
+    if "bbox" in result or "segmentation" not in result:
+        return result["bbox"]
+    from faster_coco_eval.core import mask as mask_api
+
+    return mask_api.toBbox([result["segmentation"]])[0]
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of the measured values, -1 without any."""
+    measured = values[values > -1]
+    return float(measured.mean()) if len(measured) else -1.0
+
+
+def _statistics(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+    values = {}
+    for name, kind, threshold, area, limit in _STATISTICS:
+        thresholds = slice(None) if threshold is None else slice(threshold, threshold + 1)
+        a = list(AREA_RANGES).index(area)
+        source = precision[thresholds, :, :, a] if kind == "AP" else recall[thresholds, :, a, _LIMITS.index(limit)]
+        values[name] = _mean(source)
+    return values
+
+
+def _table(values: dict[str, float]) -> str:
+    """The 12 lines that pycocotools prints."""
+    lines = []
+    for name, kind, threshold, area, limit in _STATISTICS:
+        title = "Average Precision" if kind == "AP" else "Average Recall"
+        iou = "0.50:0.95" if threshold is None else f"{0.5 + 0.05 * threshold:.2f}"
+        lines.append(
+            f" {title:<18} ({kind}) @[ IoU={iou:<9} | area={area:>6} | maxDets={limit:>3} ] = {values[name]:0.3f}"
+        )
+    return "\n".join(lines)

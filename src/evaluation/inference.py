@@ -1,0 +1,162 @@
+"""Detect objects in an image or a folder of images: the work of infer.py."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from src.data.image import ImageError
+from src.evaluation.predictions import image_entry, save_predictions
+from src.model_utils.config import Config, require
+from src.model_utils.errors import UserError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def infer(config: Config) -> dict[str, dict]:
+    """Predict as the configuration says and write `pred_output`; returns what was written.
+
+    Raises:
+        UserError: missing keys or files, a checkpoint of another network, or no image that could be read.
+    """
+    require(config, "checkpoint_path", "pred_input", "pred_output")
+    if Path(config.pred_output).is_dir():
+        raise UserError(f"pred_output {config.pred_output} is a folder; give the JSON file to write")
+    paths = find_images(config.pred_input)
+
+    from src.blocks.detectors import build_detector
+    from src.data.image import load_image
+    from src.data.network_input import EvalTransform
+    from src.engine.checkpoint import load_checkpoint_weights, load_weights
+    from src.model_utils.device_adapter import setup_device
+
+    arrays = load_checkpoint_weights(config.checkpoint_path)
+    setup_device(config)
+    net = build_detector(config)
+    load_weights(net, arrays, config.checkpoint_path)
+    net.set_train(False)
+
+    prepare = EvalTransform.from_config(config)
+    predictions, broken = detect_images(
+        net.predict,
+        lambda path: prepare(load_image(path)),
+        paths,
+        class_names=config.class_names,
+        category_ids=config.category_ids,
+        batch_size=config.test_batch_size,
+        workers=config.num_parallel_workers,
+        progress=lambda items: with_progress(items, len(paths), "images", config.progress_bar),
+    )
+    for problem in broken:
+        print(f"warning: {problem}; skipped", flush=True)
+    if not predictions:
+        raise UserError(f"pred_input {config.pred_input}: none of its {len(paths)} images could be read")
+    save_predictions(config.pred_output, predictions)
+    found = sum(len(entry["predictions"]) for entry in predictions.values())
+    print(f"{found} objects in {len(predictions)} images ({len(broken)} images skipped)")
+    print(f"predictions are in {config.pred_output}; draw_predictions.py draws them", flush=True)
+    return predictions
+
+
+def find_images(source: str | Path) -> list[Path]:
+    """The image `source`, or the images in the root of the folder `source`, sorted by name.
+
+    Raises:
+        UserError: the path does not exist, or the folder has no image.
+    """
+    source = Path(source)
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UserError(f"pred_input {source} does not exist; give an image or a folder of images")
+    paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    if not paths:
+        raise UserError(f"pred_input {source}: no image ({', '.join(IMAGE_SUFFIXES)}) in this folder")
+    return paths
+
+
+def detect_images(
+    predict: Callable,
+    load: Callable[[Path], tuple[np.ndarray, np.ndarray]],
+    paths: list[Path],
+    class_names: list[str],
+    category_ids: list[int],
+    batch_size: int = 1,
+    workers: int = 1,
+    progress: Callable[[Iterable], Iterable] = lambda items: items,
+) -> tuple[dict[str, dict], list[str]]:
+    """Predict all images, in batches of one shape (the last one is filled up by repeating its last image).
+
+    Args:
+        predict: (images float32 [B, 3, H, W], image_info float32 [B, 6]) -> `Detections` of numpy arrays.
+        load: path -> (image float32 [3, H, W], image_info float32 [6]); raises `ImageError` for a broken image.
+        class_names, category_ids: see `image_entry`.
+        workers: threads that load images ahead of the network; 0: none.
+        progress: wraps the iteration over images.
+
+    Returns:
+        ({path: `image_entry`} in the order of `paths`, a line for each broken image).
+    """
+    batch_size = min(batch_size, len(paths))
+    predictions, broken, batch = {}, [], []
+
+    def flush() -> None:
+        filled = batch + [batch[-1]] * (batch_size - len(batch))
+        detections = predict(np.stack([item[1] for item in filled]), np.stack([item[2] for item in filled]))
+        boxes, scores, labels, valid = (np.asarray(value) for value in detections[:4])
+        for b, (path, _, info) in enumerate(batch):
+            height, width = int(info[0]), int(info[1])
+            kept = valid[b].astype(bool)
+            found = boxes[b][kept], scores[b][kept], labels[b][kept]
+            predictions[str(path)] = image_entry(height, width, *found, class_names, category_ids)
+        batch.clear()
+
+    for path, loaded in progress(_load_ahead(load, paths, workers, 2 * batch_size)):
+        if isinstance(loaded, ImageError):
+            broken.append(str(loaded))
+            continue
+        batch.append((path, *loaded))
+        if len(batch) == batch_size:
+            flush()
+    if batch:
+        flush()
+    return predictions, broken
+
+
+def with_progress(items: Iterable, total: int, unit: str, mode: str = "auto") -> Iterator:
+    """Iterate with a progress bar, or with some ten plain lines where no terminal is (or `mode` is 'off')."""
+    if mode == "on" or (mode == "auto" and sys.stderr.isatty()):
+        yield from tqdm(items, total=total, unit=unit)
+        return
+    every = max(1, total // 10)
+    for count, item in enumerate(items, 1):
+        yield item
+        if count % every == 0 or count == total:
+            print(f"{count}/{total} {unit}", flush=True)
+
+
+def _load_ahead(load: Callable, paths: list[Path], workers: int, ahead: int) -> Iterator[tuple[Path, object]]:
+    """(path, loaded) in order, where loaded is an ImageError for a broken image; at most `ahead` wait in memory."""
+
+    def attempt(path: Path) -> object:
+        try:
+            return load(path)
+        except ImageError as error:
+            return error
+
+    if workers == 0:
+        yield from ((path, attempt(path)) for path in paths)
+        return
+    with ThreadPoolExecutor(min(workers, ahead)) as pool:
+        waiting = deque()
+        for path in paths:
+            waiting.append((path, pool.submit(attempt, path)))
+            if len(waiting) > ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()

@@ -1,0 +1,118 @@
+"""Prediction files: COCO's results format for evaluation, and the JSON that infer.py writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from src.evaluation.atomic import atomic_path
+from src.model_utils.errors import UserError
+
+
+def save_results(path: str | Path, results: list[dict]) -> None:
+    """Write results in COCO's format (see `CocoEvaluator.results`), atomically."""
+    text = json.dumps(results)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def load_results(path: str | Path) -> list[dict]:
+    """Read results in COCO's format.
+
+    Raises:
+        UserError: the file is missing, not JSON, or holds something else.
+    """
+    results = read_json(path, "predictions")
+    if isinstance(results, dict) and results and all(_is_image_entry(entry) for entry in results.values()):
+        raise UserError(
+            f"{path}: these are predictions of infer.py, which have no image ids; eval.py --prediction_path writes and "
+            "reads COCO results (a list of image_id, category_id, bbox, score)"
+        )
+    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+        raise UserError(f"{path}: not COCO results: a list of objects with image_id, category_id, bbox, score")
+    return results
+
+
+def image_entry(
+    height: int,
+    width: int,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    class_names: list[str],
+    category_ids: list[int],
+) -> dict:
+    """What the inference JSON says of one image.
+
+    Args:
+        height, width: of the original image in pixels; no box reaches beyond them.
+        boxes: [M, 4] xyxy in original-image pixels.
+        scores: [M].
+        labels: int [M], 0..K-1.
+        class_names: K names.
+        category_ids: K ids of the data set, or [] where they are not known.
+
+    Returns:
+        {"height", "width", "predictions": [{"bbox", "class", "score"}, ...]}, best score first.
+    """
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4).clip(0, [width, height, width, height])
+    predictions = []
+    for row in np.argsort(-np.asarray(scores), kind="stable"):
+        x1, y1, x2, y2 = corners[row].tolist()
+        label = int(labels[row])
+        predictions.append(
+            {
+                "bbox": {"x_min": x1, "y_min": y1, "width": x2 - x1, "height": y2 - y1},
+                "class": {
+                    "label": label,
+                    "category_id": int(category_ids[label]) if category_ids else "unknown",
+                    "name": class_names[label],
+                },
+                "score": float(scores[row]),
+            }
+        )
+    return {"height": int(height), "width": int(width), "predictions": predictions}
+
+
+def save_predictions(path: str | Path, predictions: dict[str, dict]) -> None:
+    """Write the inference JSON, {image path: `image_entry`}, atomically."""
+    text = json.dumps(predictions, indent=1, ensure_ascii=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def load_predictions(path: str | Path) -> dict[str, dict]:
+    """Read the inference JSON.
+
+    Raises:
+        UserError: the file is missing, not JSON, or holds something else.
+    """
+    predictions = read_json(path, "predictions")
+    if isinstance(predictions, list):
+        raise UserError(f"{path}: these are COCO results (of eval.py); give the JSON that infer.py writes")
+    for name, entry in predictions.items() if isinstance(predictions, dict) else [("the file", None)]:
+        if not _is_image_entry(entry):
+            raise UserError(f"{path}: {name}: not a prediction of infer.py (height, width, predictions)")
+    return predictions
+
+
+def read_json(path: str | Path, what: str) -> dict | list:
+    """Parsed JSON file; `what` names its kind in messages.
+
+    Raises:
+        UserError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the {what} ({error.strerror})") from error
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}, column {error.colno}: broken {what}, not JSON ({error.msg})"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: broken {what}, not a text file in UTF-8") from error
+
+
+def _is_image_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and {"height", "width", "predictions"} <= entry.keys()
