@@ -5,6 +5,8 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,10 @@ class CocoDataset:
         self.annotation_file = find_annotation_file(path, split)
         self.class_names = list(class_names)
         self.problems: list[str] = []
+        with _without_garbage_collection():
+            self._read(first, every, with_masks)
+
+    def _read(self, first: int, every: int, with_masks: bool) -> None:
         content = _read_json(self.annotation_file)
         self.category_ids = self._map_categories(content["categories"])
         self._label_of = {category_id: label for label, category_id in enumerate(self.category_ids)}
@@ -180,15 +186,22 @@ def _read_json(path: Path) -> dict:
 
 
 def _parse(text: bytes) -> object:
-    """JSON value of a text. COCO's training annotations take 3 s this way, 18 s with json.loads alone."""
-    collecting = gc.isenabled()
-    gc.disable()  # Millions of new containers, none of them garbage: each collection would visit them all.
+    """JSON value of a text, several times faster than json.loads."""
     try:
         return from_json(text, cache_strings="keys")
     except ValueError:
         return json.loads(text)  # for its line and column, and for what only it accepts
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Millions of containers are made while reading, none of them garbage, and each collection would visit them all."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
-        if collecting:
+        if was_enabled:
             gc.enable()
 
 

@@ -57,7 +57,7 @@ def find_images_dir(annotation_file: Path, file_names: Iterable[str]) -> Path:
 
     Args:
         annotation_file: the annotation file; its own name (`instances_X.json`) names folders to try.
-        file_names: file names of the annotations; a folder that holds one of the first 20 is taken.
+        file_names: file names of the annotations; the first folder that holds one of some twenty of them is taken.
 
     Raises:
         UserError: no folder holds any of these images; lists the folders that were tried.
@@ -66,7 +66,8 @@ def find_images_dir(annotation_file: Path, file_names: Iterable[str]) -> Path:
     stem = annotation_file.stem.removeprefix("instances_")
     folders = [here / "data", here / "images", here / stem, here, here.parent / stem, here.parent / "images" / stem]
     folders += [here.parent / "images", here.parent / "data"]
-    samples = list(file_names)[:20]
+    names = list(file_names)
+    samples = names[:: max(len(names) // 20, 1)]
     for folder in folders:
         if any((folder / name).is_file() for name in samples):
             return folder

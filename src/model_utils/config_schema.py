@@ -180,7 +180,7 @@ class Config(Section):
     category_ids: list[int] = key([], "the data set's own category ids in the order of coco_classes, for infer.py")
     num_classes: Annotated[int, Field(ge=2)] = key(81, "number of classes, background included")
     train_dataset_num: NonNegativeInt = key(0, "use the first so many training images; 0: all")
-    train_dataset_divider: NonNegativeInt = key(0, "use every so many-th training image; 0: all")
+    train_dataset_divider: NonNegativeInt = key(0, "of those, use every so many-th training image; 0: all")
 
     # images
     img_width: PositiveInt = key(640, "width of the network's input")

@@ -1,0 +1,271 @@
+"""SpineNet-49-RetinaNet at 640 pixels on the CPU: prediction and training step, against the same network in PyTorch.
+
+    python benchmarks/spinenet_speed.py --torch_python /path/to/a/python/with/torch
+
+The peer (peers/torch_retinanet.py) starts from the same weights and sees the same images and objects; outputs and
+losses are compared first. Both live in processes of their own that take turns, on the same cores, so that whatever
+else the machine does weighs on both; the ratio is the median over the rounds of ours / PyTorch's. Then post-processing
+is measured against the network, and MindSpore's profiler says where the time goes. Exit code 1 when the networks differ.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+CONFIG = ROOT / "configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml"
+OBJECTS_AN_IMAGE = 8  # COCO has 7.3
+NUM_GTS = 100
+
+
+def make_inputs(size: int, batch: int) -> dict[str, np.ndarray]:
+    """A batch of noise with random objects, as the loader would make it."""
+    rng = np.random.default_rng(1)
+    boxes = np.zeros((batch, NUM_GTS, 4), np.float32)
+    corner = rng.uniform(0, 0.6 * size, (batch, OBJECTS_AN_IMAGE, 2))
+    side = np.exp(rng.uniform(np.log(16), np.log(0.4 * size), (batch, OBJECTS_AN_IMAGE, 2)))
+    boxes[:, :OBJECTS_AN_IMAGE] = np.concatenate([corner, corner + side], 2)
+    labels = np.zeros((batch, NUM_GTS), np.int32)
+    labels[:, :OBJECTS_AN_IMAGE] = rng.integers(0, 80, (batch, OBJECTS_AN_IMAGE))
+    valid = np.arange(NUM_GTS)[None].repeat(batch, 0) < OBJECTS_AN_IMAGE
+    return {
+        "image": rng.standard_normal((batch, 3, size, size), np.float32),
+        "image_info": np.tile(np.float32([size, size, size, size, 1, 1]), (batch, 1)),
+        "boxes": boxes,
+        "labels": labels,
+        "valid": valid,
+    }
+
+
+# --- our side -----------------------------------------------------------------------------------------------------
+
+
+class OurSide:
+    """The project's detector, in this process."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        import src  # noqa: F401  before mindspore
+        import mindspore as ms  # isort: skip
+
+        from src.blocks.detectors import build_detector
+        from src.engine.optimizer import build_optimizer
+        from src.engine.train_step import Updater
+        from src.model_utils.config import load_config
+
+        ms.set_device("CPU")
+        ms.set_context(mode=ms.GRAPH_MODE)
+        ms.set_seed(1)
+        overrides = {"device_target": "CPU", "img_width": size, "img_height": size, "lr": 0.01}
+        config = load_config(CONFIG, overrides)
+        self.net = build_detector(config)
+        self.inputs = dict(np.load(folder / "inputs.npz"))
+        np.savez(folder / "weights.npz", **{p.name: p.asnumpy() for p in self.net.get_parameters()})
+        optimizer = build_optimizer(config, self.net.trainable_params())
+        self.updater = Updater(self.net, optimizer)
+        self.rate = config.lr
+        self.image = ms.Tensor(self.inputs["image"][:1])
+
+    def predict(self, save_to: str | None) -> dict:
+        """The network on one image, without post-processing, to host arrays."""
+        self.net.set_train(False)
+        outputs = [x.asnumpy() for level in self.net.raw_head[0](self.image) for x in level]
+        if save_to:
+            np.savez(save_to, *outputs)
+        return {}
+
+    def train(self, _: str | None) -> dict:
+        """One update."""
+        self.net.set_train(True)
+        return {"losses": self.updater([self.inputs], self.rate).asnumpy().tolist()}
+
+    def post_process(self, kind: str | None) -> dict:
+        """Selection and suppression for one image; `crowded`: every level has more candidates than nms_pre."""
+        logits, deltas = raw_outputs(self.inputs["image"].shape[-1], crowded=kind == "crowded")
+        start = time.perf_counter()
+        found = self.net.post_processor(logits, deltas, self.inputs["image_info"][:1])
+        seconds = time.perf_counter() - start
+        passed = sum(int((level > np.log(0.05 / 0.95)).sum()) for level in logits)
+        return {"seconds": seconds, "candidates": passed, "detections": int(found.valid.sum())}
+
+    def profile(self, command: str | None) -> dict:
+        """Milliseconds by operator type of one `predict` or `train`, by MindSpore's profiler."""
+        import mindspore as ms
+
+        with tempfile.TemporaryDirectory() as folder:
+            profiler = ms.Profiler(output_path=folder, activities=[ms.profiler.ProfilerActivity.CPU])
+            start = time.perf_counter()
+            getattr(self, str(command))(None)
+            seconds = time.perf_counter() - start
+            profiler.analyse()
+            table = next(Path(folder).rglob("cpu_op_type_info_*.csv"))
+            with open(table, newline="") as file:
+                rows = [
+                    (r["op_type"], int(r["type_occurrences"]), float(r["total_compute_time"]))
+                    for r in csv.DictReader(file)
+                ]
+        return {"seconds": seconds, "operators": sorted(rows, key=lambda row: -row[2])}
+
+
+def raw_outputs(size: int, crowded: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Logits and deltas like a trained network's: nearly all far under the threshold, some objects over it."""
+    rng = np.random.default_rng(2)
+    logits, deltas = [], []
+    for stride in (8, 16, 32, 64, 128):
+        cells = size // stride
+        level = rng.normal(-7.0, 1.0, (1, 720, cells, cells)).astype(np.float32)
+        flat = level.reshape(-1)
+        count = min(4000 if crowded else 250, flat.size // 10)
+        flat[rng.choice(flat.size, count, replace=False)] = rng.normal(-1.5, 1.0, count)
+        logits.append(level)
+        deltas.append(rng.normal(0, 0.3, (1, 36, cells, cells)).astype(np.float32))
+    return logits, deltas
+
+
+def serve(folder: Path, size: int) -> None:
+    """Answer commands as peers/torch_worker.py does."""
+    side = OurSide(folder, size)
+    print("@{}", flush=True)
+    for line in sys.stdin:
+        command, *argument = line.split()
+        start = time.perf_counter()
+        answer = getattr(side, command)(argument[0] if argument else None)
+        print("@" + json.dumps({"seconds": time.perf_counter() - start, **answer}), flush=True)
+
+
+# --- the driver ---------------------------------------------------------------------------------------------------
+
+
+class Side:
+    """A process that does what it is told."""
+
+    def __init__(self, *command: object) -> None:
+        self.process = subprocess.Popen(
+            [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def answer(self) -> dict:
+        for line in self.process.stdout:
+            if line.startswith("@"):
+                return json.loads(line[1:])
+        raise SystemExit(f"{self.process.args[1]} ended early")
+
+    def ask(self, command: str) -> dict:
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    """Of two saved outputs, relative to the largest value of each array."""
+    with np.load(first) as a, np.load(second) as b:
+        return max(float(np.abs(a[k] - b[k]).max() / np.abs(b[k]).max()) for k in a.files)
+
+
+def compare(ours: Side, peer: Side, folder: Path) -> tuple[bool, dict[str, float]]:
+    """Check that both compute the same; returns (equal, seconds of our first calls, which compile)."""
+    first = {"predict": ours.ask(f"predict {folder}/ours.npz")["seconds"]}
+    peer.ask(f"predict {folder}/peer.npz")
+    difference = largest_difference(folder / "ours.npz", folder / "peer.npz")
+    answers = ours.ask("train"), peer.ask("train")
+    first["train"] = answers[0]["seconds"]
+    again = ours.ask("train"), peer.ask("train")
+    losses = [np.array([a["losses"], b["losses"]]) for a, b in zip(answers, again, strict=True)]
+    loss_difference = float(np.max(np.abs(losses[0] / losses[1] - 1)))
+    print(
+        f"same network: outputs differ by {difference:.1e}, losses of two updates by {loss_difference:.1e} (relative)"
+    )
+    print(f"first calls (with compilation): prediction {first['predict']:.1f} s, update {first['train']:.1f} s")
+    return difference < 1e-3 and loss_difference < 1e-2, first
+
+
+def race(command: str, ours: Side, peer: Side, rounds: int) -> dict[str, float]:
+    """Medians over rounds in which both take turns."""
+    pairs = [(ours.ask(command)["seconds"], peer.ask(command)["seconds"]) for _ in range(rounds)]
+    return {
+        "ours": statistics.median(a for a, _ in pairs),
+        "peer": statistics.median(b for _, b in pairs),
+        "ratio": statistics.median(a / b for a, b in pairs),
+        "best": min(a for a, _ in pairs) / min(b for _, b in pairs),
+    }
+
+
+def report_race(results: dict[str, dict[str, float]]) -> None:
+    print(f"\n{'':<24}{'MindSpore s':>12}{'PyTorch s':>12}{'ratio':>8}{'of the best':>13}")
+    for name, r in results.items():
+        print(f"{name:<24}{r['ours']:>12.3f}{r['peer']:>12.3f}{r['ratio']:>8.2f}{r['best']:>13.2f}")
+
+
+def report_post_processing(ours: Side, network: float, rounds: int) -> None:
+    print("\npost-processing of one image (5 levels x 80 classes)")
+    for kind in ("typical", "crowded"):
+        answers = [ours.ask(f"post_process {kind}") for _ in range(max(rounds, 5))]
+        seconds = statistics.median(a["seconds"] for a in answers)
+        print(
+            f"  {kind}: {1000 * seconds:.1f} ms for {answers[0]['candidates']} pairs over the threshold, "
+            f"{answers[0]['detections']} detections; {100 * seconds / network:.1f} % of the network's time"
+        )
+
+
+def report_profile(ours: Side) -> None:
+    for command in ("predict", "train"):
+        answer = ours.ask(f"profile {command}")
+        total = sum(row[2] for row in answer["operators"])
+        print(f"\noperators of one {command}: {total / 1000:.3f} s of {answer['seconds']:.3f} s")
+        for name, count, milliseconds in answer["operators"][:12]:
+            print(f"  {name:<32}{count:>6} calls {milliseconds:>9.1f} ms {100 * milliseconds / total:>6.1f} %")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--torch_python", help="a Python that has torch and numpy")
+    parser.add_argument("--size", type=int, default=640, help="image side in pixels (640)")
+    parser.add_argument("--batch_size", type=int, default=2, help="images of a training step (2)")
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
+    parser.add_argument("--threads", type=int, default=2, help="cores that both may use (2)")
+    parser.add_argument("--profile", type=int, default=1, choices=(0, 1), help="1: also say where the time goes (1)")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(Path(arguments.serve), arguments.size)
+        return 0
+    if not arguments.torch_python:
+        parser.error("--torch_python is needed: a Python that has torch and numpy")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # the processes below inherit it
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "inputs.npz", **make_inputs(arguments.size, arguments.batch_size))
+        ours = Side(sys.executable, __file__, "--serve", folder, "--size", arguments.size)
+        ours.answer()
+        worker = ROOT / "benchmarks/peers/torch_worker.py"
+        peer = Side(arguments.torch_python, worker, folder / "weights.npz", folder / "inputs.npz", arguments.threads)
+        equal, _ = compare(ours, peer, folder)
+        results = {
+            "prediction, batch 1": race("predict", ours, peer, arguments.rounds),
+            f"update, batch {arguments.batch_size}": race("train", ours, peer, arguments.rounds),
+        }
+        report_race(results)
+        report_post_processing(ours, results["prediction, batch 1"]["ours"], arguments.rounds)
+        if arguments.profile:
+            report_profile(ours)
+        ours.close()
+        peer.close()
+    return 0 if equal else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Expected numbers of tests/oracles and how tests compare with them."""
+
+import json
+import zlib
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from tests.oracles.seeded_weights import seeded_state
+
+FOLDER = Path(__file__).parents[1] / "oracles"
+BN_NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+def arrays(name: str) -> dict[str, np.ndarray]:
+    """All arrays of `<name>.npz`."""
+    with np.load(FOLDER / f"{name}.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def published_state(model: str, seed: int) -> dict[str, np.ndarray]:
+    """Seeded weights of `params_<model>.json` by their published names, checked against its checksums."""
+    spec = json.loads((FOLDER / f"params_{model}.json").read_text())
+    state = seeded_state(spec["params"], seed)
+    for name, check in spec["check"][str(seed)].items():
+        assert zlib.crc32(state[name].tobytes()) == check["crc32"], name
+    return state
+
+
+def set_published_weights(net: nn.Cell, model: str, seed: int) -> None:
+    """Give `net` the seeded weights; both must have the same names, BN apart."""
+    state = published_state(model, seed)
+    parameters = net.parameters_dict()
+    renamed = {}
+    for name, array in state.items():
+        module, _, leaf = name.rpartition(".")
+        leaf = BN_NAMES[leaf] if f"{module}.running_mean" in state else leaf
+        renamed[f"{module}.{leaf}"] = array
+    assert set(renamed) == set(parameters)
+    for name, parameter in parameters.items():
+        assert parameter.shape == renamed[name].shape, name
+        parameter.set_data(ms.Tensor(renamed[name]))
+
+
+def relative_error(expected: dict[str, np.ndarray], key: str, actual: ms.Tensor) -> float:
+    """Largest difference from `expected[key]` (whole or sampled), relative to its largest magnitude."""
+    actual = actual.asnumpy()
+    if key in expected:
+        wanted = expected[key]
+        assert actual.shape == wanted.shape
+    else:
+        wanted = expected[f"{key}/val"]
+        assert actual.shape == tuple(expected[f"{key}/shape"])
+        actual = actual.reshape(-1)[expected[f"{key}/idx"]]
+    return float(np.abs(actual - wanted).max() / np.abs(wanted).max())

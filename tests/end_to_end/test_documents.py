@@ -1,0 +1,127 @@
+"""Every command of the READMEs: run as it stands, or accounted for by the test that runs it."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.blocks.detectors import build_detector
+from src.engine.checkpoint import save_weights
+from src.model_utils.config import load_config
+from tests.end_to_end.commands import ROOT, environment
+
+DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("configs/*/README.md")])
+
+# Commands that other tests run, by their beginnings.
+RUN_ELSEWHERE = {
+    "bash scripts/run_demo.sh": "test_scripts.py",
+    "bash scripts/run_tests.sh": "the suite itself",
+    "source .venv/bin/activate": "nothing to run",
+    "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py",
+    "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py",
+    "bash scripts/run_eval_gpu.sh": "test_scripts.py",
+    "bash scripts/run_infer_gpu.sh": "test_scripts.py",
+}
+
+
+def commands_of(document: Path) -> list[str]:
+    """The lines of a document's shell blocks, continuation lines joined, comments dropped."""
+    blocks = re.findall(r"```shell\n(.*?)```", document.read_text(), re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines = [re.sub(r"\s+#.*$", "", line).strip() for line in lines]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def is_run_elsewhere(command: str) -> bool:
+    return any(command.startswith(beginning) for beginning in RUN_ELSEWHERE)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the project's root, where commands may write, with published weights to convert."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for path in ROOT.iterdir():
+        if path.name not in (".git", "data", "outputs", "demo_output", ".venv"):
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+def run(command: str, folder: Path) -> str:
+    words = shlex.split(command)
+    if words[0] == "python":
+        words[0] = sys.executable
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def test_the_documents_commands_work_one_after_the_other(checkout: Path) -> None:
+    commands = [c for c in commands_of(ROOT / "README.md") if not is_run_elsewhere(c) and "convert_weights" not in c]
+    assert [c.split()[1] for c in commands] == [
+        "train.py",  # --help
+        "-m",  # src.data.synthetic
+        "train.py",
+        "eval.py",
+        "infer.py",
+        "draw_predictions.py",
+        "train.py",  # --resume
+    ]
+    outputs = [run(command, checkout) for command in commands]
+    assert "--bbox_head.loss_cls.gamma" in outputs[0]
+    assert "resumed from" in outputs[-1] and "epoch: 4, step:" in outputs[-1]
+    found = json.loads((checkout / "outputs/first/found.json").read_text())
+    assert len(found) == 20
+    assert len(list((checkout / "outputs/first/pictures").glob("*.png"))) == 20
+
+
+def test_the_conversion_command_works(checkout: Path) -> None:
+    (command,) = [c for c in commands_of(ROOT / "README.md") if "convert_weights" in c]
+    config = load_config(ROOT / "configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml")
+    published = published_state(build_detector(config))
+    np.savez(checkout / "spinenet49.npz", **published)
+    run(command.replace(".pth", ".npz"), checkout)
+    assert (checkout / "spinenet49.ckpt").is_file()
+
+
+def published_state(net) -> dict[str, np.ndarray]:
+    """The weights of a network under PyTorch's names."""
+    names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    state = {}
+    for name, parameter in net.parameters_dict().items():
+        stem, _, leaf = name.rpartition(".")
+        state[f"{stem}.{names.get(leaf, leaf)}"] = parameter.asnumpy()
+    return state
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_command_is_left_out(document: Path) -> None:
+    commands = commands_of(document)
+    assert commands
+    for command in commands:
+        assert is_run_elsewhere(command) or document == ROOT / "README.md", command
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_files_that_documents_name_exist(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)?(?:#[^)]*)?\)?", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_python_from_the_readme_works(checkout: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    config = load_config(ROOT / "configs/demo/spinenet_retinanet.yaml")
+    net = build_detector(config)
+    weights = {name: parameter.asnumpy() for name, parameter in net.parameters_dict().items()}
+    save_weights(checkout / "outputs/first/checkpoints/best.ckpt", weights)
+    code += "import numpy as np\nprint(net.predict(np.zeros((1, 3, 128, 128), 'f4'), np.ones((1, 6), 'f4')).boxes.shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(1, 100, 4)" in done.stdout
