@@ -92,16 +92,8 @@ infer_and_draw() {
         --annotations "$DATA/validation" --page 1
 }
 
-# Print AP, where everything is and what to do next; fails when AP is under the floor.
+# Print where everything is, what to do next, and AP; fails when AP is under the floor.
 report() {
-    local minimum="$1"
-    "$PYTHON_OF_DEMO" - "$RUN/checkpoints/best_metrics.json" "$minimum" <<'PYTHON'
-import json, sys
-ap, minimum = json.load(open(sys.argv[1]))["stats"]["bbox_mAP"], float(sys.argv[2])
-print(f"AP (0.50:0.95) on the held-out images: {ap:.3f}; asked for: {minimum:.2f}")
-if ap < minimum:
-    sys.exit(f"error: AP {ap:.3f} is under {minimum:.2f}")
-PYTHON
     cat <<END
 pictures (ground truth left, predictions right): $OUTPUT/pictures
 training curves:                                 $RUN/curves.png
@@ -110,10 +102,22 @@ predictions:                                     $OUTPUT/predictions.json
 
 What to try next:
   detect in your own images:  $PYTHON_OF_DEMO infer.py --config_path $RUN/config.yaml --checkpoint_path $RUN/checkpoints/best.ckpt --pred_input FOLDER --pred_output found.json
+  see what the network sees:  $PYTHON_OF_DEMO browse_dataset.py --config_path $RUN/config.yaml --output_dir $OUTPUT/browse
   train longer:               bash scripts/run_demo.sh $MODEL --epoch_size 30
-  see what the network sees:  $PYTHON_OF_DEMO browse_dataset.py --config_path $RUN/config.yaml
   train on your own data:     README.md, 'Train on your own images'
+
 END
+    "$PYTHON_OF_DEMO" - "$RUN/checkpoints/best_metrics.json" "$1" <<'PYTHON'
+import json
+import sys
+
+with open(sys.argv[1]) as file:
+    ap = json.load(file)["stats"]["bbox_mAP"]
+minimum = float(sys.argv[2])
+print(f"AP (0.50:0.95) on the held-out images: {ap:.3f}; asked for: {minimum:.2f}")
+if ap < minimum:
+    sys.exit(f"error: AP {ap:.3f} is under {minimum:.2f}")
+PYTHON
 }
 
 for argument in "$@"; do

@@ -38,7 +38,7 @@ def main() -> None:
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 4e-5}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(groups, lr=0.0001, momentum=0.9)
 
     def predict(save_to: str | None) -> dict:
         net.eval()
@@ -58,9 +58,10 @@ def main() -> None:
 
     for line in sys.stdin:
         command, *argument = line.split()
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         answer = {"predict": predict, "train": train}[command](argument[0] if argument else None)
-        print("@" + json.dumps({"seconds": time.perf_counter() - start, **answer}), flush=True)
+        spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - start_cpu}
+        print("@" + json.dumps({**spent, **answer}), flush=True)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,9 @@ def load_training_state(path: str | Path, net: nn.Cell, optimizer: nn.Cell) -> T
     load_weights(net, _weights(arrays), source=str(path))
     own = {name: p for name, p in optimizer.parameters_dict().items() if name not in net.parameters_dict()}
     saved = {
-        name.removeprefix(OPTIMIZER_PREFIX): array for name, array in arrays.items() if name.startswith(OPTIMIZER_PREFIX)
+        name.removeprefix(OPTIMIZER_PREFIX): array
+        for name, array in arrays.items()
+        if name.startswith(OPTIMIZER_PREFIX)
     }
     _assign(own, saved, f"{path} (optimizer state)")
     return TrainingState(**meta)
@@ -155,7 +157,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist")
     if path.suffix != ".ckpt":
-        raise UserError(f"{path}: a checkpoint ends in .ckpt; convert_weights.py makes one of .pth, .safetensors or .npz")
+        raise UserError(f"{path}: a checkpoint ends in .ckpt; convert_weights.py makes one of .pth, .safetensors, .npz")
     if path.stat().st_size == 0:
         raise UserError(f"checkpoint {path} is empty")
     logging.disable(logging.ERROR)  # MindSpore logs its own guess ("may not have permission") beside raising

@@ -28,7 +28,9 @@ def read_state(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     readers = {".pth": _read_torch, ".pt": _read_torch, ".safetensors": _read_safetensors, ".npz": _read_npz}
     if path.suffix not in readers:
-        raise UserError(f"{path}: weights are read from {', '.join(readers)} files, not {path.suffix or 'without suffix'}")
+        raise UserError(
+            f"{path}: weights are read from {', '.join(readers)} files, not {path.suffix or 'without suffix'}"
+        )
     if not path.is_file():
         raise UserError(f"weights file {path} does not exist")
     return readers[path.suffix](path)
@@ -65,7 +67,9 @@ def convert_weights(state: Mapping[str, Any], config) -> dict[str, np.ndarray]:
         if array.shape != shapes[name]
     ]
     if misshapen:
-        raise UserError(f"the weights are of another architecture than {config.config_path}: {_listing(misshapen, '; ')}")
+        raise UserError(
+            f"the weights are of another architecture than {config.config_path}: {_listing(misshapen, '; ')}"
+        )
     missing = [name for name in shapes if name not in arrays]
     if homeless:
         logger.warning("%d entries have no place in this network: %s", len(homeless), _listing(homeless))
@@ -129,8 +133,9 @@ def _check_classes(arrays: dict[str, np.ndarray], shapes: dict[str, tuple], clas
     theirs, rest = divmod(arrays[name].size, anchors)
     what = f"{theirs} classes" if not rest else f"{arrays[name].size} outputs of {anchors} anchors"
     raise UserError(
-        f"the weights predict {what}, the configuration {classes} (num_classes {classes + 1} with background): convert with"
-        f" num_classes and coco_classes of the weights, then train your own classes from the result with finetune: 1"
+        f"the weights predict {what}, the configuration {classes} (num_classes {classes + 1} with background):"
+        " convert with num_classes and coco_classes of the weights, then train your own classes from the result with"
+        " finetune: 1"
     )
 
 
@@ -144,13 +149,16 @@ def _read_torch(path: Path) -> dict[str, Any]:
         import torch
     except ImportError:
         raise UserError(
-            f"{path}: reading it needs PyTorch (pip install torch), which is not installed; .safetensors and .npz do not"
+            f"{path}: reading it needs PyTorch (pip install torch), which is not installed; .safetensors and .npz"
+            " files do not"
         ) from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: damaged, or holds more than weights ({reason})") from None
+    except Exception:  # PyTorch raises many kinds, with advice that a user should not follow
+        raise UserError(
+            f"{path}: damaged, or holds Python objects beside the weights, which are not loaded; save its"
+            " state_dict alone"
+        ) from None
     if not isinstance(state, Mapping):
         raise UserError(f"{path}: holds a {type(state).__name__}, not names and weights")
     return dict(state)

@@ -19,7 +19,7 @@ class RunLog:
     Args:
         folder: of the run; train.log, metrics.csv and curves.png go there.
         active: whether this process logs.
-        resumed_step: rows of metrics.csv after this step belong to work that was lost and are dropped; None starts anew.
+        resumed_step: rows of metrics.csv after this step are of work that was lost and are dropped; None starts anew.
         progress_bar: 'auto' (when a person watches), 'on' or 'off'.
         mlflow_run: name of an MLflow run to log to, or None.
     """
@@ -116,6 +116,6 @@ def _start_mlflow(run_name: str):
     try:
         import mlflow
     except ImportError:
-        raise UserError("mlflow is 1, but MLflow is not installed; pip install mlflow-skinny, or set mlflow: 0") from None
+        raise UserError("mlflow: 1 needs MLflow, which is not installed; pip install mlflow-skinny") from None
     mlflow.start_run(run_name=run_name)
     return mlflow

@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from mindspore import nn
 
 from src.blocks.detectors import build_detector
 from src.data.loader import build_eval_loader, build_train_loader
@@ -290,5 +289,4 @@ class Trainer:
             )
         if config.datasink:
             yield "datasink: 1 needs GPU or Ascend; this run goes step by step"
-        for problem in self.train_loader.dataset.problems[:10]:
-            yield problem
+        yield from self.train_loader.dataset.problems[:10]

@@ -59,7 +59,7 @@ def _network(config: Config) -> Iterator[tuple[str, str]]:
     for name, side in zip(("img_height", "img_width"), config.input_hw, strict=True):
         if side % SPINENET_LEVEL_STRIDES[-1]:
             right = -(-side // SPINENET_LEVEL_STRIDES[-1]) * SPINENET_LEVEL_STRIDES[-1]
-            yield name, f"gives an input of {side} pixels; the network needs a multiple of 128: {right}, or divider: 128"
+            yield name, f"gives an input of {side} pixels; the network needs a multiple of 128, such as {right}"
 
 
 def _training(config: Config) -> Iterator[tuple[str, str]]:
@@ -76,4 +76,4 @@ def _training(config: Config) -> Iterator[tuple[str, str]]:
     if config.ratio_range[0] > config.ratio_range[1]:
         yield "ratio_range", f"is {config.ratio_range}; the smaller factor comes first"
     if config.rank_id >= config.device_num:
-        yield "rank_id", f"is {config.rank_id}, but there are {config.device_num} devices (0 to {config.device_num - 1})"
+        yield "rank_id", f"is {config.rank_id}, but there are {config.device_num} devices"

@@ -187,9 +187,7 @@ class Config(Section):
     img_height: PositiveInt = key(640, "height of the network's input")
     divider: PositiveInt = key(64, "width and height are rounded up to a multiple of it")
     img_mean: Triple = key([123.675, 116.28, 103.53], "subtracted, channel by channel, in the order to_rgb gives")
-    img_std: Annotated[list[Positive], Field(min_length=3, max_length=3)] = key(
-        [58.395, 57.12, 57.375], "divided by"
-    )
+    img_std: Annotated[list[Positive], Field(min_length=3, max_length=3)] = key([58.395, 57.12, 57.375], "divided by")
     to_rgb: bool = key(True, "RGB, or BGR")
     keep_ratio: bool = key(True, "keep the aspect ratio and pad, or stretch")
 

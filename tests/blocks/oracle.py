@@ -8,8 +8,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from src.blocks.layers import Norm
 from tests.oracles.seeded_weights import seeded_state
 
+PYTORCH_NORM = Norm(momentum=0.1, eps=1e-5)
 FOLDER = Path(__file__).parents[1] / "oracles"
 BN_NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 

@@ -36,10 +36,11 @@ def assigner(config: str, matcher) -> MaxIoUAssigner:
     return MaxIoUAssigner(matcher, **{"match_low_quality": True, **CONFIGS[config]})
 
 
-def assert_as_mmdetection(config: str, gts: str, assigned: np.ndarray) -> None:
+def assert_as_mmdetection(config: str, gts: str, assigned: np.ndarray, free: np.ndarray | bool = False) -> None:
     stable = np.ones(len(assigned), bool)
     unstable = EXPECTED.get(f"{config}/{gts}/unstable", np.zeros(0, int))
-    stable[np.flatnonzero(unstable) if unstable.dtype == bool else unstable] = False
+    stable[unstable] = False
+    stable &= ~np.asarray(free)
     np.testing.assert_array_equal(assigned[stable], EXPECTED[f"{config}/{gts}/gt_inds"][stable])
 
 
@@ -54,6 +55,16 @@ def test_any_priors_as_mmdetection(config, mode):
         assert_as_mmdetection(config, name, row)
 
 
+def tied_with_the_best(boxes: np.ndarray, priors: np.ndarray) -> np.ndarray:
+    """bool [P]: priors whose IoU with an object equals the object's best but for the rounding of their corners."""
+    a, b = priors[:, None].astype(np.float64), boxes[None].astype(np.float64)
+    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
+    areas = [np.prod(x[..., 2:] - x[..., :2], axis=-1) for x in (a, b)]
+    iou = sides.prod(-1) / (areas[0] + areas[1] - sides.prod(-1))
+    close = iou > iou.max(0) * (1 - 1e-5)
+    return (close & (close.sum(0) > 1)).any(1)
+
+
 @pytest.mark.parametrize("config", [c for c in CONFIGS if not c.startswith("rcnn")])
 def test_a_grids_anchors_as_mmdetection(config, mode):
     generator, size = GRIDS[config.split("_")[0]]
@@ -63,7 +74,10 @@ def test_a_grids_anchors_as_mmdetection(config, mode):
     boxes, valid = (ms.Tensor(np.stack(x)) for x in zip(*map(padded_objects, names), strict=True))
     assigned = assigner(config, GridMatcher(generator, sizes))(boxes, valid).asnumpy()
     for name, row in zip(names, assigned, strict=True):
-        assert_as_mmdetection(config, name, row)
+        # mmdetection lets rounding choose among anchors that all contain a small object; on a grid they all tie.
+        tied = tied_with_the_best(EXPECTED[f"{name}/boxes"], priors_of(config)) if name != "gt_0" else False
+        assert_as_mmdetection(config, name, row, free=tied)
+        assert (row != EXPECTED[f"{config}/{name}/gt_inds"]).mean() < 5e-3
 
 
 def test_every_object_gets_an_anchor_and_the_last_of_two_equal_objects_wins(pynative):
@@ -72,12 +86,12 @@ def test_every_object_gets_an_anchor_and_the_last_of_two_equal_objects_wins(pyna
     boxes = ms.Tensor(np.array([[box, [40, 40, 72, 72], box, [0, 0, 0, 0]]], np.float32))
     valid = ms.Tensor(np.array([[True, True, True, False]]))
     sizes = [(8, 8)]
-    low_quality = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.4, 0.0, True)(boxes, valid).asnumpy()[0]
+    low_quality = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.35, 0.0, True)(boxes, valid).asnumpy()[0]
     assert set(low_quality) == {-1, 0, 2, 3}
     assert low_quality.reshape(8, 8)[7, 7] == 2
-    without = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.4, 0.0, False)(boxes, valid).asnumpy()[0]
+    without = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.35, 0.0, False)(boxes, valid).asnumpy()[0]
     assert set(without) == {-1, 0, 2}
-    above = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.4, 0.1, True)(boxes, valid).asnumpy()[0]
+    above = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.35, 0.1, True)(boxes, valid).asnumpy()[0]
     assert set(above) == {-1, 0, 2}
 
 

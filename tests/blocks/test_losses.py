@@ -60,11 +60,19 @@ def test_focal_loss_of_the_layout_of_a_head(gamma, mode):
     expected = (reference_focal_loss(logits, labels, gamma, 0.25) * upstream).sum()
     np.testing.assert_allclose(float(value.asnumpy()), expected, rtol=1e-5)
     step = 1e-5
-    for index in [(0, 0, 0), (1, 4, 3), (2, 2, 6), (3, 1, 5), *zip(*np.nonzero(labels[:, None] == np.arange(5)[None, :, None]), strict=True)]:
+    for index in [
+        (0, 0, 0),
+        (1, 4, 3),
+        (2, 2, 6),
+        (3, 1, 5),
+        *zip(*np.nonzero(labels[:, None] == np.arange(5)[None, :, None]), strict=True),
+    ]:
         up, down = logits.copy(), logits.copy()
         up[index] += step
         down[index] -= step
-        slope = ((reference_focal_loss(up, labels, gamma, 0.25) - reference_focal_loss(down, labels, gamma, 0.25)) * upstream).sum()
+        slope = (
+            (reference_focal_loss(up, labels, gamma, 0.25) - reference_focal_loss(down, labels, gamma, 0.25)) * upstream
+        ).sum()
         np.testing.assert_allclose(gradient.asnumpy()[index], slope / (2 * step), rtol=1e-4, atol=1e-6)
 
 
@@ -77,7 +85,9 @@ def test_focal_loss_is_finite_for_extreme_logits(pynative):
     assert np.isfinite(gradient.asnumpy()).all() and np.isfinite(value.asnumpy())
 
 
-@pytest.mark.parametrize("key, beta", [("smoothl1_b0.11", 0.11), ("smoothl1_b1", 1.0), ("smoothl1_b1over9", 1 / 9), ("l1", None)])
+@pytest.mark.parametrize(
+    "key, beta", [("smoothl1_b0.11", 0.11), ("smoothl1_b1", 1.0), ("smoothl1_b1over9", 1 / 9), ("l1", None)]
+)
 def test_box_losses_equal_mmdetections(key, beta, mode):
     target, weights = ms.Tensor(EXPECTED["reg/target"]), ms.Tensor(EXPECTED["reg/weight"])
 

@@ -119,7 +119,8 @@ def test_python_from_the_readme_works(checkout: Path) -> None:
     net = build_detector(config)
     weights = {name: parameter.asnumpy() for name, parameter in net.parameters_dict().items()}
     save_weights(checkout / "outputs/first/checkpoints/best.ckpt", weights)
-    code += "import numpy as np\nprint(net.predict(np.zeros((1, 3, 128, 128), 'f4'), np.ones((1, 6), 'f4')).boxes.shape)"
+    code += "import numpy as np\n"
+    code += "print(net.predict(np.zeros((1, 3, 128, 128), 'f4'), np.ones((1, 6), 'f4')).boxes.shape)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=checkout, env=environment(), capture_output=True, text=True, timeout=300
     )

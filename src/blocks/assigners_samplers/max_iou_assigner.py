@@ -9,8 +9,8 @@ class MaxIoUAssigner(nn.Cell):
     1. Every prior starts as ignored.
     2. A prior whose greatest IoU is below `neg_iou_thr` becomes background.
     3. A prior whose greatest IoU is at least `pos_iou_thr` is assigned to the object where it is reached.
-    4. With `match_low_quality`, the best priors of each object (all that tie) are assigned to it if their IoU is above 0
-       and at least `min_pos_iou`, whatever the steps before said; of several such objects the last one wins.
+    4. With `match_low_quality`, the best priors of each object (all that tie) are assigned to it if their IoU is above
+       0 and at least `min_pos_iou`, whatever the steps before said; of several such objects the last one wins.
 
     Args:
         matcher: a `GridMatcher` or a `PairwiseMatcher`.

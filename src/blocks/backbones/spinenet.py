@@ -8,7 +8,15 @@ from typing import NamedTuple
 from mindspore import nn
 
 from src.blocks.backbones.residual import BasicBlock, Bottleneck, block_group
-from src.blocks.layers import ACTIVATION_FLOORS, ConvModule, Norm, build_activation, max_pool, upsample_nearest
+from src.blocks.layers import (
+    ACTIVATION_FLOORS,
+    DEFAULT_NORM,
+    ConvModule,
+    Norm,
+    build_activation,
+    max_pool,
+    upsample_nearest,
+)
 
 FILTERS = {2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}  # by level, before the width factor
 OUTPUT_LEVELS = (3, 4, 5, 6, 7)
@@ -198,7 +206,7 @@ class SpineNet(nn.Cell):
         width: float | None = None,
         out_channels: int | None = None,
         block_repeats: int | None = None,
-        norm: Norm = Norm(),
+        norm: Norm = DEFAULT_NORM,
         act: str = "relu",
         endpoint_act: str = "none",
         zero_init_residual: bool = False,
@@ -241,7 +249,7 @@ class SpineNet(nn.Cell):
         )
 
     def construct(self, images):
-        """images [B,3,H,W], H and W multiples of 128 -> tuple of [B,out_channels,H/s,W/s] for s = 8, 16, 32, 64, 128."""
+        """images [B,3,H,W], sides multiples of 128 -> tuple of [B,out_channels,H/s,W/s], s = 8, 16, 32, 64, 128."""
         x = max_pool(self.conv1(images), 3, 2, self.floor)
         first = self.init_block1(x)
         features = (first, self.init_block2(first))

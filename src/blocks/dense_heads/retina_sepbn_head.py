@@ -1,9 +1,9 @@
-"""RetinaNet's head with batch normalization a level (NAS-FPN's and SpineNet's; names as mmdetection's RetinaSepBNHead)."""
+"""RetinaNet's head with batch normalization a level, named as mmdetection's RetinaSepBNHead."""
 
 from mindspore import nn
 
 from src.blocks.initialization import bias_for_probability, normal
-from src.blocks.layers import Norm, build_activation, build_norm
+from src.blocks.layers import DEFAULT_NORM, Norm, build_activation, build_norm
 
 OUTPUT_STD = 0.01
 
@@ -66,7 +66,7 @@ class RetinaSepBNHead(nn.Cell):
         in_channels: int = 256,
         feat_channels: int = 256,
         stacked_convs: int = 4,
-        norm: Norm = Norm(),
+        norm: Norm = DEFAULT_NORM,
         act: str = "relu",
         prior_prob: float = 0.01,
     ):

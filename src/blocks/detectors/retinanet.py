@@ -8,9 +8,8 @@ from mindspore import Tensor, nn, ops
 
 from src.blocks.detectors.dense_targets import DenseTargets
 from src.blocks.detectors.detections import Detections
-from src.blocks.detectors.graph_selection import GraphSelection
 from src.blocks.losses import SigmoidFocalLoss, l1_loss, smooth_l1_loss
-from src.blocks.post_processing import DensePostProcessor
+from src.blocks.post_processing import DensePostProcessor, GraphSelection
 
 
 class Selection(NamedTuple):
@@ -114,7 +113,7 @@ class RetinaNet(nn.Cell):
         finally:
             self.set_train(training)
         info = image_info.asnumpy() if isinstance(image_info, Tensor) else np.asarray(image_info, np.float32)
-        return self.post_processor([x.asnumpy() for x in logits], [x.asnumpy() for x in deltas], info)
+        return Detections(*self.post_processor([x.asnumpy() for x in logits], [x.asnumpy() for x in deltas], info))
 
     def count_positives(self, boxes, labels, valid, image_info=None):
         """Number of positive anchors of a batch, a float32 scalar: what losses are divided by.
@@ -147,27 +146,21 @@ class RetinaNet(nn.Cell):
         return {"loss_cls": loss_cls, "loss_bbox": loss_bbox}
 
     def _classification(self, logits, classes, counted):
-        total, start = 0.0, 0
+        """Sum of the focal loss over all anchors that are not ignored."""
         anchors = self.targets.num_anchors
-        for level in logits:
-            batch, channels, height, width = level.shape
-            end = start + height * width * anchors
-            grouped = level.reshape(batch * anchors, channels // anchors, height * width)
-            labels = _channel_first(classes[:, start:end], anchors)
-            weights = _channel_first(counted[:, start:end], anchors)
-            total = total + (self.loss_cls(grouped, labels) * weights).sum()
-            start = end
-        return total
+        logits = _positions_last(logits, anchors)
+        batch, _, num_classes, positions = logits.shape
+        logits = logits.reshape(batch * anchors, num_classes, positions)
+        return (self.loss_cls(logits, _channel_first(classes, anchors)) * _channel_first(counted, anchors)).sum()
 
     def _localization(self, deltas, target, positive):
-        rows = ()
-        for level in deltas:
-            rows = rows + (level.transpose(0, 2, 3, 1).reshape(level.shape[0], -1, 4),)
-        prediction = ops.concat(rows, 1)
+        """Sum of the box loss over all positive anchors."""
+        anchors = self.targets.num_anchors
+        deltas = _positions_last(deltas, anchors).transpose(0, 3, 1, 2).reshape(target.shape)
         if self.loss_bbox.type == "l1":
-            loss = l1_loss(prediction, target)
+            loss = l1_loss(deltas, target)
         else:
-            loss = smooth_l1_loss(prediction, target, self.loss_bbox.beta)
+            loss = smooth_l1_loss(deltas, target, self.loss_bbox.beta)
         return (loss.sum(axis=2) * positive).sum()
 
 
@@ -182,7 +175,15 @@ class _RawHead(nn.Cell):
         return self.net.dense_outputs(images)
 
 
+def _positions_last(levels, anchors: int):
+    """A head's outputs [B,anchors*D,H,W] of all levels -> [B,anchors,D,S], S running over levels, rows and columns."""
+    rows = ()
+    for level in levels:
+        rows = rows + (level.reshape(level.shape[0], anchors, level.shape[1] // anchors, -1),)
+    return ops.concat(rows, 3)
+
+
 def _channel_first(values, anchors: int):
-    """[B,H*W*A] -> [B*A,H*W]."""
+    """[B,S*anchors] -> [B*anchors,S]."""
     batch, count = values.shape
     return values.reshape(batch, count // anchors, anchors).transpose(0, 2, 1).reshape(batch * anchors, -1)

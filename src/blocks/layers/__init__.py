@@ -3,11 +3,12 @@
 from src.blocks.layers.activation import ACTIVATION_FLOORS, build_activation
 from src.blocks.layers.conv_module import ConvModule, conv2d
 from src.blocks.layers.counting import count_macs, count_parameters
-from src.blocks.layers.norm import Norm, build_norm
+from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 from src.blocks.layers.resize import max_pool, upsample_nearest
 
 __all__ = [
     "ACTIVATION_FLOORS",
+    "DEFAULT_NORM",
     "ConvModule",
     "Norm",
     "build_activation",

@@ -4,7 +4,7 @@ from mindspore import nn
 
 from src.blocks.initialization import he_normal
 from src.blocks.layers.activation import build_activation
-from src.blocks.layers.norm import Norm, build_norm
+from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 
 
 def conv2d(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, has_bias: bool = False) -> nn.Conv2d:
@@ -41,7 +41,7 @@ class ConvModule(nn.Cell):
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
-        norm: Norm = Norm(),
+        norm: Norm = DEFAULT_NORM,
         act: str = "relu",
     ):
         super().__init__()

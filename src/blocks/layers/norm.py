@@ -23,6 +23,9 @@ class Norm(NamedTuple):
     frozen: bool = False
 
 
+DEFAULT_NORM = Norm()
+
+
 def build_norm(norm: Norm, channels: int) -> nn.Cell:
     """A new normalization layer of `channels` channels with gamma 1, beta 0, mean 0 and variance 1."""
     cls = SyncBatchNorm2d if norm.type == "SyncBN" and not norm.frozen else nn.BatchNorm2d

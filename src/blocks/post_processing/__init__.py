@@ -1,7 +1,8 @@
 """From raw outputs to detections."""
 
 from src.blocks.post_processing.dense_selection import DensePostProcessor
+from src.blocks.post_processing.graph_selection import GraphSelection
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
 from src.blocks.post_processing.nms import class_wise_nms
 
-__all__ = ["DensePostProcessor", "MulticlassNMS", "class_wise_nms"]
+__all__ = ["DensePostProcessor", "GraphSelection", "MulticlassNMS", "class_wise_nms"]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
-from src.blocks.detectors.detections import Detections
 from src.blocks.post_processing.nms import class_wise_nms
 
 
@@ -55,13 +54,17 @@ class DensePostProcessor:
 
     def __call__(
         self, logits: Sequence[np.ndarray], deltas: Sequence[np.ndarray], image_info: np.ndarray
-    ) -> Detections:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Detections of a batch.
 
         Args:
             logits: float32 [B,A*K,H,W] of each level.
             deltas: float32 [B,A*4,H,W] of each level.
             image_info: float32 [B,6]: original height, width; resized height, width; scale y, x.
+
+        Returns:
+            boxes float32 [B,M,4] in pixels of the original image, scores float32 [B,M], labels int32 [B,M] and valid
+            bool [B,M], best first; rows that are not valid are 0.
         """
         batch, rows = len(image_info), self.max_per_img
         boxes = np.zeros((batch, rows, 4), np.float32)
@@ -73,7 +76,7 @@ class DensePostProcessor:
             count = len(found[1])
             boxes[i, :count], scores[i, :count], labels[i, :count] = found
             valid[i, :count] = True
-        return Detections(boxes, scores, labels, valid)
+        return boxes, scores, labels, valid
 
     def _image(self, logits, deltas, info):
         parts = [self._level(*level) for level in zip(logits, deltas, self.anchors, strict=True)]

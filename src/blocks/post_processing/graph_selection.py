@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
-from src.blocks.post_processing import MulticlassNMS
+from src.blocks.post_processing.multiclass_nms import MulticlassNMS
 
 
 class GraphSelection(nn.Cell):

@@ -1,0 +1,74 @@
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src.blocks.layers import ConvModule, Norm, build_activation, build_norm, max_pool, upsample_nearest
+
+RNG = np.random.default_rng(0)
+
+
+def reference_max_pool(x, kernel, stride):
+    margin = kernel // 2
+    padded = np.pad(x, ((0, 0), (0, 0), (margin, margin), (margin, margin)), constant_values=-np.inf)
+    out = np.empty((*x.shape[:2], x.shape[2] // stride, x.shape[3] // stride), np.float32)
+    for i in range(out.shape[2]):
+        for j in range(out.shape[3]):
+            window = padded[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+            out[:, :, i, j] = window.max(axis=(2, 3))
+    return out
+
+
+@pytest.mark.parametrize("kernel, stride", [(3, 2), (5, 4)])
+@pytest.mark.parametrize("floor", [0.0, -0.2785])
+def test_max_pool(kernel, stride, floor, mode):
+    x = np.maximum(RNG.normal(size=(2, 3, 8, 12)), floor).astype(np.float32)
+    x[0] = floor
+    pooled = max_pool(ms.Tensor(x), kernel, stride, floor).asnumpy()
+    np.testing.assert_allclose(pooled, reference_max_pool(x, kernel, stride), atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_upsample_nearest(factor, mode):
+    x = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    wanted = x.repeat(factor, 2).repeat(factor, 3)
+    np.testing.assert_array_equal(upsample_nearest(ms.Tensor(x), factor).asnumpy(), wanted)
+    gradient = ms.grad(lambda t: (upsample_nearest(t, factor) * ms.Tensor(wanted)).sum())(ms.Tensor(x)).asnumpy()
+    np.testing.assert_allclose(gradient, x * factor * factor, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["BN", "SyncBN"])
+def test_running_statistics_move_as_pytorchs(name, mode):
+    """new = (1 - momentum) old + momentum batch, with the unbiased variance."""
+    layer = build_norm(Norm(name, momentum=0.1, eps=1e-5), 3).set_train(True)
+    x = RNG.normal(2.0, 3.0, (4, 3, 5, 6)).astype(np.float32)
+    out = layer(ms.Tensor(x)).asnumpy()
+    mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    np.testing.assert_allclose(out, (x - mean[:, None, None]) / np.sqrt(variance + 1e-5)[:, None, None], atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean.asnumpy(), 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance.asnumpy(), 0.9 + 0.1 * x.var((0, 2, 3), ddof=1), rtol=1e-4)
+
+
+def test_conv_module_is_convolution_normalization_activation(pynative):
+    module = ConvModule(2, 3, 3, stride=2, norm=Norm(eps=1e-3), act="relu").set_train(False)
+    assert [p.name for p in module.get_parameters()] == [
+        "conv.weight",
+        "bn.moving_mean",
+        "bn.moving_variance",
+        "bn.gamma",
+        "bn.beta",
+    ]
+    x = ms.Tensor(RNG.normal(size=(1, 2, 6, 6)).astype(np.float32))
+    convolved = module.conv(x).asnumpy()
+    assert convolved.shape == (1, 3, 3, 3)
+    np.testing.assert_allclose(module(x).asnumpy(), np.maximum(convolved / np.sqrt(1 + 1e-3), 0), atol=1e-6)
+
+
+def test_swish(pynative):
+    x = np.linspace(-5, 5, 11).astype(np.float32)
+    np.testing.assert_allclose(build_activation("swish")(ms.Tensor(x)).asnumpy(), x / (1 + np.exp(-x)), atol=1e-6)
+
+
+def test_he_normal_weights():
+    weight = ConvModule(64, 128, 3).conv.weight.asnumpy()
+    np.testing.assert_allclose(weight.std(), np.sqrt(2 / (64 * 9)), rtol=0.02)
+    assert abs(weight.mean()) < 1e-3

@@ -1,0 +1,21 @@
+"""A detector that does not learn is broken, whatever the other tests say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.end_to_end.commands import logged
+from tests.end_to_end import test_scripts
+
+
+@pytest.mark.slow
+def test_a_quarter_of_the_demo_learns(tmp_path: Path) -> None:
+    """Two of the demo's eight epochs: 250 steps on 2,000 images reached AP 0.2 and more in trials."""
+    result = test_scripts.TestDemo.demo(tmp_path, "--epoch_size", "2", DEMO_TRAIN_IMAGES="2000", DEMO_VAL_IMAGES="100")
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    losses = list(logged(tmp_path / "demo/training").values())
+    assert np.mean(losses[-2:]) < 0.7 * losses[0]
+    stats = json.loads((tmp_path / "demo/training/checkpoints/best_metrics.json").read_text())["stats"]
+    assert stats["bbox_mAP"] > 0.12

@@ -1,0 +1,65 @@
+"""What a run writes down."""
+
+import csv
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.engine.run_log import RunLog
+from src.model_utils.errors import UserError
+
+
+def rows(folder: Path) -> list[tuple[str, str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return [(row["step"], row["name"], row["value"]) for row in csv.DictReader(file)]
+
+
+def test_lines_look_as_published_and_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    log = RunLog(tmp_path, progress_bar="on")
+    log.info("before")
+    log.start_epoch(1, 10)
+    log.advance(0.5)
+    log.info("with a bar")
+    log.close()
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert all(re.match(r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\] INFO: ", line) for line in lines)
+    assert [line.split("INFO: ")[1] for line in lines] == ["before", "with a bar"]
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in lines)
+
+
+def test_resuming_drops_the_rows_of_lost_work(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    for step in (10, 20, 30):
+        log.metrics("train", 1, step, {"loss": step / 10})
+    RunLog(tmp_path, resumed_step=20).metrics("train", 1, 30, {"loss": 9.0})
+    assert rows(tmp_path) == [("10", "loss", "1"), ("20", "loss", "2"), ("30", "loss", "9")]
+
+
+def test_only_the_main_rank_writes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    log = RunLog(tmp_path / "none", active=False)
+    log.info("silent")
+    log.metrics("train", 1, 1, {"loss": 1.0})
+    assert not (tmp_path / "none").exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_mlflow_gets_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
+    log = RunLog(tmp_path, mlflow_run="first")
+    run_id = mlflow.active_run().info.run_id
+    log.metrics("eval", 2, 40, {"bbox_mAP": 0.25})
+    log.close()
+    run = mlflow.get_run(run_id)
+    assert run.data.metrics == {"eval_bbox_mAP": 0.25}
+    assert run.info.run_name == "first"
+
+
+def test_mlflow_that_is_not_there_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(UserError, match="pip install mlflow-skinny"):
+        RunLog(tmp_path, mlflow_run="first")
