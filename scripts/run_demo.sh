@@ -64,7 +64,7 @@ make_data() {
 
 # What a training was started with is kept while it runs: only the same command continues it.
 train() {
-    local unfinished="$OUTPUT/training_unfinished.txt" command="$*"
+    local unfinished="$OUTPUT/training_unfinished.txt" command="train.py $*"
     local resume=()
     if [[ "$(cat -- "$unfinished" 2>/dev/null)" == "$command" && -e "$RUN/checkpoints/last.ckpt" ]]; then
         echo "continuing the interrupted training in $RUN"

@@ -53,9 +53,7 @@ class EvalTransform:
         normalizer: pixel values.
     """
 
-    def __init__(
-        self, target_hw: tuple[int, int], input_hw: tuple[int, int], keep_ratio: bool, normalizer: Normalizer
-    ):
+    def __init__(self, target_hw: tuple[int, int], input_hw: tuple[int, int], keep_ratio: bool, normalizer: Normalizer):
         self.resize = Resize(target_hw, keep_ratio)
         self.input_hw = input_hw
         self.normalizer = normalizer

@@ -11,7 +11,12 @@ _LAUNCHERS = (
 
 
 def launched_as() -> tuple[int, int, int] | None:
-    """(rank, world size, rank on this machine) that a launcher gave this process; None without a launcher."""
+    """(rank, world size, rank on this machine) that a launcher gave this process; None without a launcher.
+
+    msrun also starts a scheduler from the same command, which only joins the communication and has no rank of its own.
+    """
+    if os.environ.get("MS_ROLE") == "MS_SCHED":
+        return 0, int(os.environ["MS_WORKER_NUM"]), 0
     for rank, world, local in _LAUNCHERS:
         values = [os.environ.get(name) for name in (rank, world, local)]
         if all(value is not None and value.lstrip("-").isdigit() for value in values) and int(values[0]) >= 0:

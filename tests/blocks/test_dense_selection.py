@@ -61,6 +61,11 @@ def test_extreme_thresholds(threshold, count):
         assert not boxes.any() and not scores.any()
 
 
+def test_images_of_another_size_than_the_anchors_are_an_error():
+    with pytest.raises(ValueError, match="a level has 72 positions, its anchors"):
+        processor()([x[:, :, :3] for x in LOGITS], [x[:, :, :3] for x in DELTAS], INFO)
+
+
 def test_nms_pre_keeps_the_best_of_each_level():
     _, scores, _, valid = processor(nms_pre=3, iou_threshold=1.0)(LOGITS, DELTAS, INFO)
     best = np.sort(np.concatenate([np.sort(level.reshape(-1))[-3:] for level in LOGITS]))[::-1]

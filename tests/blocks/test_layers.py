@@ -32,7 +32,12 @@ def test_upsample_nearest(factor, mode):
     x = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
     wanted = x.repeat(factor, 2).repeat(factor, 3)
     np.testing.assert_array_equal(upsample_nearest(ms.Tensor(x), factor).asnumpy(), wanted)
-    gradient = ms.grad(lambda t: (upsample_nearest(t, factor) * ms.Tensor(wanted)).sum())(ms.Tensor(x)).asnumpy()
+    weights = ms.Tensor(wanted)
+
+    def weighted_sum(tensor):
+        return (upsample_nearest(tensor, factor) * weights).sum()
+
+    gradient = ms.grad(weighted_sum)(ms.Tensor(x)).asnumpy()
     np.testing.assert_allclose(gradient, x * factor * factor, rtol=1e-5)
 
 
@@ -46,6 +51,22 @@ def test_running_statistics_move_as_pytorchs(name, mode):
     np.testing.assert_allclose(out, (x - mean[:, None, None]) / np.sqrt(variance + 1e-5)[:, None, None], atol=1e-5)
     np.testing.assert_allclose(layer.moving_mean.asnumpy(), 0.1 * mean, rtol=1e-5)
     np.testing.assert_allclose(layer.moving_variance.asnumpy(), 0.9 + 0.1 * x.var((0, 2, 3), ddof=1), rtol=1e-4)
+
+
+def test_statistics_over_devices_are_those_of_the_whole_batch(pynative):
+    """Two devices, played by one: what the other one would add to a sum is added here."""
+    x = RNG.normal(1.0, 2.0, (4, 3, 5, 6)).astype(np.float32)
+    here, there = x[:2], x[2:]
+    mean = x.mean((0, 2, 3))
+    others = [there.sum((0, 2, 3)), ((there - mean[:, None, None]) ** 2).sum((0, 2, 3))]
+    layer = build_norm(Norm("SyncBN", momentum=0.1, eps=1e-5), 3).set_train(True)
+    layer.devices = 2
+    layer.all_reduce = lambda total: total + ms.Tensor(others.pop(0))
+    plain = build_norm(Norm("BN", momentum=0.1, eps=1e-5), 3).set_train(True)
+    expected = plain(ms.Tensor(x)).asnumpy()
+    np.testing.assert_allclose(layer(ms.Tensor(here)).asnumpy(), expected[:2], atol=1e-5)
+    for name in ("moving_mean", "moving_variance"):
+        np.testing.assert_allclose(getattr(layer, name).asnumpy(), getattr(plain, name).asnumpy(), rtol=1e-4)
 
 
 def test_conv_module_is_convolution_normalization_activation(pynative):

@@ -18,29 +18,36 @@ def published(arch: str, **options) -> SpineNet:
     return net
 
 
-@pytest.mark.parametrize("arch, tolerance", [("49S", 1e-3), ("49", 1e-3), ("96", 3e-3), ("143", 3e-3)])
-def test_features_equal_the_ports(arch, tolerance):
+def assert_features_as_published(arch: str, tolerance: float) -> None:
     net = published(arch).set_train(False)
     assert count_parameters(net) == BACKBONE_PARAMETERS[arch]
     for level, feature in enumerate(net(ms.Tensor(EXPECTED["x"].astype(np.float32))), start=3):
         assert oracle.relative_error(EXPECTED, f"{arch}/P{level}", feature) < tolerance
 
 
-def test_features_in_pynative_mode(pynative):
-    net = published("49S").set_train(False)
-    for level, feature in enumerate(net(ms.Tensor(EXPECTED["x"].astype(np.float32))), start=3):
-        assert oracle.relative_error(EXPECTED, f"49S/P{level}", feature) < 1e-3
+@pytest.mark.parametrize("arch, tolerance", [("49S", 1e-3), ("49", 1e-3), ("96", 3e-3), ("143", 3e-3)])
+def test_features_equal_the_ports(arch, tolerance, pynative):
+    assert_features_as_published(arch, tolerance)
+
+
+@pytest.mark.parametrize("arch", ["49S", "49"])
+def test_features_of_the_compiled_network(arch):
+    assert_features_as_published(arch, 1e-3)
 
 
 def test_features_in_training(mode):
-    """P7 is left out: over its two values a channel, one an image, BN magnifies rounding without bound."""
+    """A relative change of the input by 1e-6 moves P3 by 0.6 %: BN over few values magnifies rounding.
+
+    Over P7's two values a channel, one an image, it does so without bound in some channels, hence the median.
+    """
     net = published("49S").set_train(True)
     features = net(ms.Tensor(EXPECTED["x_train"].astype(np.float32)))
     for level, tolerance in {3: 3e-3, 4: 3e-3, 5: 3e-3, 6: 1e-2}.items():
         assert oracle.relative_error(EXPECTED, f"49S_train/P{level}", features[level - 3]) < tolerance
+    assert np.median(np.abs(features[4].asnumpy() - EXPECTED["49S_train/P7"])) < 1e-3
 
 
-def test_frozen_normalization_uses_and_keeps_stored_statistics():
+def test_frozen_normalization_uses_and_keeps_stored_statistics(pynative):
     images = ms.Tensor(EXPECTED["x_train"].astype(np.float32))
     frozen = published("49S", norm=Norm(frozen=True)).set_train(True)
     before = {p.name: p.asnumpy().copy() for p in frozen.get_parameters()}
@@ -60,7 +67,7 @@ def test_one_block_that_nothing_reads_joins_an_output():
 
 
 @pytest.mark.parametrize("act", ["relu", "swish"])
-def test_options(act):
+def test_options(act, pynative):
     net = SpineNet(
         "49S", width=0.25, out_channels=24, block_repeats=1, act=act, endpoint_act=act, zero_init_residual=True
     )

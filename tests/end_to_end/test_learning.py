@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.end_to_end.commands import logged
 from tests.end_to_end import test_scripts
+from tests.end_to_end.commands import logged
 
 
 @pytest.mark.slow

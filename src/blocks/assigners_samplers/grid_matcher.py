@@ -17,6 +17,9 @@ class GridMatcher(nn.Cell):
     object area), from which IoU = r / (1 - r): a growing function, so r finds the same maxima. An object's greatest r
     is the product of its greatest overlaps along the axes and needs no table at all.
 
+    Anchors of a level that hold a whole small object have the same IoU with it, and all are its best anchors here;
+    mmdetection takes their areas from rounded corners, and so lets rounding choose some of them.
+
     Args:
         generator: the anchors.
         sizes: rows and columns of each level.

@@ -31,7 +31,6 @@ class DenseTargets(nn.Cell):
         match_low_quality: bool,
     ):
         super().__init__()
-        self.sizes = tuple(sizes)
         self.num_anchors = generator.num_base_anchors
         self.level_anchors = generator.grid_anchors(sizes)
         self.anchors = Tensor(np.concatenate(self.level_anchors))

@@ -19,7 +19,7 @@ def upsample_nearest(x, factor: int):
 def max_pool(x, kernel_size: int, stride: int, floor: float = 0.0):
     """Max pooling of x [B,C,H,W] >= floor with padding kernel_size // 2 on all sides, to [B,C,H/stride,W/stride].
 
-    H and W must be multiples of `stride`, which must be greater than kernel_size // 2. The windows then end inside x, and
+    H and W must be multiples of `stride`, which must exceed kernel_size // 2. The windows then end inside x, and
     only the first rows and columns need padding: zeros, which equal -inf where x is not negative (a negative floor is
     lifted to zero for that). They are concatenated because Pad is thirty times slower on CPU, and
     `nn.MaxPool2d(pad_mode="pad")` would become an operator that ONNX has not.

@@ -98,6 +98,8 @@ class DensePostProcessor:
         if len(chosen) > self.nms_pre:
             chosen = chosen[np.argpartition(-flat[chosen], self.nms_pre - 1)[: self.nms_pre]]
         positions = logits.shape[1] * logits.shape[2]
+        if positions * self.num_anchors != len(anchors):
+            raise ValueError(f"a level has {positions} positions, its anchors {len(anchors) // self.num_anchors}")
         classes = logits.shape[0] // self.num_anchors
         channel, position = np.divmod(chosen, positions)
         anchor, label = np.divmod(channel, classes)

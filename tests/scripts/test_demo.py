@@ -1,0 +1,97 @@
+"""The logic of run_demo.sh, with a stand-in for Python that plays the programs."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scripts.shell import run_script
+
+# Notes each program it is asked to run; training leaves a checkpoint, evaluation the AP that AP_OF_STAND_IN says.
+STAND_IN = r"""#!/bin/sh
+case "$*" in
+    --version) echo "Python 3.11.9" ;;
+    -\ *) exec "{python}" "$@" ;;
+    *train.py*)
+        echo "$*" >>"$DEMO_DIR/notes.txt"
+        mkdir -p "$DEMO_DIR/training/checkpoints"
+        echo x >"$DEMO_DIR/training/checkpoints/last.ckpt"
+        exit "${{EXIT_OF_TRAINING:-0}}"
+        ;;
+    *eval.py*)
+        echo '{{"stats": {{"bbox_mAP": '"$AP_OF_STAND_IN"'}}}}' >"$DEMO_DIR/training/checkpoints/best_metrics.json"
+        ;;
+    *src.data.synthetic* | *infer.py* | *draw_predictions.py*) echo "$*" >>"$DEMO_DIR/notes.txt" ;;
+esac
+exit 0
+"""
+
+
+class Demo:
+    """A project whose programs are played by the stand-in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.output = folder, folder / "demo"
+        (folder / "venv/bin").mkdir(parents=True)
+        python = folder / "venv/bin/python"
+        python.write_text(STAND_IN.format(python=sys.executable))
+        python.chmod(0o755)
+
+    def run(self, *arguments: str, **environment: str):
+        settings = {"DEMO_DIR": str(self.output), "VENV_DIR": str(self.folder / "venv"), "AP_OF_STAND_IN": "0.55"}
+        return run_script("run_demo.sh", *arguments, cwd=self.folder, **{**settings, **environment})
+
+    def commands(self, program: str) -> list[str]:
+        """Those that ran a program, in order."""
+        return [line for line in (self.output / "notes.txt").read_text().splitlines() if program in line]
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Demo:
+    return Demo(tmp_path)
+
+
+def test_runs_every_program_and_reports(demo: Demo) -> None:
+    result = demo.run()
+    assert result.returncode == 0, result.stderr
+    assert "AP (0.50:0.95) on the held-out images: 0.550; asked for: 0.50" in result.stdout
+    assert f"{demo.output}/pictures" in result.stdout
+    for program in ("src.data.synthetic", "train.py", "infer.py", "draw_predictions.py"):
+        assert len(demo.commands(program)) == 1, program
+    assert "--train 2000 --val 200" in demo.commands("src.data.synthetic")[0]
+
+
+def test_too_low_an_ap_fails(demo: Demo) -> None:
+    result = demo.run(AP_OF_STAND_IN="0.49")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "error: AP 0.490 is under 0.50"
+    assert "What to try next" in result.stdout
+
+
+def test_no_floor_for_a_changed_training_unless_asked(demo: Demo) -> None:
+    assert demo.run("--epoch_size", "1", AP_OF_STAND_IN="0.1").returncode == 0
+    assert demo.run("spinenet_retinanet", "--epoch_size", "1", AP_OF_STAND_IN="0.1", DEMO_MIN_AP="0.2").returncode == 1
+    assert "--epoch_size 1" in demo.commands("train.py")[1]
+
+
+def test_a_failed_step_ends_it(demo: Demo) -> None:
+    result = demo.run(EXIT_OF_TRAINING="2")
+    assert result.returncode == 2
+    assert "== 3/5" in result.stdout
+    assert "== 4/5" not in result.stdout
+
+
+def test_an_interrupted_training_goes_on_and_a_finished_one_starts_anew(demo: Demo) -> None:
+    demo.run(EXIT_OF_TRAINING="143")
+    second = demo.run()
+    assert "continuing the interrupted training" in second.stdout
+    assert second.returncode == 0, second.stderr
+    demo.run()
+    resumed = ["--resume 1" in command for command in demo.commands("train.py")]
+    assert resumed == [False, True, False]
+
+
+def test_an_interrupted_training_with_other_keys_starts_anew(demo: Demo) -> None:
+    demo.run("--lr", "0.1", EXIT_OF_TRAINING="143")
+    demo.run("--lr", "0.2")
+    assert ["--resume" in command for command in demo.commands("train.py")] == [False, False]
