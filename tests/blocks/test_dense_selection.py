@@ -62,7 +62,7 @@ def test_extreme_thresholds(threshold, count):
 
 
 def test_images_of_another_size_than_the_anchors_are_an_error():
-    with pytest.raises(ValueError, match="a level has 72 positions, its anchors"):
+    with pytest.raises(ValueError, match="a level has 96 positions, its anchors 768"):
         processor()([x[:, :, :3] for x in LOGITS], [x[:, :, :3] for x in DELTAS], INFO)
 
 

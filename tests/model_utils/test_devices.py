@@ -1,0 +1,64 @@
+"""Which device is taken, and what launchers say."""
+
+from pathlib import Path
+
+import pytest
+
+from src.model_utils import device_adapter
+from src.model_utils.config import load_config
+from src.model_utils.device_adapter import find_device, setup_device
+from src.model_utils.errors import UserError
+from src.model_utils.local_adapter import launched_as
+
+ROOT = Path(__file__).parents[2]
+LAUNCHER_VARIABLES = (
+    "OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK "
+    "RANK_ID RANK_SIZE DEVICE_ID MS_NODE_ID MS_WORKER_NUM MS_ROLE"
+).split()
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LAUNCHER_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        (
+            {"OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_LOCAL_RANK": "1"},
+            (5, 8, 1),
+        ),
+        ({"RANK_ID": "1", "RANK_SIZE": "2", "DEVICE_ID": "3", "MS_ROLE": "MS_WORKER"}, (1, 2, 3)),
+        ({"RANK_ID": "0", "RANK_SIZE": "2", "MS_WORKER_NUM": "2", "MS_ROLE": "MS_SCHED"}, (0, 2, 0)),
+        ({"RANK_ID": "x", "RANK_SIZE": "2", "DEVICE_ID": "0"}, None),
+    ],
+)
+def test_launchers(variables: dict[str, str], expected: tuple | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launched_as() == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [("echo 'GPU 0: some card'", "GPU"), ("echo 'No devices were found'", "CPU"), ("exit 9", "CPU")],
+)
+def test_the_best_device_that_is_there(tmp_path: Path, monkeypatch, script: str, expected: str) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(device_adapter.glob, "glob", lambda pattern: [])
+    assert find_device() == expected
+    monkeypatch.setattr(device_adapter.glob, "glob", lambda pattern: ["/dev/davinci0"])
+    assert find_device() == "Ascend"
+
+
+def test_a_device_that_is_not_there_is_one_line() -> None:
+    config = load_config(ROOT / "configs/demo/spinenet_retinanet.yaml", {"device_target": "Ascend"})
+    with pytest.raises(UserError, match="device_target Ascend is not usable here.*CPU always is") as caught:
+        setup_device(config)
+    assert "\n" not in str(caught.value)
