@@ -11,15 +11,13 @@ from src.model_utils.errors import UserError
 from src.model_utils.local_adapter import launched_as
 
 ROOT = Path(__file__).parents[2]
-LAUNCHER_VARIABLES = (
-    "OMPI_COMM_WORLD_RANK OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_LOCAL_RANK "
-    "RANK_ID RANK_SIZE DEVICE_ID MS_NODE_ID MS_WORKER_NUM MS_ROLE"
-).split()
+OPEN_MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK")
+MSRUN = ("RANK_ID", "RANK_SIZE", "DEVICE_ID", "MS_NODE_ID", "MS_WORKER_NUM", "MS_ROLE")
 
 
 @pytest.fixture(autouse=True)
 def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in LAUNCHER_VARIABLES:
+    for name in OPEN_MPI + MSRUN:
         monkeypatch.delenv(name, raising=False)
 
 
