@@ -31,7 +31,7 @@ class Section(BaseModel):
 
 
 class NormConfig(Section):
-    type: Literal["BN", "SyncBN"] = key("BN", "BN, or SyncBN: statistics over all devices (GPU and Ascend)")
+    type: Literal["BN", "SyncBN"] = key("BN", "BN, or SyncBN: statistics over all devices")
     momentum: Fraction = key(0.01, "share of the new batch in the running statistics (PyTorch's convention)")
     eps: Positive = key(0.001, "added to the variance")
     frozen: bool = key(False, "use the stored statistics in training too, and do not train gamma and beta")

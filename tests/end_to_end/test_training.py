@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from src.engine.checkpoint import load_checkpoint_weights, save_weights
-from tests.end_to_end.commands import logged, run, start
+from tests.end_to_end.commands import FROZEN_NORM, logged, run, start
 
 LOG_LINE = re.compile(
     r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\] INFO: epoch: (\d+), step: (\d+), loss: \d+\.\d{6}, "
@@ -42,7 +42,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> tuple[P
     path.write_text(
         TINY_CONFIG + f"train_dataset: {shapes}/train\nval_dataset: {shapes}/validation\ntrain_outputs: {folder}/out\n"
     )
-    out, _ = train(path, "whole", "--run_eval", 1)
+    out, _ = train(path, "whole", "--run_eval", 1, *FROZEN_NORM)
     return folder / "out" / "whole", out
 
 
@@ -64,12 +64,13 @@ def test_a_run_logs_and_writes_what_the_readme_says(whole_run: tuple[Path, str])
 def test_killed_and_resumed_gives_the_same_losses(tiny: Path, whole_run: tuple[Path, str]) -> None:
     folder = tiny.parent / "out" / "killed"
     step = random.randint(3, 20)
-    process = start("train.py", "--config_path", tiny, "--brief", "killed", "--save_every", 2, cwd=tiny.parent)
+    arguments = ("--save_every", 2, *FROZEN_NORM)
+    process = start("train.py", "--config_path", tiny, "--brief", "killed", *arguments, cwd=tiny.parent)
     wait_for_step(process, folder, step)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     killed_at = max(logged(folder))
-    out, _ = train(tiny, "killed", "--save_every", 2, "--resume", 1)
+    out, _ = train(tiny, "killed", *arguments, "--resume", 1)
     resumed_at = int(re.search(r"after step (\d+)", out)[1])
     assert 0 < resumed_at <= killed_at < 24
     expected, found = logged(whole_run[0]), logged(folder)
