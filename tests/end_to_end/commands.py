@@ -17,6 +17,7 @@ device_target: CPU
 batch_size: 2
 base_batch_size: 2
 test_batch_size: 4
+lr: 0.002
 epoch_size: 2
 eval_every: 2
 log_every: 1
