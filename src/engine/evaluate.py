@@ -1,6 +1,5 @@
 """Run a detector over a data set and compute COCO metrics, on as many devices as were started."""
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from src.data.coco import CocoDataset
 from src.engine.train_step import MeanOverDevices
 from src.evaluation.coco_metrics import CocoEvaluator, Metrics
 from src.model_utils.device_adapter import Device
+from src.model_utils.progress import wants_bar
 
 
 def evaluator_of(dataset: CocoDataset) -> CocoEvaluator:
@@ -44,7 +44,7 @@ def evaluate_detector(
     """
     was_training = net.training
     net.set_train(False)
-    show = device.is_main and (progress_bar == "on" or (progress_bar == "auto" and sys.stderr.isatty()))
+    show = device.is_main and wants_bar(progress_bar)
     for batch in tqdm(loader.epoch(0), total=len(loader), desc="evaluation", unit="batch", disable=not show):
         evaluator.add(batch["image_id"], net.predict(batch["image"], batch["image_info"]))
         after_batch()

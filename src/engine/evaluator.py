@@ -6,10 +6,11 @@ from pathlib import Path
 from src.data.coco import CocoDataset
 from src.data.loader import build_eval_loader
 from src.engine.evaluate import evaluate_detector, evaluator_of
+from src.engine.trained_detector import trained_detector
 from src.evaluation.coco_metrics import Metrics
 from src.evaluation.predictions import load_results, save_results
 from src.model_utils.config import Config, require
-from src.model_utils.device_adapter import Device, setup_device
+from src.model_utils.device_adapter import Device
 
 
 def evaluate(config: Config) -> Metrics | None:
@@ -36,13 +37,7 @@ def _evaluate_saved(config: Config, path: Path) -> Metrics:
 
 
 def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None:
-    from src.blocks.detectors import build_detector
-    from src.engine.checkpoint import load_checkpoint_weights, load_weights
-
-    arrays = load_checkpoint_weights(config.checkpoint_path)  # before the slow parts, since it is what users mistype
-    device = setup_device(config)
-    net = build_detector(config)
-    load_weights(net, arrays, config.checkpoint_path)
+    net, device = trained_detector(config)
     loader = build_eval_loader(config, device.rank, device.world)
     _announce(loader.dataset, device)
     exchange = save_to.parent if save_to is not None else Path(config.checkpoint_path).parent

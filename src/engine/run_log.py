@@ -1,14 +1,15 @@
 """What a run tells: log lines, metrics.csv, curves.png, MLflow, progress bar."""
 
 import csv
-import os
 import sys
 from datetime import datetime
 from pathlib import Path
 
 from tqdm import tqdm
 
+from src.model_utils.atomic import atomic_path
 from src.model_utils.errors import UserError
+from src.model_utils.progress import wants_bar
 
 CSV_COLUMNS = ("kind", "epoch", "step", "name", "value")
 
@@ -34,7 +35,7 @@ class RunLog:
     ) -> None:
         self.folder, self.active = Path(folder), active
         self.csv_path = self.folder / "metrics.csv"
-        self.with_bar = active and (progress_bar == "on" or (progress_bar == "auto" and sys.stderr.isatty()))
+        self.with_bar = active and wants_bar(progress_bar)
         self.bar = None
         self.mlflow = _start_mlflow(mlflow_run) if active and mlflow_run else None
         if active:
@@ -104,12 +105,10 @@ class RunLog:
         if resumed_step is not None and self.csv_path.is_file():
             with open(self.csv_path, newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resumed_step]
-        temporary = self.csv_path.with_suffix(".tmp")
-        with open(temporary, "w", newline="") as file:
+        with atomic_path(self.csv_path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, CSV_COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self.csv_path)
 
 
 def _start_mlflow(run_name: str):

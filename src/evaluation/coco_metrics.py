@@ -11,10 +11,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from src.evaluation.atomic import atomic_path
 from src.evaluation.coco_annotations import check_categories, ground_truth, image_ids_of, read_annotations
 from src.evaluation.coco_matching import AREA_RANGES, Objects, match_objects
 from src.evaluation.coco_precision import precision_and_recall
+from src.model_utils.atomic import atomic_path
 from src.model_utils.errors import UserError
 
 # name, kind, IoU threshold index (None: mean of all), area range, detection limit; in the order of the COCO table

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from src.evaluation.atomic import atomic_path
+from src.model_utils.atomic import atomic_path
 from src.model_utils.errors import UserError
 
 Curve = tuple[list[int], list[float]]  # steps, values

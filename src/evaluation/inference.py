@@ -1,6 +1,5 @@
 """Detect objects in an image or a folder of images: the work of infer.py."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from src.data.image import ImageError
 from src.evaluation.predictions import image_entry, save_predictions
 from src.model_utils.config import Config, require
 from src.model_utils.errors import UserError
+from src.model_utils.progress import wants_bar
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
@@ -28,18 +28,11 @@ def infer(config: Config) -> dict[str, dict]:
         raise UserError(f"pred_output {config.pred_output} is a folder; give the JSON file to write")
     paths = find_images(config.pred_input)
 
-    from src.blocks.detectors import build_detector
     from src.data.image import load_image
     from src.data.network_input import EvalTransform
-    from src.engine.checkpoint import load_checkpoint_weights, load_weights
-    from src.model_utils.device_adapter import setup_device
+    from src.engine.trained_detector import trained_detector
 
-    arrays = load_checkpoint_weights(config.checkpoint_path)
-    setup_device(config)
-    net = build_detector(config)
-    load_weights(net, arrays, config.checkpoint_path)
-    net.set_train(False)
-
+    net, _ = trained_detector(config)
     prepare = EvalTransform.from_config(config)
     predictions, broken = detect_images(
         net.predict,
@@ -129,7 +122,7 @@ def detect_images(
 
 def with_progress(items: Iterable, total: int, unit: str, mode: str = "auto") -> Iterator:
     """Iterate with a progress bar, or with some ten plain lines where no terminal is (or `mode` is 'off')."""
-    if mode == "on" or (mode == "auto" and sys.stderr.isatty()):
+    if wants_bar(mode):
         yield from tqdm(items, total=total, unit=unit)
         return
     every = max(1, total // 10)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from src.evaluation.atomic import atomic_path
+from src.model_utils.atomic import atomic_path
 
 LEAST_SIDE = 640  # the longer side of a picture is enlarged to this, so that labels are readable
 BACKGROUND = (24, 24, 24)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.evaluation.atomic import atomic_path
+from src.model_utils.atomic import atomic_path
 from src.model_utils.errors import UserError
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from src.evaluation.atomic import atomic_path
+from src.model_utils.atomic import atomic_path
 from src.model_utils.errors import UserError
 
 
