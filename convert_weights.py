@@ -3,10 +3,16 @@
     python convert_weights.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
         --source_file spinenet_retinanet.pth --output_file spinenet_49_640.ckpt
 
-Reads .pth and .pt (needs PyTorch; weights only), .safetensors and .npz: the SpineNet-RetinaNet of the PyTorch port, by
-mmdetection's names, or its backbone alone (then train with finetune: 1). Says which entries have no place and which
-parameters none was for. Weights that were trained with an activation after the endpoints, as TensorFlow's, want
-backbone.endpoint_act: relu or swish in the configuration.
+Reads .pth and .pt (needs PyTorch; weights only), .safetensors and .npz:
+
+- mmdetection's Mask R-CNN and Cascade Mask R-CNN (version 2 or 3);
+- torchvision's maskrcnn_resnet50_fpn, whose RoIAlign wants keys that the message names;
+- the SpineNet-RetinaNet of the PyTorch port, by mmdetection's names. Weights that were trained with an activation after
+  the endpoints, as TensorFlow's, want backbone.endpoint_act: relu or swish in the configuration;
+- a backbone alone, such as torchvision's ResNets (then train with finetune: 1; or give the file to backbone.pretrained
+  as it is).
+
+Says which entries have no place and which parameters none was for.
 """
 
 from pathlib import Path

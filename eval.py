@@ -3,8 +3,9 @@
     python eval.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
         --val_dataset /data/coco-2017/validation --checkpoint_path retinanet.ckpt --prediction_path predictions.json
 
-Prints COCO's table and AP per class, and writes the numbers beside the checkpoint as *_metrics.json. When
---prediction_path exists it is evaluated and the network does not run; otherwise the predictions are saved there.
+Prints COCO's table (for a mask model also that of masks) and AP per class, and writes the numbers beside the checkpoint
+as *_metrics.json. When --prediction_path exists it is evaluated and the network does not run (the JSON of infer.py will
+do, too); otherwise the predictions are saved there.
 """
 
 from src.model_utils.command import run_command

@@ -3,8 +3,9 @@
     python infer.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
         --checkpoint_path retinanet.ckpt --pred_input images/ --pred_output predictions.json
 
-Writes a JSON file with boxes in pixels of each image, best first; draw_predictions.py draws them. Images that cannot
-be read are reported and skipped. --test_batch_size sets how many images the network takes at once.
+Writes a JSON file with boxes (and masks, as COCO run-length codes) in pixels of each image, best first;
+draw_predictions.py draws them. Images that cannot be read are reported and skipped. --test_batch_size sets how many
+images the network takes at once.
 """
 
 from src.model_utils.command import run_command

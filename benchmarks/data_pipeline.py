@@ -2,8 +2,11 @@
 
     python benchmarks/data_pipeline.py
     python benchmarks/data_pipeline.py --dataset /data/coco-2017/validation --size 640 --workers 2 --images 500
+    python benchmarks/data_pipeline.py --dataset /data/coco-2017/train2017 --size 1024 --masks 1
 
 The peer does the same work with the usual calls: imread, resize, BGR to RGB, float normalise, pad, transpose, stack.
+With --masks it also decodes each object's mask with pycocotools and resizes it to a bitmap of the network's input,
+where the loader draws canvases of 128 x 128.
 Without --dataset, 640 x 480 synthetic images are written to a temporary folder. Each file is read once before anything
 is timed, rounds alternate, and the best round of each counts. Exit code 1 when the batches differ by more than 1e-5.
 """
@@ -18,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,6 +29,7 @@ from src.data.coco import CocoDataset
 from src.data.coco_layout import find_annotation_file
 from src.data.loader import BatchLoader
 from src.data.network_input import Normalizer
+from src.data.record import Record
 from src.data.synthetic import write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions
 from src.data.transforms import train_transforms
@@ -32,14 +37,29 @@ from src.model_utils.command import run_command
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
+NUM_GTS = 100
 
 
-def plain_loop(paths: list[str], size: int, batch_size: int):
-    """Batches float32 [B, 3, size, size] the way a first version of such code makes them."""
-    for start in range(0, len(paths), batch_size):
+def plain_masks(record: Record, new_size: tuple[int, int], size: int) -> np.ndarray:
+    """uint8 [G, size, size], a bitmap of the network's input an object."""
+    bitmaps = np.zeros((len(record.masks), size, size), np.uint8)
+    for bitmap, segmentation in zip(bitmaps, record.masks, strict=True):
+        runs = segmentation
+        if isinstance(segmentation, list):
+            runs = coco_mask.merge(coco_mask.frPyObjects(segmentation, record.height, record.width))
+        elif isinstance(segmentation["counts"], list):
+            runs = coco_mask.frPyObjects(segmentation, record.height, record.width)
+        resized = cv2.resize(coco_mask.decode(runs), new_size, interpolation=cv2.INTER_NEAREST)
+        bitmap[: new_size[1], : new_size[0]] = resized
+    return bitmaps
+
+
+def plain_loop(records: list[Record], size: int, batch_size: int):
+    """Batches float32 [B, 3, size, size] (and masks, left to drop) the way a first version of such code makes them."""
+    for start in range(0, len(records), batch_size):
         images = []
-        for path in paths[start : start + batch_size]:
-            image = cv2.imread(path)
+        for record in records[start : start + batch_size]:
+            image = cv2.imread(record.image)
             height, width = image.shape[:2]
             factor = min(size / height, size / width)
             new_size = int(width * factor + 0.5), int(height * factor + 0.5)
@@ -48,6 +68,8 @@ def plain_loop(paths: list[str], size: int, batch_size: int):
             padded = np.zeros((size, size, 3), np.float32)
             padded[: image.shape[0], : image.shape[1]] = image
             images.append(padded.transpose(2, 0, 1))
+            if record.masks is not None:
+                plain_masks(record, new_size, size)
         yield np.stack(images)
 
 
@@ -58,9 +80,10 @@ def make_loader(dataset: CocoDataset, size: int, batch_size: int, workers: int, 
         Normalizer(MEAN, STD),
         (size, size),
         batch_size,
-        num_gts=100,
+        num_gts=NUM_GTS,
         num_workers=workers,
         use_processes=use_processes,
+        mask_crop_size=0 if dataset.records[0].masks is None else 128,
     )
 
 
@@ -73,16 +96,15 @@ def timed(batches, count: int) -> float:
 
 
 def largest_difference(dataset: CocoDataset, size: int, batch_size: int) -> float:
-    paths = [record.image for record in dataset.records[: 4 * batch_size]]
     ours = make_loader(dataset, size, batch_size, 0, False).epoch(0)
-    pairs = zip(plain_loop(paths, size, batch_size), ours, strict=False)
+    pairs = zip(plain_loop(dataset.records[: 4 * batch_size], size, batch_size), ours, strict=False)
     return max(float(np.abs(peer - batch["image"][: len(peer)]).max()) for peer, batch in pairs)
 
 
 def measure(dataset: CocoDataset, arguments: argparse.Namespace) -> list[tuple[str, float, float]]:
     """(name, best, median) images a second of the peer and of the loader in its variants."""
     size, batch_size = arguments.size, arguments.batch_size
-    paths = [record.image for record in dataset.records]
+    records = dataset.records
     loaders = {
         "loader, no workers": make_loader(dataset, size, batch_size, 0, False),
         f"loader, {arguments.workers} threads": make_loader(dataset, size, batch_size, arguments.workers, False),
@@ -91,22 +113,22 @@ def measure(dataset: CocoDataset, arguments: argparse.Namespace) -> list[tuple[s
     rates: dict[str, list[float]] = {"plain cv2 loop, 1 process": [], **{name: [] for name in loaders}}
     threads = cv2.getNumThreads()
     for loader in loaders.values():
-        timed(loader.epoch(0), len(paths))
+        timed(loader.epoch(0), len(records))
     for _ in range(arguments.rounds):
         cv2.setNumThreads(threads)
-        rates["plain cv2 loop, 1 process"].append(timed(plain_loop(paths, size, batch_size), len(paths)))
+        rates["plain cv2 loop, 1 process"].append(timed(plain_loop(records, size, batch_size), len(records)))
         cv2.setNumThreads(1)
         for name, loader in loaders.items():
-            rates[name].append(timed(loader.epoch(0), len(paths)))
+            rates[name].append(timed(loader.epoch(0), len(records)))
     for loader in loaders.values():
         loader.close()
     return [(name, max(values), statistics.median(values)) for name, values in rates.items()]
 
 
-def open_dataset(path: str, most: int) -> CocoDataset:
+def open_dataset(path: str, most: int, with_masks: bool) -> CocoDataset:
     annotation_file = find_annotation_file(path, "val")
     names = [category["name"] for category in json.loads(annotation_file.read_bytes())["categories"]]
-    return CocoDataset(path, names, "val", first=most)
+    return CocoDataset(path, names, "val", with_masks=with_masks, first=most)
 
 
 def main() -> int:
@@ -116,13 +138,15 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=640, help="side of the network's input (640)")
     parser.add_argument("--batch_size", type=int, default=8, help="images a batch (8)")
     parser.add_argument("--workers", type=int, default=2, help="threads or processes (2)")
+    parser.add_argument("--masks", type=int, choices=(0, 1), default=0, help="1: decode and draw masks too (0)")
     parser.add_argument("--rounds", type=int, default=5, help="repetitions (5)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if not arguments.dataset:
             options = SceneOptions(width=640, height=480, max_object=400, min_object=30, max_objects=8)
             write_synthetic_dataset(folder, 0, arguments.images, options=options)
-        dataset = open_dataset(arguments.dataset or str(Path(folder) / "validation"), arguments.images)
+        path = arguments.dataset or str(Path(folder) / "validation")
+        dataset = open_dataset(path, arguments.images, arguments.masks == 1)
         difference = largest_difference(dataset, arguments.size, arguments.batch_size)
         results = measure(dataset, arguments)
     print(f"{len(dataset)} images, input {arguments.size}, batches of {arguments.batch_size}")

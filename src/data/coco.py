@@ -13,6 +13,7 @@ import numpy as np
 from pydantic_core import from_json
 
 from src.data.coco_layout import find_annotation_file, find_images_dir
+from src.data.masks import segmentation_fault
 from src.data.record import Record
 from src.model_utils.errors import UserError
 
@@ -46,16 +47,18 @@ class CocoDataset:
             path: see `find_annotation_file`.
             class_names: names of the foreground classes, in label order.
             split: "train" or "val".
-            with_masks: keep the segmentations (they take most of the memory).
+            with_masks: keep the segmentations (they take most of the memory), leave out objects without a usable one.
             first: keep the first so many images; 0: all.
             every: then keep images 0, n, 2n, ...; 0: all.
 
         Raises:
-            UserError: files that are not found or not valid, categories that differ from `class_names`, double ids.
+            UserError: files that are not found or not valid, categories that differ from `class_names`, double ids;
+                with_masks: none of the objects has a segmentation.
         """
         self.annotation_file = find_annotation_file(path, split)
         self.class_names = list(class_names)
         self.problems: list[str] = []
+        self._unusable_masks: list[str] = []
         with _without_garbage_collection():
             self._read(first, every, with_masks)
 
@@ -69,6 +72,12 @@ class CocoDataset:
         annotations = self._group(content["annotations"], {image["id"] for image in images})
         present, self.missing_images = self._look_up(kept)
         self.records = [self._record(image, annotations.get(image["id"], ()), with_masks) for image in present]
+        if self._unusable_masks and not any(len(record.boxes) for record in self.records):
+            raise UserError(
+                f"{self.annotation_file}: no object has a mask ({len(self._unusable_masks)} annotations, the first: "
+                f"{self._unusable_masks[0]}); a model with masks learns from polygons or RLE in 'segmentation': add "
+                "them, or train a detector of boxes"
+            )
 
     def __len__(self) -> int:
         return len(self.records)
@@ -153,10 +162,15 @@ class CocoDataset:
                     f"outside the image ({width}x{height}); skipped"
                 )
                 continue
+            segmentation = annotation.get("segmentation")
+            if with_masks and (fault := segmentation_fault(segmentation, height, width)):
+                self._unusable_masks.append(fault)
+                self.problems.append(f"{path}: annotation {annotation.get('id')} is left out: {fault}")
+                continue
             boxes.append(box)
             labels.append(self._label_of[annotation["category_id"]])
             crowd.append(bool(annotation.get("iscrowd", 0)))
-            masks.append(annotation.get("segmentation"))
+            masks.append(segmentation)
         return Record(
             image=path,
             height=height,

@@ -15,9 +15,18 @@ import numpy as np
 
 from src.data.coco import CocoDataset
 from src.data.image import ImageError
+from src.data.instaboost import build_instaboost
+from src.data.mask_canvas import DrawMasks, holds_whole_bitmaps
 from src.data.network_input import Normalizer, image_info
 from src.data.record import Record
-from src.data.transforms import Sample, Transform, apply_transforms, read_sample, train_transforms
+from src.data.transforms import (
+    Sample,
+    Transform,
+    apply_transforms,
+    choose_targets,
+    read_sample,
+    train_transforms,
+)
 from src.model_utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +43,8 @@ class BatchLoader:
 
     A batch is a dict of arrays: image float32 [B, 3, H, W]; image_info float32 [B, 6] (see `network_input.image_info`);
     image_id int64 [B], -1 in slots that fill up evaluation's last batch; boxes float32 [B, N, 4] in network pixels;
-    labels int32 [B, N]; valid bool [B, N]; and path, a list of B strings.
+    labels int32 [B, N]; valid bool [B, N]; and path, a list of B strings. With masks also masks uint8 [B, N, S, S], or
+    [B, N, H, W] where S is at least H and W (see `mask_canvas.mask_canvases`).
 
     With `world` processes, global batch t is images t*B*world ... of the order, and rank r takes the r-th B of them, so
     that `world` processes of B images make the batches of one process of world*B.
@@ -59,6 +69,8 @@ class BatchLoader:
         num_workers: int = 0,
         use_processes: bool = False,
         skip_broken: bool = False,
+        mask_crop_size: int = 0,
+        mask_divider: int = 1,
     ):
         """Start no worker yet.
 
@@ -74,6 +86,8 @@ class BatchLoader:
             rank, world: this process among how many.
             num_workers: 0: prepare in the calling thread.
             use_processes: decode and transform in processes.
+            mask_crop_size: S, side of the masks; the records must have masks then. 0: batches without masks.
+            mask_divider: network pixels a mask pixel, see `mask_canvas.mask_windows`.
 
         Raises:
             UserError: training with fewer images than a batch of all devices.
@@ -91,6 +105,11 @@ class BatchLoader:
         self.skip_broken = skip_broken
         self.broken: list[str] = []
         self._transforms = list(transforms)
+        self._mask_hw: tuple[int, int] | None = None
+        if mask_crop_size:
+            self._transforms.append(DrawMasks(num_gts, input_hw, mask_crop_size, mask_divider))
+            is_whole = holds_whole_bitmaps(mask_crop_size, input_hw)
+            self._mask_hw = input_hw if is_whole else (mask_crop_size, mask_crop_size)
         self._num_workers = num_workers
         self._use_processes = use_processes and num_workers > 0
         self._threads: ThreadPoolExecutor | None = None
@@ -158,7 +177,7 @@ class BatchLoader:
 
     def _empty_batch(self) -> Batch:
         size, gts = self.batch_size, self.num_gts
-        return {
+        batch = {
             "image": np.empty((size, 3, *self.input_hw), np.float32),
             "image_info": np.zeros((size, 6), np.float32),
             "image_id": np.full(size, FILLER_ID, np.int64),
@@ -167,6 +186,9 @@ class BatchLoader:
             "valid": np.zeros((size, gts), bool),
             "path": [""] * size,
         }
+        if self._mask_hw:
+            batch["masks"] = np.zeros((size, gts, *self._mask_hw), np.uint8)
+        return batch
 
     def _fill(self, batch: Batch, slot: int, index: int, epoch_index: int) -> None:
         """Prepare image `index`, or what stands in for it, and write it into a slot."""
@@ -201,6 +223,8 @@ class BatchLoader:
         batch["boxes"][slot, : len(chosen)] = sample["boxes"][chosen]
         batch["labels"][slot, : len(chosen)] = sample["labels"][chosen]
         batch["valid"][slot, : len(chosen)] = True
+        if self._mask_hw:
+            batch["masks"][slot, : len(chosen)] = sample["canvases"]
 
     def _fill_slot(self, batch: Batch, slot: int) -> None:
         """A black image of the input's own size, scale 1, in a slot that no image is left for."""
@@ -228,15 +252,6 @@ class BatchLoader:
 def prepare(record: Record, transforms: Sequence[Transform], key: tuple[int, ...]) -> Sample:
     """Decode and transform one record with a generator seeded by `key` (seed, epoch, index). Raises ImageError."""
     return apply_transforms(read_sample(record), transforms, np.random.default_rng(key))
-
-
-def choose_targets(boxes: np.ndarray, crowd: np.ndarray, most: int) -> np.ndarray:
-    """Indices (int [n], ascending) of the objects that are training targets: no crowds, of too many the largest."""
-    chosen = np.flatnonzero(~crowd)
-    if len(chosen) > most:
-        areas = np.prod(boxes[chosen, 2:] - boxes[chosen, :2], axis=1)
-        chosen = np.sort(chosen[np.argsort(-areas, kind="stable")[:most]])
-    return chosen
 
 
 _process_transforms: list[Transform] = []
@@ -270,8 +285,10 @@ def _run_now(function, *args) -> Future:
     return future
 
 
-def build_train_loader(config: "Config", rank: int = 0, world: int = 1) -> BatchLoader:
-    """Loader of the configuration's train_dataset, with augmentation.
+def build_train_loader(config: "Config", rank: int = 0, world: int = 1, augment: bool = True) -> BatchLoader:
+    """Loader of the configuration's train_dataset, with augmentation, and with masks for a model that learns them.
+
+    Without `augment`, images come in the same order, only resized.
 
     Raises:
         UserError: see `CocoDataset`; missing images, unless skip_broken; too few images.
@@ -280,6 +297,7 @@ def build_train_loader(config: "Config", rank: int = 0, world: int = 1) -> Batch
         config.train_dataset,
         config.class_names,
         "train",
+        with_masks=config.with_masks,
         first=config.train_dataset_num,
         every=config.train_dataset_divider,
     )
@@ -290,27 +308,38 @@ def build_train_loader(config: "Config", rank: int = 0, world: int = 1) -> Batch
             f"{dataset.missing_images[0]}; add them, or set skip_broken to train without them"
         )
     _note_crowded(dataset, config.num_gts)
-    fill = config.img_mean if config.to_rgb else config.img_mean[::-1]
-    transforms = train_transforms(
-        (config.img_height, config.img_width),
-        config.keep_ratio,
-        flip_ratio=config.flip_ratio,
-        expand_ratio=config.expand_ratio,
-        ratio_range=config.ratio_range,
-        fill=fill,
-    )
-    return _build(config, dataset, transforms, config.batch_size, True, rank, world)
+    transforms = _augmentation(config) if augment else _plain_transforms(config)
+    masks = {}
+    if config.with_masks:
+        masks = {"mask_crop_size": config.mask_crop_size, "mask_divider": config.mask_divider}
+    return _build(config, dataset, transforms, config.batch_size, True, rank, world, **masks)
 
 
 def build_eval_loader(config: "Config", rank: int = 0, world: int = 1) -> BatchLoader:
     """Loader of the configuration's val_dataset, without augmentation. Missing images are in `dataset.problems`."""
     dataset = CocoDataset(config.val_dataset, config.class_names, "val")
     _check_category_ids(config, dataset)
-    transforms = train_transforms((config.img_height, config.img_width), config.keep_ratio)
-    return _build(config, dataset, transforms, config.test_batch_size, False, rank, world)
+    return _build(config, dataset, _plain_transforms(config), config.test_batch_size, False, rank, world)
 
 
-def _build(config, dataset, transforms, batch_size, training, rank, world) -> BatchLoader:
+def _augmentation(config: "Config") -> list[Transform]:
+    transforms = train_transforms(
+        (config.img_height, config.img_width),
+        config.keep_ratio,
+        flip_ratio=config.flip_ratio,
+        expand_ratio=config.expand_ratio,
+        ratio_range=config.ratio_range,
+        fill=config.img_mean if config.to_rgb else config.img_mean[::-1],
+    )
+    instaboost = build_instaboost(config) if config.with_masks else None
+    return transforms if instaboost is None else [instaboost, *transforms]
+
+
+def _plain_transforms(config: "Config") -> list[Transform]:
+    return train_transforms((config.img_height, config.img_width), config.keep_ratio)
+
+
+def _build(config, dataset, transforms, batch_size, training, rank, world, **masks) -> BatchLoader:
     return BatchLoader(
         dataset,
         transforms,
@@ -325,6 +354,7 @@ def _build(config, dataset, transforms, batch_size, training, rank, world) -> Ba
         num_workers=config.num_parallel_workers,
         use_processes=config.python_multiprocessing,
         skip_broken=config.skip_broken,
+        **masks,
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from src.data.transforms import Resize, Sample
+from src.data.transforms import IDENTITY, Resize, Sample
 
 if TYPE_CHECKING:
     from src.model_utils.config import Config
@@ -73,7 +73,7 @@ class EvalTransform:
             (float32 [3, H, W], image_info float32 [6]); see `image_info`.
         """
         sample = {"image": image, "boxes": np.zeros((0, 4), np.float32), "original_hw": image.shape[:2]}
-        sample = self.resize({**sample, "scale": (1.0, 1.0)}, np.random.default_rng(0))
+        sample = self.resize({**sample, "mapping": IDENTITY, "scale": (1.0, 1.0)}, np.random.default_rng(0))
         canvas = np.empty((3, *self.input_hw), np.float32)
         self.normalizer.write(sample["image"], canvas)
         return canvas, image_info(sample)

@@ -3,38 +3,59 @@
 A sample is a dict with
     image: uint8 [h, w, 3], RGB;
     boxes: float32 [G, 4], x1 y1 x2 y2 in pixels of `image`; labels: int32 [G]; crowd: bool [G];
-    masks: list of G segmentations in pixels of the original image, or None (transforms only select among them);
+    masks: list of G `MaskPatch` in pixels of the original image, or None: not read. Geometry leaves them as they are
+        and changes `mapping`, so that an object's pixels are resampled once, at the end (see `mask_canvas`);
+    mapping: (scale_x, offset_x, scale_y, offset_y): x in `image` = scale_x * original x + offset_x, and y likewise;
     original_hw: (height, width) before any transform; scale: (y, x), resized / original.
 A transform takes (sample, rng) and returns a new sample; it never changes the arrays it was given.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
-from src.data.image import load_image
+from src.data.image import ImageError, load_image
+from src.data.masks import MaskError, MaskPatch, decode_mask
 from src.data.record import Record
 
 Sample = dict[str, Any]
+Mapping = tuple[float, float, float, float]
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
+IDENTITY: Mapping = (1.0, 0.0, 1.0, 0.0)
 MIN_VISIBLE_SIDE = 1.0  # pixels; an object of which a crop leaves less is no target
 
 
 def read_sample(record: Record) -> Sample:
-    """Decode a record's image. Raises ImageError."""
+    """Decode a record's image and masks. Objects whose mask covers no pixel are left out. Raises ImageError."""
     image = load_image(record.image, (record.height, record.width))
-    return {
+    sample = {
         "image": image,
         "boxes": record.boxes,
         "labels": record.labels,
         "crowd": record.crowd,
-        "masks": record.masks,
+        "masks": None if record.masks is None else _decode_masks(record),
+        "mapping": IDENTITY,
         "original_hw": image.shape[:2],
         "scale": (1.0, 1.0),
     }
+    if record.masks is None:
+        return sample
+    return select(sample, np.array([patch.pixels.size > 0 for patch in sample["masks"]], bool))
+
+
+def _decode_masks(record: Record) -> list[MaskPatch]:
+    """Patches of a record's objects, in their order. Raises ImageError with the object's number."""
+    patches = []
+    for number, segmentation in enumerate(record.masks, 1):
+        try:
+            patches.append(decode_mask(segmentation, record.height, record.width))
+        except MaskError as error:
+            raise ImageError(f"{record.name}: object {number} of {len(record.masks)}: {error}") from None
+    return patches
 
 
 def select(sample: Sample, keep: np.ndarray) -> Sample:
@@ -47,6 +68,21 @@ def select(sample: Sample, keep: np.ndarray) -> Sample:
         "crowd": sample["crowd"][keep],
         "masks": None if masks is None else [mask for mask, kept in zip(masks, keep, strict=True) if kept],
     }
+
+
+def choose_targets(boxes: np.ndarray, crowd: np.ndarray, most: int) -> np.ndarray:
+    """Indices (int [n], ascending) of the objects that are training targets: no crowds, of too many the largest."""
+    chosen = np.flatnonzero(~crowd)
+    if len(chosen) > most:
+        areas = np.prod(boxes[chosen, 2:] - boxes[chosen, :2], axis=1)
+        chosen = np.sort(chosen[np.argsort(-areas, kind="stable")[:most]])
+    return chosen
+
+
+def _then(mapping: Mapping, x: tuple[float, float] = (1.0, 0.0), y: tuple[float, float] = (1.0, 0.0)) -> Mapping:
+    """The mapping followed by (scale, offset) along x and y."""
+    scale_x, offset_x, scale_y, offset_y = mapping
+    return scale_x * x[0], offset_x * x[0] + x[1], scale_y * y[0], offset_y * y[0] + y[1]
 
 
 def resized_hw(height: int, width: int, target_hw: tuple[float, float], keep_ratio: bool) -> tuple[int, int]:
@@ -86,6 +122,7 @@ class Resize:
             **sample,
             "image": cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR),
             "boxes": sample["boxes"] * np.array([x, y, x, y], np.float32),
+            "mapping": _then(sample["mapping"], (x, 0.0), (y, 0.0)),
             "scale": (sample["scale"][0] * y, sample["scale"][1] * x),
         }
 
@@ -105,8 +142,30 @@ class RandomCrop:
             return sample
         boxes = sample["boxes"] - np.array([left, top, left, top], np.float32)
         boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
-        cropped = {**sample, "image": image[top : top + height, left : left + width], "boxes": boxes}
-        return select(cropped, np.min(boxes[:, 2:] - boxes[:, :2], axis=1, initial=np.inf) >= MIN_VISIBLE_SIDE)
+        cropped = {
+            **sample,
+            "image": image[top : top + height, left : left + width],
+            "boxes": boxes,
+            "mapping": _then(sample["mapping"], (1.0, -left), (1.0, -top)),
+        }
+        kept = np.min(boxes[:, 2:] - boxes[:, :2], axis=1, initial=np.inf) >= MIN_VISIBLE_SIDE
+        return select(cropped, kept & _masks_inside(cropped))
+
+
+def _masks_inside(sample: Sample) -> np.ndarray:
+    """bool [G]: whether the image still holds the centre of any pixel of each object's mask; true without masks."""
+    if sample["masks"] is None:
+        return np.ones(len(sample["boxes"]), bool)
+    height, width = sample["image"].shape[:2]
+    scale_x, offset_x, scale_y, offset_y = sample["mapping"]
+    left, right = sorted(math.ceil((edge - offset_x) / scale_x - 0.5) for edge in (0, width))
+    top, bottom = sorted(math.ceil((edge - offset_y) / scale_y - 0.5) for edge in (0, height))
+    inside = []
+    for patch in sample["masks"]:
+        rows = slice(max(top - patch.top, 0), max(bottom - patch.top, 0))
+        columns = slice(max(left - patch.left, 0), max(right - patch.left, 0))
+        inside.append(patch.pixels[rows, columns].any())
+    return np.array(inside, bool)
 
 
 class RandomFlip:
@@ -121,7 +180,8 @@ class RandomFlip:
         width = np.float32(sample["image"].shape[1])
         x1, y1, x2, y2 = sample["boxes"].T
         boxes = np.stack([width - x2, y1, width - x1, y2], axis=1)
-        return {**sample, "image": cv2.flip(sample["image"], 1), "boxes": boxes}
+        mapping = _then(sample["mapping"], (-1.0, float(width)))
+        return {**sample, "image": cv2.flip(sample["image"], 1), "boxes": boxes, "mapping": mapping}
 
 
 class RandomExpand:
@@ -151,7 +211,8 @@ class RandomExpand:
         canvas[:] = self.fill
         canvas[top : top + height, left : left + width] = image
         boxes = sample["boxes"] + np.array([left, top, left, top], np.float32)
-        return {**sample, "image": canvas, "boxes": boxes}
+        mapping = _then(sample["mapping"], (1.0, left), (1.0, top))
+        return {**sample, "image": canvas, "boxes": boxes, "mapping": mapping}
 
 
 def train_transforms(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from src.engine.convert_torchvision import from_torchvision, is_torchvision
 from src.model_utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -16,6 +17,10 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 BN_NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 # mmdetection lists the head's shared convolutions once a level; this project holds level 0's.
 SHARED_CONV = re.compile(r"^bbox_head\.(cls|reg)_convs\.(\d+)\.(\d+)\.conv\.")
+DETECTOR_PARTS = ("backbone.", "neck.", "rpn_head.", "roi_head.", "bbox_head.")
+# Where the number of classes shows: outputs of RetinaNet, Mask R-CNN and Cascade Mask R-CNN.
+CLASS_BIASES = ("bbox_head.retina_cls.bias", "roi_head.bbox_head.fc_cls.bias", "roi_head.bbox_head.0.fc_cls.bias")
+MMDETECTION_1 = re.compile(r"^(bbox_head\.(\d\.)?(shared_fcs|fc_cls)|mask_head)\.")
 LISTED = 5  # names in a message before "and so many more"
 
 
@@ -39,8 +44,9 @@ def read_state(path: str | Path) -> dict[str, Any]:
 def convert_weights(state: Mapping[str, Any], config) -> dict[str, np.ndarray]:
     """Rename published weights for the network that a configuration describes.
 
-    Knows mmdetection's names of detectors (`backbone.*`, `bbox_head.*`), bare backbones, `module.` prefixes, and state
-    dicts inside a checkpoint. Logs a warning for entries that have no place and for parameters that none is for.
+    Knows mmdetection's names of detectors (`backbone.*`, `roi_head.*`), torchvision's Mask R-CNN, bare backbones,
+    `module.` prefixes, and state dicts inside a checkpoint. Logs a warning for entries that have no place and for
+    parameters that none is for.
 
     Args:
         state: {published name: array or PyTorch tensor}.
@@ -50,16 +56,19 @@ def convert_weights(state: Mapping[str, Any], config) -> dict[str, np.ndarray]:
         {parameter name: float32 array}; whole for a detector's weights, a part of the parameters for a backbone's.
 
     Raises:
-        UserError: nothing fits, or shapes differ (another architecture or number of classes).
+        UserError: nothing fits, or shapes differ (another architecture or number of classes), or the configuration
+            computes something else than the weights' network did.
     """
     from src.blocks.detectors import build_detector
 
     shapes = {parameter.name: tuple(parameter.shape) for parameter in build_detector(config).get_parameters()}
-    named = _our_names(_merge_shared(_with_full_names(_arrays(state))))
+    arrays = weight_arrays(state)
+    arrays = from_torchvision(arrays, config) if is_torchvision(arrays) else with_full_names(arrays)
+    named = our_names(_merge_shared(arrays))
     homeless = [name for name in named if name not in shapes]
     arrays = {name: array for name, array in named.items() if name in shapes}
     if not arrays:
-        raise UserError(f"no weight has a name of this network; the first are {_listing(list(named))}")
+        raise UserError(f"no weight has a name of this network; the first are {listing(list(named))}")
     _check_classes(arrays, shapes, config.num_classes - 1)
     misshapen = [
         f"{name} is {array.shape}, the network's {shapes[name]}"
@@ -68,34 +77,42 @@ def convert_weights(state: Mapping[str, Any], config) -> dict[str, np.ndarray]:
     ]
     if misshapen:
         raise UserError(
-            f"the weights are of another architecture than {config.config_path}: {_listing(misshapen, '; ')}"
+            f"the weights are of another architecture than {config.config_path}: {listing(misshapen, '; ')}"
         )
     missing = [name for name in shapes if name not in arrays]
     if homeless:
-        logger.warning("%d entries have no place in this network: %s", len(homeless), _listing(homeless))
+        logger.warning("%d entries have no place in this network: %s", len(homeless), listing(homeless))
     if missing:
-        logger.warning("%d parameters keep their initial values: %s", len(missing), _listing(missing))
+        logger.warning("%d parameters keep their initial values: %s", len(missing), listing(missing))
     return arrays
 
 
-def _arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Unwrap a checkpoint and make float32 arrays of everything in it that is a weight."""
+def weight_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Float32 arrays of all weights of a state dict or a checkpoint around one, without `module.` before names."""
     for wrapper in WRAPPERS:
         if isinstance(state.get(wrapper), Mapping):
-            return _arrays(state[wrapper])
+            return weight_arrays(state[wrapper])
     arrays = {}
     for name, value in state.items():
         if hasattr(value, "detach"):  # a PyTorch tensor; float() because NumPy has no bfloat16
             value = value.detach().cpu().float().numpy()
         if isinstance(value, np.ndarray) and not name.endswith("num_batches_tracked"):
-            arrays[name] = value.astype(np.float32)
+            arrays[name.removeprefix("module.")] = value.astype(np.float32)
     return arrays
 
 
-def _with_full_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Without the `module.` of parallel training, and with the `backbone.` that a bare backbone lacks."""
-    arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
-    if not any(name.startswith(("backbone.", "bbox_head.")) for name in arrays):
+def with_full_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """With the `backbone.` that a bare backbone lacks.
+
+    Raises:
+        UserError: the names are those of a Mask R-CNN of mmdetection 1.
+    """
+    if any(MMDETECTION_1.match(name) for name in arrays):
+        raise UserError(
+            "these are weights of mmdetection 1, whose classes and boxes are encoded in another way; convert them with"
+            " mmdetection 2's tools/model_converters/upgrade_model_version.py first"
+        )
+    if not any(name.startswith(DETECTOR_PARTS) for name in arrays):
         arrays = {f"backbone.{name}": array for name, array in arrays.items()}
     return arrays
 
@@ -114,7 +131,7 @@ def _merge_shared(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return kept
 
 
-def _our_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def our_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Batch normalizations (known by their running mean) get MindSpore's names."""
     renamed = {}
     for name, array in arrays.items():
@@ -126,12 +143,14 @@ def _our_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _check_classes(arrays: dict[str, np.ndarray], shapes: dict[str, tuple], classes: int) -> None:
-    name = "bbox_head.retina_cls.bias"
-    if name not in arrays or arrays[name].shape == shapes[name]:
+    name = next((name for name in CLASS_BIASES if name in arrays), None)
+    if name is None or arrays[name].shape == shapes[name]:
         return
-    anchors = shapes[name][0] // classes
-    theirs, rest = divmod(arrays[name].size, anchors)
-    what = f"{theirs} classes" if not rest else f"{arrays[name].size} outputs of {anchors} anchors"
+    what = f"{arrays[name].size - 1} classes"
+    if name.endswith("retina_cls.bias"):
+        anchors = shapes[name][0] // classes
+        theirs, rest = divmod(arrays[name].size, anchors)
+        what = f"{theirs} classes" if not rest else f"{arrays[name].size} outputs of {anchors} anchors"
     raise UserError(
         f"the weights predict {what}, the configuration {classes} (num_classes {classes + 1} with background):"
         " convert with num_classes and coco_classes of the weights, then train your own classes from the result with"
@@ -139,7 +158,8 @@ def _check_classes(arrays: dict[str, np.ndarray], shapes: dict[str, tuple], clas
     )
 
 
-def _listing(names: list[str], separator: str = ", ") -> str:
+def listing(names: list[str], separator: str = ", ") -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return separator.join(names[:LISTED]) + more
 

@@ -10,13 +10,19 @@ from tqdm import tqdm
 from src.data.coco import CocoDataset
 from src.engine.train_step import MeanOverDevices
 from src.evaluation.coco_metrics import CocoEvaluator, Metrics
+from src.evaluation.masks import encode_detections
 from src.model_utils.device_adapter import Device
 from src.model_utils.progress import wants_bar
 
 
-def evaluator_of(dataset: CocoDataset) -> CocoEvaluator:
-    """An empty evaluator for a data set."""
-    return CocoEvaluator(dataset.annotation_file, dataset.class_names, dataset.category_ids)
+def evaluator_of(dataset: CocoDataset, with_masks: bool = False) -> CocoEvaluator:
+    """An empty evaluator for a data set: of boxes, or of boxes and masks.
+
+    Raises:
+        UserError: masks are to be evaluated and the annotations have none.
+    """
+    kinds = ("bbox", "segm") if with_masks else ("bbox",)
+    return CocoEvaluator(dataset.annotation_file, dataset.class_names, dataset.category_ids, kinds)
 
 
 def evaluate_detector(
@@ -27,6 +33,7 @@ def evaluate_detector(
     exchange_folder: Path,
     progress_bar: str = "auto",
     after_batch: Callable[[], None] = lambda: None,
+    mask_threshold: float | None = None,
 ) -> Metrics | None:
     """Predict every image of `loader` and evaluate.
 
@@ -38,6 +45,7 @@ def evaluate_detector(
         exchange_folder: for those files, seen by all ranks.
         progress_bar: 'auto', 'on' or 'off'.
         after_batch: called after each batch (it may raise to stop).
+        mask_threshold: see `encode_masks`; None: masks are not evaluated.
 
     Returns:
         The metrics on the main rank, None on the others.
@@ -46,7 +54,9 @@ def evaluate_detector(
     net.set_train(False)
     show = device.is_main and wants_bar(progress_bar)
     for batch in tqdm(loader.epoch(0), total=len(loader), desc="evaluation", unit="batch", disable=not show):
-        evaluator.add(batch["image_id"], net.predict(batch["image"], batch["image_info"]))
+        detections = net.predict(batch["image"], batch["image_info"])
+        masks = None if mask_threshold is None else encode_detections(detections, batch["image_info"], mask_threshold)
+        evaluator.add(batch["image_id"], detections, masks)
         after_batch()
     net.set_train(was_training)
     if device.world > 1:

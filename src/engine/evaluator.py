@@ -8,9 +8,12 @@ from src.data.loader import build_eval_loader
 from src.engine.evaluate import evaluate_detector, evaluator_of
 from src.engine.trained_detector import trained_detector
 from src.evaluation.coco_metrics import Metrics
+from src.evaluation.masks import mask_threshold_of
 from src.evaluation.predictions import load_results, save_results
 from src.model_utils.config import Config, require
 from src.model_utils.device_adapter import Device
+
+RESULT_NAMES = {"bbox": "Bbox", "segm": "Segmentation"}
 
 
 def evaluate(config: Config) -> Metrics | None:
@@ -31,8 +34,8 @@ def evaluate(config: Config) -> Metrics | None:
 def _evaluate_saved(config: Config, path: Path) -> Metrics:
     dataset = build_eval_loader(config, 0, 1).dataset
     print(f"evaluating the predictions of {path}; the network does not run", flush=True)
-    evaluator = evaluator_of(dataset)
-    evaluator.add_results(load_results(path))
+    evaluator = evaluator_of(dataset, config.with_masks)
+    evaluator.add_results(load_results(path, dataset))
     return evaluator.evaluate()
 
 
@@ -42,9 +45,17 @@ def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None
     _announce(loader.dataset, device)
     exchange = save_to.parent if save_to is not None else Path(config.checkpoint_path).parent
     exchange.mkdir(parents=True, exist_ok=True)
-    evaluator = evaluator_of(loader.dataset)
     try:
-        metrics = evaluate_detector(net, loader, evaluator, device, exchange, config.progress_bar)
+        evaluator = evaluator_of(loader.dataset, config.with_masks)
+        metrics = evaluate_detector(
+            net,
+            loader,
+            evaluator,
+            device,
+            exchange,
+            config.progress_bar,
+            mask_threshold=mask_threshold_of(config),
+        )
     finally:
         loader.close()
     if device.is_main:
@@ -66,8 +77,8 @@ def _announce(dataset: CocoDataset, device: Device) -> None:
 
 def _report(metrics: Metrics, path: Path, seconds: float) -> None:
     metrics.to_json(path)
-    print(metrics.table)
-    print()
-    print(metrics.per_class_table())
-    print(f"Bbox eval result: {metrics.stats['bbox_mAP']}")
+    for kind, table in metrics.tables.items():
+        print(f"Evaluate annotation type *{kind}*\n{table}")
+        print(f"{RESULT_NAMES[kind]} eval result: {metrics.stats[f'{kind}_mAP']}")
+    print(f"\n{metrics.per_class_table()}")
     print(f"\nEvaluation done!\nmetrics are in {path}\n\nDone!\nTime taken: {seconds:.0f} seconds", flush=True)

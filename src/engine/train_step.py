@@ -1,6 +1,9 @@
 """One update as compiled cells: forward, backward, accumulation, reduction over devices, clipping, optimizer."""
 
+import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
+
+SEED_PERIOD = 100_003
 
 _assign_add = ops.MultitypeFuncGraph("assign_add")
 _assign_zero = ops.MultitypeFuncGraph("assign_zero")
@@ -42,8 +45,8 @@ class LossCell(nn.Cell):
         self.loss_scale = loss_scale
         self.loss_names = net.loss_names
 
-    def construct(self, image, image_info, boxes, labels, valid, normalizer):
-        terms = self.net.losses(image, image_info, boxes, labels, valid, None, normalizer)
+    def construct(self, image, image_info, boxes, labels, valid, masks, normalizer, seed):
+        terms = self.net.losses(image, image_info, boxes, labels, valid, masks, normalizer, seed)
         values = ()
         for name in self.loss_names:
             values = values + (terms[name],)
@@ -89,8 +92,9 @@ class ApplyGradients(nn.Cell):
 class TrainStep(nn.Cell):
     """One update from one batch.
 
-    `construct` takes a batch's image, image_info, boxes, labels, valid and the normalizer of the losses (None: the
-    batch's own) and returns the loss terms of this device, float32 [T] in the order of `net.loss_names`.
+    `construct` takes a batch's image, image_info, boxes, labels, valid and masks (or None), the normalizer of the
+    losses (None: the batch's own) and the seed of random choices; it returns the loss terms of this device, float32 [T]
+    in the order of `net.loss_names`.
     """
 
     def __init__(self, gradients: GradientCell, apply: ApplyGradients) -> None:
@@ -157,8 +161,17 @@ class CountPositives(nn.Cell):
 class Updater:
     """Runs updates: a plain step, or `accumulate` batches an update that count like one batch of their joint size.
 
-    The losses are divided by the number of positives. To equal the joint batch, several batches (accumulated, or on
-    several devices) must divide by their mean number, which is counted before the first forward pass.
+    A detector with `count_positives` divides its losses by the number of positives. To equal the joint batch, several
+    batches (accumulated, or on several devices) must divide by their mean number, which is counted before the first
+    forward pass. A detector without it divides by samples of a fixed number, and its losses are averaged.
+
+    Args:
+        net: detector with `losses` and `loss_names`.
+        optimizer: of its trainable parameters.
+        loss_scale: the loss is multiplied, the gradients divided by it.
+        grad_clip: greatest norm of all gradients together; 0: no clipping.
+        accumulate: batches an update.
+        rank, world: this process among how many.
     """
 
     def __init__(
@@ -169,10 +182,11 @@ class Updater:
         grad_clip: float = 0.0,
         accumulate: int = 1,
         world: int = 1,
+        rank: int = 0,
     ) -> None:
         self.optimizer = optimizer
-        self.accumulate, self.world = accumulate, world
-        self.counter = CountPositives(net) if accumulate * world > 1 else None
+        self.accumulate, self.world, self.rank = accumulate, world, rank
+        self.counter = CountPositives(net) if accumulate * world > 1 and hasattr(net, "count_positives") else None
         self.mean_over_devices = MeanOverDevices(world) if world > 1 else lambda value: value
         gradients = GradientCell(net, optimizer.parameters, loss_scale)
         apply = ApplyGradients(optimizer, 1.0 / (loss_scale * accumulate), grad_clip, world)
@@ -183,12 +197,13 @@ class Updater:
         self.step = AccumulateStep(gradients, sums)
         self.apply = ApplyStep(apply, sums)
 
-    def __call__(self, batches: list[dict], learning_rate: float) -> Tensor:
+    def __call__(self, batches: list[dict], learning_rate: float, step: int = 0) -> Tensor:
         """One update.
 
         Args:
             batches: `accumulate` batches as the loader makes them.
             learning_rate: of this update.
+            step: number of this update, which random choices in the graph depend on.
 
         Returns:
             Loss terms float32 [T], averaged over batches and devices.
@@ -197,11 +212,19 @@ class Updater:
         ops.assign(rate, Tensor(learning_rate, rate.dtype))  # set_data would go unseen by pynative optimizers
         inputs = [tuple(Tensor(batch[name]) for name in _BATCH_INPUTS) for batch in batches]
         normalizer = self._normalizer(inputs)
-        terms = [self.step(*batch, normalizer) for batch in inputs]
+        masks = [Tensor(batch["masks"]) if "masks" in batch else None for batch in batches]
+        terms = [
+            self.step(*inputs[i], masks[i], normalizer, self._seed(step * self.accumulate + i))
+            for i in range(len(inputs))
+        ]
         if self.accumulate > 1:
             self.apply()
             terms = [sum(terms) / self.accumulate]
         return self.mean_over_devices(terms[0])
+
+    def _seed(self, forward_pass: int) -> Tensor:
+        """A number of its own for each forward pass of each device; it stays small, since graphs multiply int32."""
+        return Tensor((forward_pass * self.world + self.rank) % SEED_PERIOD, ms.int32)
 
     def _normalizer(self, inputs: list[tuple]) -> Tensor | None:
         """Mean number of positives of all batches of an update, or None when there is but one batch."""

@@ -21,14 +21,17 @@ from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluate import evaluate_detector, evaluator_of, timed
 from src.engine.lr_schedule import LearningRateSchedule
 from src.engine.optimizer import build_optimizer
+from src.engine.pretrained import load_pretrained_backbone
 from src.engine.run_log import RunLog
 from src.engine.train_step import Updater
+from src.evaluation.masks import mask_threshold_of
 from src.model_utils.command import Terminated
 from src.model_utils.config import Config, require, save_config
 from src.model_utils.device_adapter import Device, setup_device
 from src.model_utils.errors import UserError
 
-MAIN_METRIC = "bbox_mAP"
+MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has tells which checkpoint is best
+
 
 
 def train(config: Config) -> None:
@@ -129,11 +132,19 @@ class Trainer:
             tuple(config.lr_steps),
         )
         self.update = Updater(
-            self.net, self.optimizer, config.loss_scale, config.grad_clip, config.accumulate_step, device.world
+            self.net,
+            self.optimizer,
+            config.loss_scale,
+            config.grad_clip,
+            config.accumulate_step,
+            device.world,
+            device.rank,
         )
         self.keeper = CheckpointKeeper(
             folder / "checkpoints", config.keep_checkpoint_max, config.keep_best_checkpoints_max
         )
+        if eval_loader is not None:
+            evaluator_of(eval_loader.dataset, config.with_masks)  # refuses annotations without masks before training
         self.state = TrainingState(loss_scale=config.loss_scale, seed=config.seed, config=config.model_dump())
 
     def prepare(self, checkpoint: Path | None) -> None:
@@ -146,6 +157,9 @@ class Trainer:
             notes.append(f"resumed from {checkpoint} after step {self.state.step}")
         elif config.pre_trained:
             notes += self._load_pre_trained(config.pre_trained)
+        elif path := getattr(config.backbone, "pretrained", ""):
+            load_pretrained_backbone(self.net.backbone, path)
+            notes.append(f"loaded the backbone from {path}")
         self.log = RunLog(
             self.folder,
             self.device.is_main,
@@ -194,7 +208,7 @@ class Trainer:
         state, config = self.state, self.config
         group = list(islice(batches, config.accumulate_step))
         rate = self.schedule(state.step)
-        terms = dict(zip(self.net.loss_names, self.update(group, rate).asnumpy().tolist(), strict=True))
+        terms = dict(zip(self.net.loss_names, self.update(group, rate, state.step).asnumpy().tolist(), strict=True))
         loss = sum(terms.values())
         if not math.isfinite(loss):
             self._stop_for_bad_loss(terms, group, rate)
@@ -239,22 +253,24 @@ class Trainer:
             evaluate_detector,
             self.net,
             self.eval_loader,
-            evaluator_of(self.eval_loader.dataset),
+            evaluator_of(self.eval_loader.dataset, self.config.with_masks),
             self.device,
             self.folder,
             self.config.progress_bar,
             stop.raise_if_asked,
+            mask_threshold_of(self.config),
         )
         if metrics is None:
             return
         batches = max(len(self.eval_loader), 1)
         self.log.info(f"Eval epoch time: {milliseconds:.3f} ms, per step time: {milliseconds / batches:.3f} ms")
         values = {**metrics.stats, "loss": mean_loss}
-        shown = {name: values[name] for name in (MAIN_METRIC, "loss")}
+        shown = {name: values[name] for name in (*(name for name in MAIN_METRICS if name in values), "loss")}
         self.log.info(f"Result metrics for epoch {self.state.epoch}: {shown}")
         self.log.metrics("eval", self.state.epoch, self.state.step, values)
-        self.state.best_metric = max(self.state.best_metric, metrics.stats[MAIN_METRIC])
-        self.keeper.save_best(self.net, self.optimizer, self.state, metrics.stats[MAIN_METRIC])
+        best = values[[name for name in MAIN_METRICS if name in values][-1]]
+        self.state.best_metric = max(self.state.best_metric, best)
+        self.keeper.save_best(self.net, self.optimizer, self.state, best)
 
     def _save_periodical(self) -> None:
         if self.device.is_main:

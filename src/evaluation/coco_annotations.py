@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.data.masks import segmentation_fault
 from src.evaluation.coco_matching import Objects
 from src.model_utils.errors import UserError
 
@@ -52,13 +53,25 @@ def check_categories(annotations: dict, class_names: list[str], category_ids: li
         raise UserError(f"category_ids: {', '.join(wrong)} not among the annotations' categories: {listed}")
 
 
+def check_segmentations(annotations: dict, name: str) -> None:
+    """Raise UserError when there are objects and not one has a mask; `name` is the file in the message."""
+    objects = annotations.get("annotations") or []
+    if objects and not any(isinstance(one, dict) and one.get("segmentation") for one in objects):
+        raise UserError(
+            f"{name}: none of its {len(objects)} annotations has a 'segmentation' (polygons or run-length code); a "
+            "model with masks is evaluated against masks: give annotations that have them"
+        )
+
+
 def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[int], with_masks: bool) -> Objects:
     """The objects of the images `image_ids` (sorted) in the classes `category_ids`, crowds included.
 
-    Annotations without a usable box are left out with a warning. Masks become run-length codes.
+    Annotations without a usable box, or without a usable mask where `with_masks`, are left out with a warning. Masks
+    become run-length codes.
     """
     label_of = {int(category): label for label, category in enumerate(category_ids)}
     position_of = {int(image): position for position, image in enumerate(image_ids)}
+    sizes = image_sizes(annotations) if with_masks else {}
     rows, kept, broken = [], [], 0
     for annotation in annotations.get("annotations") or []:
         try:
@@ -68,14 +81,19 @@ def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[in
                 continue
             x, y, width, height = (float(value) for value in annotation["bbox"])
             area = float(annotation.get("area", width * height))
+            if with_masks and (fault := segmentation_fault(annotation["segmentation"], *sizes[image_ids[position]])):
+                raise ValueError(fault)
             rows.append((position, label, x, y, width, height, area, bool(annotation.get("iscrowd", 0))))
             kept.append(annotation)
         except (KeyError, TypeError, ValueError):
             broken += 1
     if broken:
-        logger.warning("%d annotations have no usable image_id, category_id or bbox and were left out", broken)
+        needed = "image_id, category_id, bbox or segmentation" if with_masks else "image_id, category_id or bbox"
+        logger.warning("%d annotations have no usable %s and were left out", broken, needed)
     table = np.array(rows, np.float64).reshape(-1, 8)
-    masks = _run_length_codes(annotations, kept) if with_masks else None
+    masks = None
+    if with_masks:
+        masks = [_run_length_code(one["segmentation"], *sizes[int(one["image_id"])]) for one in kept]
     return Objects(
         image=table[:, 0].astype(np.int64),
         label=table[:, 1].astype(np.int64),
@@ -87,19 +105,16 @@ def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[in
     )
 
 
-def _run_length_codes(annotations: dict, kept: list[dict]) -> list[dict]:
-    """Each annotation's mask (polygons, or a run-length code, compressed or not) as a compressed run-length code."""
+def image_sizes(annotations: dict) -> dict[int, tuple[int, int]]:
+    """(height, width) of each image that has them, by its id."""
+    known = (image for image in annotations["images"] if {"height", "width"} <= image.keys())
+    return {int(image["id"]): (int(image["height"]), int(image["width"])) for image in known}
+
+
+def _run_length_code(mask: list | dict, height: int, width: int) -> dict:
+    """A mask (polygons, or a run-length code, compressed or not) as a compressed run-length code."""
     from faster_coco_eval.core import mask as mask_api
 
-    sizes = {int(image["id"]): (image["height"], image["width"]) for image in annotations["images"]}
-    codes = []
-    for annotation in kept:
-        height, width = sizes[int(annotation["image_id"])]
-        mask = annotation["segmentation"]
-        if isinstance(mask, list):
-            codes.append(mask_api.merge(mask_api.frPyObjects(mask, height, width)))
-        elif isinstance(mask["counts"], list):
-            codes.append(mask_api.frPyObjects(mask, height, width))
-        else:
-            codes.append(mask)
-    return codes
+    if isinstance(mask, list):
+        return mask_api.merge(mask_api.frPyObjects(mask, height, width))
+    return mask_api.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask

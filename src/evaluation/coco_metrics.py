@@ -11,7 +11,15 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from src.evaluation.coco_annotations import check_categories, ground_truth, image_ids_of, read_annotations
+from src.data.masks import segmentation_fault
+from src.evaluation.coco_annotations import (
+    check_categories,
+    check_segmentations,
+    ground_truth,
+    image_ids_of,
+    image_sizes,
+    read_annotations,
+)
 from src.evaluation.coco_matching import AREA_RANGES, Objects, match_objects
 from src.evaluation.coco_precision import precision_and_recall
 from src.model_utils.atomic import atomic_path
@@ -43,25 +51,37 @@ class Metrics:
         stats: the 12 COCO numbers of each kind of overlap, 'bbox_mAP' first; -1 where nothing could be measured.
         per_class: AP (0.50:0.95) of each class by name, of the first kind of overlap; -1 for a class without objects.
         per_class_50: the same at IoU 0.50.
-        table: the lines that pycocotools prints.
+        tables: the lines that pycocotools prints, of each kind.
         num_images, num_detections: what was evaluated.
-        per_class_segm: as `per_class`, for masks; empty without them.
+        per_class_segm, per_class_segm_50: as `per_class`, for masks; empty without them.
     """
 
     stats: dict[str, float]
     per_class: dict[str, float]
     per_class_50: dict[str, float]
-    table: str
+    tables: dict[str, str]
     num_images: int
     num_detections: int
     per_class_segm: dict[str, float] = field(default_factory=dict)
+    per_class_segm_50: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def table(self) -> str:
+        """All tables, under a line with their kind where there is more than one."""
+        if len(self.tables) == 1:
+            return next(iter(self.tables.values()))
+        return "\n".join(f"Evaluate annotation type *{kind}*\n{table}" for kind, table in self.tables.items())
 
     def per_class_table(self) -> str:
-        """One line a class: name, AP, AP50."""
+        """One line a class: name, AP, AP50, then those of masks where boxes were evaluated too."""
+        columns = {"AP": self.per_class, "AP50": self.per_class_50}
+        if len(self.tables) > 1:
+            columns |= {"mask AP": self.per_class_segm, "mask AP50": self.per_class_segm_50}
         width = max([len(name) for name in self.per_class] + [len("class")])
-        lines = [f" {'class':<{width}}     AP   AP50"]
-        for name, value in self.per_class.items():
-            lines.append(f" {name:<{width}} {value:6.3f} {self.per_class_50[name]:6.3f}")
+        lines = [f" {'class':<{width}}" + "".join(f" {title:>{max(len(title), 6)}}" for title in columns)]
+        for name in self.per_class:
+            values = (f" {column[name]:{max(len(title), 6)}.3f}" for title, column in columns.items())
+            lines.append(f" {name:<{width}}" + "".join(values))
         return "\n".join(lines)
 
     def to_json(self, path: str | Path) -> None:
@@ -75,6 +95,7 @@ class Metrics:
         }
         if self.per_class_segm:
             content["per_class_segm_AP"] = self.per_class_segm
+            content["per_class_segm_AP50"] = self.per_class_segm_50
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -99,6 +120,8 @@ class CocoEvaluator:
         self.annotations = read_annotations(annotations)
         check_categories(self.annotations, class_names, category_ids)
         self.class_names, self.category_ids, self.iou_types = list(class_names), list(category_ids), tuple(iou_types)
+        if "segm" in self.iou_types:
+            check_segmentations(self.annotations, "annotations" if isinstance(annotations, dict) else str(annotations))
         self.all_image_ids = image_ids_of(self.annotations)
         self._known: set[int] = set(self.all_image_ids.tolist())
         self._seen: set[int] = set()
@@ -147,8 +170,6 @@ class CocoEvaluator:
         Raises:
             UserError: a result lacks one of these, or its image or category is not in the annotations.
         """
-        if "segm" in self.iou_types:
-            self._check_masks([result.get("segmentation") for result in results] if results else [])
         label_of = {int(category): label for label, category in enumerate(self.category_ids)}
         try:
             ids = np.array([result["image_id"] for result in results], np.int64)
@@ -168,6 +189,8 @@ class CocoEvaluator:
                 "they were made with other classes or other annotations"
             )
         self._check_images(ids)
+        if "segm" in self.iou_types:
+            self._check_segmentations(results)
         labels = np.array([label_of[category] for category in categories], np.int32)
         self._parts.append((ids, labels, scores, boxes))
         self._seen.update(ids.tolist())
@@ -193,25 +216,16 @@ class CocoEvaluator:
             wanted = np.unique(np.asarray(list(image_ids), np.int64))
             self._check_images(wanted)
             evaluated = wanted
-        stats, tables, per_class = {}, [], {}
+        stats, tables, per_class = {}, {}, {}
         found = self._found(evaluated)
         for iou_type in self.iou_types:
             precision, recall = self._precision_and_recall(found, evaluated, iou_type)
             values = _statistics(precision, recall)
             stats.update({f"{iou_type}_{name}": value for name, value in values.items()})
-            tables.append(_table(values))
+            tables[iou_type] = _table(values)
             per_class[iou_type] = [self._by_class(precision), self._by_class(precision[:1])]
-        first = self.iou_types[0]
-        if len(tables) > 1:
-            tables = [f"Evaluate annotation type *{kind}*\n{t}" for kind, t in zip(self.iou_types, tables, strict=True)]
-        return Metrics(
-            stats,
-            *per_class[first],
-            "\n".join(tables),
-            len(evaluated),
-            len(found.image),
-            per_class["segm"][0] if "segm" in per_class else {},
-        )
+        first = per_class[self.iou_types[0]]
+        return Metrics(stats, *first, tables, len(evaluated), len(found.image), *per_class.get("segm", ({}, {})))
 
     def save_part(self, path: str | Path) -> None:
         """Write what was added here to `path` (.npz), atomically, for another rank's `load_part`."""
@@ -297,6 +311,17 @@ class CocoEvaluator:
     def _check_masks(self, masks: list | None) -> None:
         if "segm" in self.iou_types and (masks is None or any(mask is None for mask in masks)):
             raise UserError("predictions: no masks, but 'segm' is to be evaluated")
+
+    def _check_segmentations(self, results: list[dict]) -> None:
+        self._check_masks([result.get("segmentation") for result in results])
+        sizes = image_sizes(self.annotations)
+        for result in results:
+            image, mask = result["image_id"], result["segmentation"]
+            fault = None if isinstance(mask, dict) else "its segmentation is no run-length code"
+            if fault is None and image in sizes:
+                fault = segmentation_fault(mask, *sizes[image])
+            if fault:
+                raise UserError(f"predictions: a mask of image {image} cannot be evaluated: {fault}")
 
 
 def _box_of(result: dict) -> list[float]:

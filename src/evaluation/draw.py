@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from src.data.image import ImageError, load_image
+from src.data.masks import MaskError, MaskPatch, decode_mask
 from src.evaluation.coco_annotations import read_annotations
-from src.evaluation.pictures import draw_boxes, page, save_picture, side_by_side, with_title
+from src.evaluation.pictures import draw_objects, page, save_picture, side_by_side, with_title
 from src.evaluation.predictions import load_predictions
 from src.model_utils.errors import UserError
 
@@ -15,13 +16,14 @@ IMAGES_A_PAGE = 12
 
 
 @dataclass
-class Boxes:
-    """Boxes of one image: xyxy in pixels [N, 4], class names, and scores or crowd flags where they exist."""
+class Drawn:
+    """Objects of one image: boxes xyxy in pixels [N, 4], class names; scores, crowd flags, masks where they exist."""
 
     boxes: np.ndarray
     names: list[str]
     scores: list[float] | None = None
     crowd: list[bool] | None = None
+    masks: list[MaskPatch] | None = None
 
 
 def draw_predictions(
@@ -60,13 +62,13 @@ def draw_predictions(
             print(f"warning: {error}; skipped", flush=True)
             skipped += 1
             continue
-        found = _predicted_boxes(entry, score_thr, f"{pred_json}: {name}")
+        found = _predicted(entry, score_thr, f"{pred_json}: {name}")
         title = f"{Path(name).name}: {len(found.names)} predicted, score >= {score_thr:g}"
         picture = _draw(image, found, colors, title)
         if truth is not None:
-            objects = truth.boxes_of(name)
+            objects = truth.objects_of(name, image.shape[:2] if found.masks is not None else None)
             title = "not in the annotations" if objects is None else f"ground truth: {len(objects.names)}"
-            objects = objects or Boxes(np.zeros((0, 4)), [])
+            objects = objects or Drawn(np.zeros((0, 4)), [])
             picture = side_by_side(_draw(image, objects, colors, title), picture)
         written.append(_free_name(output_dir, name, written))
         save_picture(written[-1], picture)
@@ -100,15 +102,18 @@ class _GroundTruth:
             if len(annotation.get("bbox") or []) == 4:
                 self.annotations.setdefault(annotation.get("image_id"), []).append(annotation)
 
-    def boxes_of(self, image: str) -> Boxes | None:
-        """Objects of the image file, None when it is not in the annotations."""
+    def objects_of(self, image: str, size: tuple[int, int] | None) -> Drawn | None:
+        """Objects of the image file, None if it is not in the annotations; with masks where a size (h, w) is given."""
         if Path(image).name not in self.image_id:
             return None
         own = self.annotations.get(self.image_id[Path(image).name], [])
         boxes = np.array([annotation["bbox"] for annotation in own], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         names = [self.names.get(annotation.get("category_id"), "?") for annotation in own]
-        return Boxes(boxes, names, crowd=[bool(annotation.get("iscrowd", 0)) for annotation in own])
+        masks = (
+            None if size is None else [_mask_or_nothing(annotation.get("segmentation"), *size) for annotation in own]
+        )
+        return Drawn(boxes, names, None, [bool(annotation.get("iscrowd", 0)) for annotation in own], masks)
 
 
 class _ColorOf:
@@ -127,21 +132,35 @@ class _ColorOf:
         self.index = {name: i for i, name in enumerate(names)}
 
 
-def _draw(image: np.ndarray, boxes: Boxes, colors: _ColorOf, title: str) -> np.ndarray:
-    labels = [colors.index[name] for name in boxes.names]
-    return with_title(draw_boxes(image, boxes.boxes, labels, colors.names, boxes.scores, boxes.crowd), title)
+def _draw(image: np.ndarray, objects: Drawn, colors: _ColorOf, title: str) -> np.ndarray:
+    labels = [colors.index[name] for name in objects.names]
+    drawn = draw_objects(image, objects.boxes, labels, colors.names, objects.scores, objects.crowd, masks=objects.masks)
+    return with_title(drawn, title)
 
 
-def _predicted_boxes(entry: dict, score_thr: float, where: str) -> Boxes:
+def _mask_or_nothing(segmentation: list | dict | None, height: int, width: int) -> MaskPatch:
+    """The mask, empty when the annotation has none that can be decoded: a picture shows what there is."""
+    try:
+        return decode_mask(segmentation, height, width)
+    except MaskError:
+        return MaskPatch(np.zeros((0, 0), np.uint8), 0, 0)
+
+
+def _predicted(entry: dict, score_thr: float, where: str) -> Drawn:
     try:
         kept = [p for p in entry["predictions"] if p["score"] >= score_thr]
         rows = [[p["bbox"][key] for key in ("x_min", "y_min", "width", "height")] for p in kept]
         boxes = np.array(rows, np.float64).reshape(-1, 4)
         names, scores = [p["class"]["name"] for p in kept], [float(p["score"]) for p in kept]
+        with_masks = any("mask" in p for p in entry["predictions"])
+        size = entry["height"], entry["width"]
+        masks = [decode_mask(p["mask"], *size) for p in kept] if with_masks else None
+    except MaskError as error:
+        raise UserError(f"{where}: a mask cannot be drawn: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: not as infer.py writes bbox, class and score ({error!r})") from error
+        raise UserError(f"{where}: not as infer.py writes bbox, class, mask and score ({error!r})") from error
     boxes[:, 2:] += boxes[:, :2]
-    return Boxes(boxes, names, scores)
+    return Drawn(boxes, names, scores, masks=masks)
 
 
 def _find_image(name: str, pred_json: Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from src.data.image import ImageError
+from src.evaluation.masks import encode_detections, mask_threshold_of
 from src.evaluation.predictions import image_entry, save_predictions
 from src.model_utils.config import Config, require
 from src.model_utils.errors import UserError
@@ -42,6 +43,7 @@ def infer(config: Config) -> dict[str, dict]:
         category_ids=config.category_ids,
         batch_size=config.test_batch_size,
         workers=config.num_parallel_workers,
+        mask_threshold=mask_threshold_of(config),
         progress=lambda items: with_progress(items, len(paths), "images", config.progress_bar),
     )
     for problem in broken:
@@ -80,6 +82,7 @@ def detect_images(
     category_ids: list[int],
     batch_size: int = 1,
     workers: int = 1,
+    mask_threshold: float | None = None,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> tuple[dict[str, dict], list[str]]:
     """Predict all images, in batches of one shape (the last one is filled up by repeating its last image).
@@ -89,6 +92,7 @@ def detect_images(
         load: path -> (image float32 [3, H, W], image_info float32 [6]); raises `ImageError` for a broken image.
         class_names, category_ids: see `image_entry`.
         workers: threads that load images ahead of the network; 0: none.
+        mask_threshold: see `encode_masks`; None: the detector has no masks.
         progress: wraps the iteration over images.
 
     Returns:
@@ -99,13 +103,16 @@ def detect_images(
 
     def flush() -> None:
         filled = batch + [batch[-1]] * (batch_size - len(batch))
-        detections = predict(np.stack([item[1] for item in filled]), np.stack([item[2] for item in filled]))
+        infos = np.stack([item[2] for item in filled])
+        detections = predict(np.stack([item[1] for item in filled]), infos)
+        masks = None if mask_threshold is None else encode_detections(detections, infos, mask_threshold)
         boxes, scores, labels, valid = (np.asarray(value) for value in detections[:4])
         for b, (path, _, info) in enumerate(batch):
             height, width = int(info[0]), int(info[1])
             kept = valid[b].astype(bool)
             found = boxes[b][kept], scores[b][kept], labels[b][kept]
-            predictions[str(path)] = image_entry(height, width, *found, class_names, category_ids)
+            codes = None if masks is None else [masks[b][row] for row in np.flatnonzero(kept)]
+            predictions[str(path)] = image_entry(height, width, *found, class_names, category_ids, codes)
         batch.clear()
 
     for path, loaded in progress(_load_ahead(load, paths, workers, 2 * batch_size)):

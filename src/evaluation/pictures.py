@@ -1,4 +1,4 @@
-"""Boxes with labels and scores on images, prediction beside ground truth, pages of pictures. Images are RGB arrays."""
+"""Masks, boxes and labels on images, prediction beside ground truth, pages of pictures. Images are RGB arrays."""
 
 import colorsys
 from collections.abc import Sequence
@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from src.data.masks import MaskPatch
 from src.model_utils.atomic import atomic_path
 
 LEAST_SIDE = 640  # the longer side of a picture is enlarged to this, so that labels are readable
+MASK_OPACITY = 0.45
 BACKGROUND = (24, 24, 24)
 
 Rectangle = tuple[float, float, float, float]
@@ -25,7 +27,7 @@ def class_color(label: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def draw_boxes(
+def draw_objects(
     image: np.ndarray,
     boxes: np.ndarray,
     labels: Sequence[int],
@@ -33,35 +35,44 @@ def draw_boxes(
     scores: Sequence[float] | None = None,
     crowd: Sequence[bool] | None = None,
     least_side: int = LEAST_SIDE,
+    masks: Sequence[MaskPatch] | None = None,
 ) -> np.ndarray:
-    """A copy of the image, enlarged when it is small, with boxes and labels.
+    """A copy of the image, enlarged when it is small, with masks (if any) under boxes and labels.
 
     Args:
         image: uint8 [H, W, 3] RGB.
         boxes: [N, 4] xyxy in pixels of `image`.
-        labels: int [N], 0..K-1; the colour depends on it.
+        labels: int [N], 0..K-1; without masks the colour depends on it.
         class_names: K names.
         scores: [N], shown after the name; the best ones are drawn last, on top.
         crowd: bool [N]; '(crowd)' is added to the name.
         least_side: the longer side is enlarged to at least so many pixels.
+        masks: N masks in pixels of `image`; each object then has a colour of its own, in its box and label too.
 
     Returns:
         uint8 [H', W', 3] RGB.
     """
     scale = max(1.0, least_side / max(image.shape[:2]))
-    canvas = Image.fromarray(_resize(image, scale))
-    draw = ImageDraw.Draw(canvas)
     order = range(len(boxes)) if scores is None else np.argsort(np.asarray(scores), kind="stable")
+    pixels = _resize(image, scale)
+    colors = [class_color(int(label)) for label in labels]
+    if masks is not None:
+        colors = [class_color(i) for i in range(len(boxes))]
+        pixels = pixels.copy() if pixels is image else pixels
+        for i in order:
+            _draw_mask(pixels, masks[i], scale, colors[i])
+    canvas = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(canvas)
     corners = np.asarray(boxes, np.float64).reshape(-1, 4) * scale
     for i in order:
-        draw.rectangle(_ordered(corners[i]), outline=class_color(int(labels[i])), width=3)
+        draw.rectangle(_ordered(corners[i]), outline=colors[i], width=3)
     taken: list[Rectangle] = []
     # Labels after all boxes, the best first: it gets the best place.
     for i in reversed(list(order)):
         text = class_names[int(labels[i])]
         text += "" if scores is None else f" {scores[i]:.2f}"
         text += " (crowd)" if crowd is not None and crowd[i] else ""
-        _draw_label(draw, canvas.size, _ordered(corners[i]), text, class_color(int(labels[i])), taken)
+        _draw_label(draw, canvas.size, _ordered(corners[i]), text, colors[i], taken)
     return np.asarray(canvas)
 
 
@@ -105,6 +116,27 @@ def save_picture(path: str | Path, image: np.ndarray) -> None:
     """Write a uint8 [H, W, 3] RGB array as the format that the suffix of `path` says (.png, .jpg), atomically."""
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary)
+
+
+def _draw_mask(canvas: np.ndarray, mask: MaskPatch, scale: float, color: tuple[int, int, int]) -> None:
+    """Tint the mask's pixels in `canvas` (the image times `scale`) and draw its outline."""
+    left, top, right, bottom = mask.box
+    x1, y1 = max(round(left * scale) - 1, 0), max(round(top * scale) - 1, 0)
+    x2, y2 = min(round(right * scale) + 1, canvas.shape[1]), min(round(bottom * scale) + 1, canvas.shape[0])
+    if x1 >= x2 or y1 >= y2 or not mask.pixels.size:
+        return
+    # Canvas pixel x shows image place (x + 0.5) / scale - 0.5; the patch's own pixels start at its left and top.
+    matrix = np.array(
+        [[1 / scale, 0, (x1 + 0.5) / scale - 0.5 - left], [0, 1 / scale, (y1 + 0.5) / scale - 0.5 - top]], np.float64
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    inside = cv2.warpAffine(mask.pixels * np.uint8(255), matrix, (x2 - x1, y2 - y1), flags=flags) > 127
+    window = canvas[y1:y2, x1:x2]
+    window[inside] = np.round((1 - MASK_OPACITY) * window[inside] + MASK_OPACITY * np.array(color)).astype(np.uint8)
+    outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    drawn = np.ascontiguousarray(window)
+    cv2.drawContours(drawn, outlines, -1, color, thickness=2)
+    window[:] = drawn
 
 
 def _draw_label(

@@ -1,12 +1,17 @@
 """Prediction files: COCO's results format for evaluation, and the JSON that infer.py writes."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from src.model_utils.atomic import atomic_path
 from src.model_utils.errors import UserError
+
+if TYPE_CHECKING:
+    from src.data.coco import CocoDataset
 
 
 def save_results(path: str | Path, results: list[dict]) -> None:
@@ -16,14 +21,16 @@ def save_results(path: str | Path, results: list[dict]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def load_results(path: str | Path) -> list[dict]:
-    """Read results in COCO's format.
+def load_results(path: str | Path, dataset: "CocoDataset | None" = None) -> list[dict]:
+    """Read results in COCO's format, or, for the images of `dataset`, the inference JSON.
 
     Raises:
         UserError: the file is missing, not JSON, or holds something else.
     """
     results = read_json(path, "predictions")
     if isinstance(results, dict) and results and all(_is_image_entry(entry) for entry in results.values()):
+        if dataset is not None:
+            return _results_of_entries(path, results, dataset)
         raise UserError(
             f"{path}: these are predictions of infer.py, which have no image ids; eval.py --prediction_path writes and "
             "reads COCO results (a list of image_id, category_id, bbox, score)"
@@ -41,6 +48,7 @@ def image_entry(
     labels: np.ndarray,
     class_names: list[str],
     category_ids: list[int],
+    masks: list[dict] | None = None,
 ) -> dict:
     """What the inference JSON says of one image.
 
@@ -51,9 +59,10 @@ def image_entry(
         labels: int [M], 0..K-1.
         class_names: K names.
         category_ids: K ids of the data set, or [] where they are not known.
+        masks: M run-length codes {"size": [height, width], "counts": str}; None: the model has no masks.
 
     Returns:
-        {"height", "width", "predictions": [{"bbox", "class", "score"}, ...]}, best score first.
+        {"height", "width", "predictions": [{"bbox", "class", "mask" (if any), "score"}, ...]}, best score first.
     """
     corners = np.asarray(boxes, np.float64).reshape(-1, 4).clip(0, [width, height, width, height])
     predictions = []
@@ -68,6 +77,7 @@ def image_entry(
                     "category_id": int(category_ids[label]) if category_ids else "unknown",
                     "name": class_names[label],
                 },
+                **({} if masks is None else {"mask": masks[row]}),
                 "score": float(scores[row]),
             }
         )
@@ -116,3 +126,27 @@ def read_json(path: str | Path, what: str) -> dict | list:
 
 def _is_image_entry(entry: object) -> bool:
     return isinstance(entry, dict) and {"height", "width", "predictions"} <= entry.keys()
+
+
+def _results_of_entries(path: str | Path, entries: dict[str, dict], dataset: "CocoDataset") -> list[dict]:
+    """The inference JSON as COCO results: images by their path, or by their name where only one has it."""
+    ids = {record.name: record.image_id for record in dataset.records}
+    names = Counter(Path(name).name for name in ids)
+    ids |= {Path(name).name: image for name, image in ids.items() if names[Path(name).name] == 1}
+    category_of = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
+    results = []
+    for name, entry in entries.items():
+        image_id = ids.get(name, ids.get(Path(name).name))
+        if image_id is None:
+            raise UserError(f"{path}: {name} is not an image of {dataset.annotation_file}")
+        try:
+            for found in entry["predictions"]:
+                box = [float(found["bbox"][key]) for key in ("x_min", "y_min", "width", "height")]
+                category = category_of[found["class"]["name"]]
+                result = {"image_id": image_id, "category_id": category, "bbox": box, "score": found["score"]}
+                results.append(result | ({"segmentation": found["mask"]} if "mask" in found else {}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: {name}: not bbox, class and score of a class of {dataset.annotation_file} ({error!r})"
+            ) from error
+    return results

@@ -14,12 +14,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from src.model_utils.config_checks import inconsistencies
-from src.model_utils.config_schema import Config
+from src.model_utils.config_schema import CONFIGS, Config
 from src.model_utils.errors import UserError
 
 __all__ = ["Config", "load_config", "config_from_command_line", "save_config", "require"]
 
 COMMAND_LINE = "command line"
+DEFAULT_DETECTOR = "retinanet"
 
 
 def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
@@ -139,9 +140,11 @@ def _set_nested(values: dict, origins: dict, parts: list[str], value: Any) -> No
     origins[".".join(parts)] = COMMAND_LINE
 
 
-def _parse_value(name: str, text: str) -> Any:
+def _parse_value(name: str, text: Any) -> Any:
+    if not isinstance(text, str) or text == "":  # `--key` alone is True
+        return text
     try:
-        return yaml.safe_load(text) if text != "" else ""
+        return yaml.safe_load(text)
     except yaml.YAMLError:
         raise UserError(f"command line: --{name} {text}: cannot be read as a value") from None
 
@@ -168,11 +171,21 @@ def _split_arguments(argv: list[str]) -> dict[str, Any]:
     return arguments
 
 
+def _model(values: dict, origins: dict, path: str) -> type[Config]:
+    """The class of configurations that `detector` chooses."""
+    name = values.get("detector", DEFAULT_DETECTOR)
+    if not isinstance(name, str) or name not in CONFIGS:
+        where = _origin("detector", origins, path)
+        raise UserError(f"{where}: detector: {name!r} is not allowed: known are {', '.join(CONFIGS)}")
+    return CONFIGS[name]
+
+
 def _validate(values: dict, origins: dict, path: str) -> Config:
+    model = _model(values, origins, path)
     try:
-        config = Config.model_validate(values)
+        config = model.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error.errors()[0], origins, path)) from None
+        raise UserError(_explain(error.errors()[0], model, origins, path)) from None
     config._config_path = path
     for name, problem in inconsistencies(config):
         raise UserError(f"{_origin(name, origins, path)}: {name} {problem}")
@@ -189,19 +202,19 @@ def _origin(name: str, origins: dict, path: str) -> str:
     return path
 
 
-def _explain(error: dict, origins: dict, path: str) -> str:
+def _explain(error: dict, model: type[Config], origins: dict, path: str) -> str:
     parts = [str(part) for part in error["loc"]]
     name = ".".join(parts)
     where = _origin(name, origins, path)
     if error["type"] == "extra_forbidden":
-        close = _nearest_key(parts)
+        close = _nearest_key(parts, model)
         return f"{where}: unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "; --help lists the keys")
     what = error["msg"][0].lower() + error["msg"][1:]
     return f"{where}: {name}: {error['input']!r} is not allowed: {what}"
 
 
-def _nearest_key(parts: list[str]) -> str | None:
-    known = [name for name, _ in _leaves(Config)] + [name for name, _ in _sections(Config)]
+def _nearest_key(parts: list[str], model: type[Config]) -> str | None:
+    known = [name for name, _ in _leaves(model)] + [name for name, _ in _sections(model)]
     siblings = {name.split(".")[-1]: name for name in known if name.split(".")[:-1] == parts[:-1]}
     close = difflib.get_close_matches(parts[-1], siblings, n=1, cutoff=0.6)
     if close:
@@ -235,10 +248,9 @@ def _help_text(doc: str, config: Config | None, extra: dict[str, tuple[Any, str]
     lines = [doc.strip(), "", "options:", "  --config_path FILE: the experiment's YAML file"]
     lines += [f"  --{name}: {comment} (default: {default})" for name, (default, comment) in extra.items()]
     lines += ["", f"keys of the configuration{f' (values of {config.config_path})' if config else ''}:"]
-    for name, field in _leaves(Config):
-        default = _lookup(config, name) if config else field.get_default(call_default_factory=True)
-        if config is None and "." in name:
-            default = _lookup(Config.model_construct(), name)
+    shown_config = config or CONFIGS[DEFAULT_DETECTOR].model_construct()
+    for name, field in _leaves(type(shown_config)):
+        default = _lookup(shown_config, name)
         shown = f"{str(default)[:60]}..." if len(str(default)) > 60 else default
         lines.append(f"  --{name}: {field.description} (default: {shown!r})")
     return "\n".join(lines)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from src.model_utils.config_schema import Config
+from src.model_utils.config_schema import CascadeMaskRCNNConfig, Config, MaskRCNNConfig, RetinaNetConfig
+from src.model_utils.config_schema.mask_rcnn import ResNetConfig
+from src.model_utils.config_schema.sections import AssignerConfig
 
 SPINENET_ENDPOINT_CHANNELS = {"49S": 128, "49": 256, "96": 256, "143": 256, "190": 512}
 SPINENET_LEVEL_STRIDES = [8, 16, 32, 64, 128]
@@ -11,8 +13,15 @@ SPINENET_LEVEL_STRIDES = [8, 16, 32, 64, 128]
 def inconsistencies(config: Config) -> Iterator[tuple[str, str]]:
     """Yield (key, what is wrong and what would be right) for each contradiction."""
     yield from _class_list(config)
-    yield from _network(config)
     yield from _training(config)
+    if isinstance(config, RetinaNetConfig):
+        yield from _retinanet(config)
+    if isinstance(config, MaskRCNNConfig):
+        yield from _resnet_fpn(config)
+        yield from _roi_heads(config)
+        yield from _instaboost(config)
+    if isinstance(config, CascadeMaskRCNNConfig):
+        yield from _cascade(config)
 
 
 def _class_list(config: Config) -> Iterator[tuple[str, str]]:
@@ -33,7 +42,7 @@ def _class_list(config: Config) -> Iterator[tuple[str, str]]:
         yield "category_ids", f"has {len(config.category_ids)} ids for {len(names) - 1} classes without background"
 
 
-def _network(config: Config) -> Iterator[tuple[str, str]]:
+def _retinanet(config: RetinaNetConfig) -> Iterator[tuple[str, str]]:
     arch, head = config.backbone.arch, config.bbox_head
     if arch not in SPINENET_ENDPOINT_CHANNELS:
         yield "backbone.arch", f"is '{arch}'; known are {', '.join(SPINENET_ENDPOINT_CHANNELS)}"
@@ -55,6 +64,7 @@ def _network(config: Config) -> Iterator[tuple[str, str]]:
             "bbox_head.anchor_generator.strides",
             f"is {strides}, but the feature maps have {SPINENET_LEVEL_STRIDES}",
         )
+    yield from _assigner("train_cfg.assigner", config.train_cfg.assigner)
     # Nearest upsampling and merging need whole numbers of pixels at every level up to stride 128 unless cropped.
     for name, side in zip(("img_height", "img_width"), config.input_hw, strict=True):
         if side % SPINENET_LEVEL_STRIDES[-1]:
@@ -62,13 +72,93 @@ def _network(config: Config) -> Iterator[tuple[str, str]]:
             yield name, f"gives an input of {side} pixels; the network needs a multiple of 128, such as {right}"
 
 
-def _training(config: Config) -> Iterator[tuple[str, str]]:
-    assigner = config.train_cfg.assigner
+def _assigner(name: str, assigner: AssignerConfig) -> Iterator[tuple[str, str]]:
     if assigner.neg_iou_thr > assigner.pos_iou_thr:
+        yield f"{name}.neg_iou_thr", f"is {assigner.neg_iou_thr}, above pos_iou_thr {assigner.pos_iou_thr}"
+
+
+def resnet_channels(backbone: ResNetConfig) -> list[int]:
+    """Channels of each stage in `out_indices`."""
+    expansion = 1 if backbone.depth < 50 else 4
+    return [backbone.base_channels * expansion * 2**index for index in backbone.out_indices]
+
+
+def _resnet_fpn(config: MaskRCNNConfig) -> Iterator[tuple[str, str]]:
+    backbone, neck, rpn = config.backbone, config.neck.fpn, config.rpn
+    if backbone.out_indices != sorted(set(backbone.out_indices)) or backbone.out_indices[-1] >= backbone.num_stages:
+        yield "backbone.out_indices", f"is {backbone.out_indices}; stages grow from 0 to {backbone.num_stages - 1}"
+        return
+    if backbone.type == "resnext" and backbone.depth < 50:
+        yield "backbone.depth", f"is {backbone.depth}; resnext has bottleneck blocks: 50, 101 or 152"
+    if backbone.type == "resnet" and (backbone.groups, backbone.base_width) != (1, 4):
+        yield "backbone.groups", "and base_width are keys of resnext; set backbone.type: resnext"
+    if backbone.stage_blocks is not None and len(backbone.stage_blocks) != backbone.num_stages:
+        yield "backbone.stage_blocks", f"has {len(backbone.stage_blocks)} entries for {backbone.num_stages} stages"
+    channels = resnet_channels(backbone)
+    if neck.in_channels != channels:
+        yield "neck.fpn.in_channels", f"is {neck.in_channels}, but the backbone gives {channels}"
+    if neck.num_outs < len(channels):
+        yield "neck.fpn.num_outs", f"is {neck.num_outs}, below the {len(channels)} levels of the backbone"
+    if rpn.in_channels != neck.out_channels:
+        yield "rpn.in_channels", f"is {rpn.in_channels}, but the neck gives {neck.out_channels} channels"
+    strides = [4 * 2 ** (backbone.out_indices[0] + level) for level in range(neck.num_outs)]
+    if rpn.anchor_generator.strides != strides:
+        yield "rpn.anchor_generator.strides", f"is {rpn.anchor_generator.strides}, but the levels have {strides}"
+    for name in ("roi", "mask_roi"):
+        found = getattr(config, name).featmap_strides
+        if found != strides[: len(found)]:
+            yield f"{name}.featmap_strides", f"is {found}, but the levels have {strides}"
+        if getattr(config, name).out_channels != neck.out_channels:
+            yield f"{name}.out_channels", f"is {getattr(config, name).out_channels}, the neck gives {neck.out_channels}"
+    for name, side in zip(("img_height", "img_width"), config.input_hw, strict=True):
+        if side % 32:
+            yield name, f"gives an input of {side} pixels; the network needs a multiple of 32: set divider: 32 or 64"
+
+
+def _roi_heads(config: MaskRCNNConfig) -> Iterator[tuple[str, str]]:
+    for name in ("bbox_head", "mask_head"):
+        found = getattr(config, name).in_channels
+        if found != config.neck.fpn.out_channels:
+            yield f"{name}.in_channels", f"is {found}, but the neck gives {config.neck.fpn.out_channels} channels"
+    pooled = config.roi.roi_layer.out_size
+    if config.bbox_head.roi_feat_size != pooled:
+        yield "bbox_head.roi_feat_size", f"is {config.bbox_head.roi_feat_size}, but roi.roi_layer.out_size is {pooled}"
+    mask_side = 2 * config.mask_roi.roi_layer.out_size
+    if config.train_cfg.rcnn.mask_size != mask_side:
         yield (
-            "train_cfg.assigner.neg_iou_thr",
-            f"is {assigner.neg_iou_thr}, above pos_iou_thr {assigner.pos_iou_thr}",
+            "train_cfg.rcnn.mask_size",
+            f"is {config.train_cfg.rcnn.mask_size}, but the mask head gives {mask_side}: twice mask_roi's out_size",
         )
+    sampler = config.train_cfg.rcnn.sampler
+    if config.roi.sample_num < sampler.num:
+        yield "roi.sample_num", f"is {config.roi.sample_num}, below train_cfg.rcnn.sampler.num {sampler.num}"
+    yield from _assigner("train_cfg.rpn.assigner", config.train_cfg.rpn.assigner)
+    yield from _assigner("train_cfg.rcnn.assigner", config.train_cfg.rcnn.assigner)
+
+
+def _instaboost(config: MaskRCNNConfig) -> Iterator[tuple[str, str]]:
+    if len(config.action_prob) != len(config.action_candidate):
+        yield "action_prob", f"has {len(config.action_prob)} entries for {len(config.action_candidate)} candidates"
+    elif abs(sum(config.action_prob) - 1) > 1e-6:
+        yield "action_prob", f"is {config.action_prob}; the probabilities must add up to 1"
+    for name in ("scale", "theta"):
+        low, high = getattr(config, name)
+        if low > high:
+            yield name, f"is {[low, high]}; the smaller one comes first"
+    if config.scale[0] <= 0:
+        yield "scale", f"is {config.scale}; factors are positive"
+
+
+def _cascade(config: CascadeMaskRCNNConfig) -> Iterator[tuple[str, str]]:
+    stages = config.cascade.num_stages
+    for name in ("stage_loss_weights", "pos_iou_thr", "target_stds"):
+        if len(getattr(config.cascade, name)) != stages:
+            yield f"cascade.{name}", f"has {len(getattr(config.cascade, name))} entries for {stages} stages"
+    if not config.bbox_head.reg_class_agnostic:
+        yield "bbox_head.reg_class_agnostic", "must be True: a cascade refines one box for all classes"
+
+
+def _training(config: Config) -> Iterator[tuple[str, str]]:
     if config.min_lr > config.lr:
         yield "min_lr", f"is {config.min_lr}, above lr {config.lr}"
     if config.lr_steps != sorted(config.lr_steps):

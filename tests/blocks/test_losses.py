@@ -2,7 +2,13 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.blocks.losses import SigmoidFocalLoss, l1_loss, smooth_l1_loss
+from src.blocks.losses import (
+    SigmoidFocalLoss,
+    l1_loss,
+    sigmoid_cross_entropy,
+    smooth_l1_loss,
+    softmax_cross_entropy,
+)
 from tests.blocks import oracle
 
 EXPECTED = oracle.arrays("losses")
@@ -10,7 +16,7 @@ AVG_FACTOR = 37.0
 
 
 def check(key: str, value: ms.Tensor, gradient: np.ndarray) -> None:
-    np.testing.assert_allclose(float(value.asnumpy()), float(EXPECTED[f"{key}/value"]), rtol=1e-5)
+    np.testing.assert_allclose(float(value.asnumpy()), EXPECTED[f"{key}/value"].item(), rtol=1e-5)
     expected = EXPECTED[f"{key}/grad"]
     assert np.abs(gradient - expected).max() < 1e-5 * np.abs(expected).max()
 
@@ -97,3 +103,48 @@ def test_box_losses_equal_mmdetections(key, beta, mode):
 
     value, gradient = ms.value_and_grad(total)(ms.Tensor(EXPECTED["reg/pred"]))
     check(key, value, gradient.asnumpy())
+
+
+def test_objectness_loss_equals_mmdetections(mode):
+    objects = ms.Tensor((EXPECTED["bce/target"] == 0).astype(np.float32))  # there, 0 is the only class and 1 background
+    weights = ms.Tensor(EXPECTED["cls/weight"])
+
+    def total(logits):
+        return (sigmoid_cross_entropy(logits[:, 0], objects) * weights).sum() / AVG_FACTOR
+
+    value, gradient = ms.value_and_grad(total)(ms.Tensor(EXPECTED["bce/logits"]))
+    check("bce_rpn", value, gradient.asnumpy())
+
+
+def test_classification_loss_equals_mmdetections(mode):
+    labels, weights = ms.Tensor(EXPECTED["cls/target"].astype(np.int32)), ms.Tensor(EXPECTED["cls/weight"])
+
+    def total(logits):
+        return (softmax_cross_entropy(logits, labels) * weights).sum() / AVG_FACTOR
+
+    value, gradient = ms.value_and_grad(total)(ms.Tensor(EXPECTED["ce/logits"]))
+    check("softmax_ce", value, gradient.asnumpy())
+
+
+def test_mask_loss_equals_mmdetections(mode):
+    """mmdetection averages over the pixels of the labelled class's mask."""
+    target, labels = ms.Tensor(EXPECTED["mask/target"]), EXPECTED["mask/labels"].tolist()
+
+    def mean(logits):
+        labelled = ms.ops.stack([logits[row, label] for row, label in enumerate(labels)])
+        return sigmoid_cross_entropy(labelled, target).mean()
+
+    value, gradient = ms.value_and_grad(mean)(ms.Tensor(EXPECTED["mask/logits"]))
+    check("mask_bce", value, gradient.asnumpy())
+
+
+def test_cross_entropies_are_finite_for_extreme_logits(pynative):
+    logits = ms.Tensor(np.array([-1e4, -100, 0, 100, 1e4], np.float32))
+    for target, expected in ((0.0, [0, 0, np.log(2), 100, 1e4]), (1.0, [1e4, 100, np.log(2), 0, 0])):
+        np.testing.assert_allclose(sigmoid_cross_entropy(logits, target).asnumpy(), expected, rtol=1e-5, atol=1e-6)
+        gradient = ms.grad(lambda x, t: sigmoid_cross_entropy(x, t).sum())(logits, target).asnumpy()
+        np.testing.assert_allclose(gradient, np.array([0, 0, 0.5, 1, 1]) - target, atol=1e-6)
+    rows = ms.Tensor(np.array([[1e4, 0, -1e4]], np.float32))
+    for label, expected in ((0, 0), (1, 1e4), (2, 2e4)):
+        found = softmax_cross_entropy(rows, ms.Tensor([label], ms.int32)).asnumpy()
+        np.testing.assert_allclose(found, [expected], rtol=1e-5)

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from src.data.browse import browse, denormalise, picture
-from src.data.loader import build_eval_loader
+from src.data.loader import build_eval_loader, build_train_loader
 from src.model_utils.config import Config
+from src.model_utils.config_schema import MaskRCNNConfig
 from src.model_utils.errors import UserError
 from tests.data.coco_files import NAMES, noise_image, write_dataset
 
@@ -49,6 +50,28 @@ def test_pages(tmp_path):
     assert [path.name for path in pages] == ["train_01.png", "train_02.png"]
     assert all(cv2.imread(str(path)) is not None for path in pages)
     assert [path.name for path in browse(config, tmp_path / "out", "val", 18)] == ["val_01.png"]
+
+
+def test_masks_are_drawn(tmp_path):
+    write_dataset(tmp_path, 6)
+    config = MaskRCNNConfig(train_dataset=str(tmp_path), mask_crop_size=32, batch_size=1, aug_prob=0.0, **KEYS)
+    batch = next(batch for batch in build_train_loader(config, augment=False).epoch(0) if batch["valid"].any())
+    with_masks = picture(batch, config)
+    without = picture({name: value for name, value in batch.items() if name != "masks"}, config)
+    y1, x1, y2, x2 = np.round(batch["boxes"][0, 0, [1, 0, 3, 2]] * 480 / 64).astype(int)
+    inside = (with_masks != without)[28:][y1 + 30 : y2 - 10, x1 + 10 : x2 - 10]  # 28: the title's bar
+    assert inside.size and inside.any(axis=2).mean() > 0.9
+
+
+def test_before_and_after(tmp_path):
+    write_dataset(tmp_path / "set", 5)
+    config = MaskRCNNConfig(train_dataset=str(tmp_path / "set"), mask_crop_size=32, aug_prob=1.0, **KEYS)
+    (single,) = browse(config, tmp_path / "one", "train", 2)
+    (double,) = browse(config, tmp_path / "two", "train", 2, before_after=True)
+    shapes = [cv2.imread(str(path)).shape for path in (single, double)]
+    assert shapes[1][1] == 2 * shapes[0][1] - 6
+    with pytest.raises(UserError, match="--split train"):
+        browse(config, tmp_path / "out", "val", 2, before_after=True)
 
 
 @pytest.mark.parametrize(("split", "count"), [("test", 4), ("train", 0), ("train", "x")])

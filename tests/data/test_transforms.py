@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from src.data.masks import MaskPatch
 from src.data.transforms import (
+    IDENTITY,
     MIN_VISIBLE_SIDE,
     RandomCrop,
     RandomExpand,
@@ -32,10 +34,17 @@ def sample_of(image: np.ndarray, boxes: list) -> dict:
         "boxes": np.array(boxes, np.float32).reshape(-1, 4),
         "labels": np.arange(count, dtype=np.int32),
         "crowd": np.zeros(count, bool),
-        "masks": [f"mask {n}" for n in range(count)],
+        "masks": [box_patch(box, n + 1) for n, box in enumerate(boxes)],
+        "mapping": IDENTITY,
         "original_hw": image.shape[:2],
         "scale": (1.0, 1.0),
     }
+
+
+def box_patch(box: list, number: int = 1) -> MaskPatch:
+    """A mask that fills a box, of pixels `number`: so that it can be told from others."""
+    x1, y1, x2, y2 = (round(value) for value in box)
+    return MaskPatch(np.full((y2 - y1, x2 - x1), number, np.uint8), x1, y1)
 
 
 def found_box(image: np.ndarray) -> np.ndarray:
@@ -102,7 +111,8 @@ def test_crop_drops_what_is_cut_away_with_its_label_and_mask():
         result = RandomCrop((40, 60))(sample, rng)
         boxes, labels = result["boxes"], result["labels"]
         assert result["image"].shape == (40, 60, 3)
-        assert result["masks"] == [f"mask {n}" for n in labels] and len(result["crowd"]) == len(labels)
+        assert [patch.pixels[0, 0] - 1 for patch in result["masks"]] == labels.tolist()
+        assert len(result["crowd"]) == len(labels)
         if len(boxes):
             assert boxes.min() >= 0 and boxes[:, [0, 2]].max() <= 60
             assert (boxes[:, 2:] - boxes[:, :2]).min() >= MIN_VISIBLE_SIDE

@@ -18,7 +18,7 @@ class ToyDetector(nn.Cell):
     def count_positives(self, boxes, labels, valid, image_info=None):
         return valid.astype(boxes.dtype).sum()
 
-    def losses(self, images, image_info, boxes, labels, valid, masks=None, normalizer=None):
+    def losses(self, images, image_info, boxes, labels, valid, masks=None, normalizer=None, seed=None):
         predicted = ops.matmul(images.mean(axis=(2, 3)), self.weight) + self.bias
         target = (boxes * valid.astype(boxes.dtype).expand_dims(-1)).sum(axis=1)
         if normalizer is None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.evaluation.pictures import class_color, draw_boxes, page, save_picture, side_by_side, with_title
+from src.data.masks import MaskPatch
+from src.evaluation.pictures import class_color, draw_objects, page, save_picture, side_by_side, with_title
 
 BLACK = np.zeros((200, 300, 3), np.uint8)
 NAMES = ["cat", "dog"]
@@ -15,7 +16,7 @@ def has_color(region, color):
 
 
 def test_box_edges_are_drawn_at_the_enlarged_place():
-    drawn = draw_boxes(BLACK, np.array([[100, 80, 200, 160]]), [1], NAMES, least_side=600)
+    drawn = draw_objects(BLACK, np.array([[100, 80, 200, 160]]), [1], NAMES, least_side=600)
     assert drawn.shape == (400, 600, 3)
     for y, x in ((160, 300), (320, 300), (240, 200), (240, 400)):
         np.testing.assert_array_equal(drawn[y, x], class_color(1))
@@ -24,12 +25,12 @@ def test_box_edges_are_drawn_at_the_enlarged_place():
 
 
 def test_large_images_keep_their_size():
-    assert draw_boxes(np.zeros((700, 900, 3), np.uint8), np.zeros((0, 4)), [], NAMES).shape == (700, 900, 3)
+    assert draw_objects(np.zeros((700, 900, 3), np.uint8), np.zeros((0, 4)), [], NAMES).shape == (700, 900, 3)
 
 
 @pytest.mark.parametrize("box", [[-50, -50, 400, 400], [0, 0, 0, 0], [299, 199, 300, 200], [50, 60, 40, 30]])
 def test_boxes_beyond_or_without_area(box):
-    drawn = draw_boxes(BLACK, np.array([box], float), [0], NAMES, [0.5], [True])
+    drawn = draw_objects(BLACK, np.array([box], float), [0], NAMES, [0.5], [True])
     assert has_color(drawn, class_color(0))
 
 
@@ -37,15 +38,15 @@ def test_each_box_gets_a_label_plate():
     rng = np.random.default_rng(0)
     boxes = rng.uniform(0, 150, (40, 4))
     boxes[:, 2:] += boxes[:, :2]
-    plain = draw_boxes(BLACK, boxes, [0] * 40, [""])
-    named = draw_boxes(BLACK, boxes, [0] * 40, ["a long class name"], list(rng.random(40)))
+    plain = draw_objects(BLACK, boxes, [0] * 40, [""])
+    named = draw_objects(BLACK, boxes, [0] * 40, ["a long class name"], list(rng.random(40)))
     more = (named == class_color(0)).all(-1).sum() - (plain == class_color(0)).all(-1).sum()
     assert more > 5000
 
 
 def test_best_score_is_on_top():
     boxes = np.array([[50, 50, 150, 150], [50, 50, 150, 150]])
-    drawn = draw_boxes(BLACK, boxes, [0, 1], NAMES, [0.9, 0.2], least_side=300)
+    drawn = draw_objects(BLACK, boxes, [0, 1], NAMES, [0.9, 0.2], least_side=300)
     np.testing.assert_array_equal(drawn[150, 100], class_color(0))
 
 
@@ -77,3 +78,26 @@ def test_save(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     save_picture(path, image)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_masks_are_tinted_and_outlined_each_in_its_own_colour(scale):
+    gray = np.full((200, 300, 3), 90, np.uint8)
+    square = np.ones((60, 60), np.uint8)
+    masks = [MaskPatch(square, 20, 20), MaskPatch(square, 200, 100), MaskPatch(np.zeros((0, 0), np.uint8), 0, 0)]
+    boxes = np.array([[10, 10, 90, 90], [190, 90, 270, 170], [120, 20, 160, 60]], float)
+    drawn = draw_objects(gray, boxes, [0, 0, 0], NAMES, least_side=300 * scale, masks=masks)
+    for i, (x, y) in enumerate([(50, 50), (230, 130)]):
+        expected = 0.55 * 90 + 0.45 * np.array(class_color(i))
+        np.testing.assert_allclose(drawn[y * scale, x * scale], expected, atol=1)
+        edge = drawn[y * scale, (x - 30) * scale + 1]  # the square's left side
+        np.testing.assert_array_equal(edge, class_color(i))
+    np.testing.assert_array_equal(drawn[40 * scale, 140 * scale], [90, 90, 90])
+    np.testing.assert_array_equal(drawn[60 * scale, 140 * scale], class_color(2))
+    assert (gray == 90).all()
+
+
+def test_masks_beyond_the_image_are_cut_off():
+    mask = MaskPatch(np.ones((400, 500), np.uint8), -50, -60)
+    drawn = draw_objects(BLACK, np.array([[0, 0, 299, 199]]), [0], NAMES, least_side=300, masks=[mask])
+    np.testing.assert_allclose(drawn[100, 150], 0.45 * np.array(class_color(0)), atol=1)

@@ -1,8 +1,21 @@
-"""Which prior box answers for which object."""
+"""Which prior box answers for which object, and which of them train."""
 
 from src.blocks.assigners_samplers.grid_matcher import GridMatcher
 from src.blocks.assigners_samplers.max_iou_assigner import MaxIoUAssigner
 from src.blocks.assigners_samplers.pairwise_matcher import PairwiseMatcher
 from src.blocks.assigners_samplers.pseudo_sampler import PseudoSampler
+from src.blocks.assigners_samplers.random_sampler import RandomSampler
+from src.blocks.assigners_samplers.rcnn_targets import RCNNTargets, RoITargets
+from src.blocks.assigners_samplers.rpn_targets import AnchorTargets, RPNTargets
 
-__all__ = ["GridMatcher", "MaxIoUAssigner", "PairwiseMatcher", "PseudoSampler"]
+__all__ = [
+    "AnchorTargets",
+    "GridMatcher",
+    "MaxIoUAssigner",
+    "PairwiseMatcher",
+    "PseudoSampler",
+    "RCNNTargets",
+    "RPNTargets",
+    "RandomSampler",
+    "RoITargets",
+]

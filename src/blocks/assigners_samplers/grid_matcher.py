@@ -38,7 +38,20 @@ class GridMatcher(nn.Cell):
         self.row_ends = tuple(np.cumsum([height for height, _ in sizes]).tolist())
         self.column_ends = tuple(np.cumsum([width for _, width in sizes]).tolist())
 
-    def construct(self, boxes, valid, priors, min_pos_iou):
+    def inside(self, image_size, border: float = 0.0):
+        """Which anchors lie inside their image, along each axis.
+
+        Args:
+            image_size: float32 [B,2], height and width of the images in network pixels.
+            border: pixels that an anchor may reach beyond the image.
+
+        Returns:
+            float32 [B,rows,anchors,1] and [B,columns,anchors,1], 1 or 0, rows and columns of all levels.
+        """
+        height, width = image_size[:, :1].expand_dims(2), image_size[:, 1:].expand_dims(2)
+        return _within(self.rows, height, border), _within(self.columns, width, border)
+
+    def construct(self, boxes, valid, priors, min_pos_iou, usable=None):
         """Overlaps boiled down; P runs over levels, rows, columns and anchors.
 
         Args:
@@ -46,6 +59,7 @@ class GridMatcher(nn.Cell):
             valid: bool [B,N]; False for padding.
             priors: None: the anchors are the grid's.
             min_pos_iou: least IoU of an object's best anchors.
+            usable: which rows and columns take part, from `inside`; None: all do.
 
         Returns:
             iou, gt and best_of [B,P], as from a `PairwiseMatcher`.
@@ -54,8 +68,12 @@ class GridMatcher(nn.Cell):
         object_area = (sides[2] - sides[0]) * (sides[3] - sides[1])
         real = valid.astype("float32").reshape(valid.shape[0], 1, 1, -1)
         normalizer = real / (self.areas + object_area.reshape(real.shape))
-        along_y = self._by_level(_axis_overlap(self.rows, sides[1], sides[3]), self.row_ends)
-        along_x = self._by_level(_axis_overlap(self.columns, sides[0], sides[2]) * normalizer, self.column_ends)
+        overlap_y = _axis_overlap(self.rows, sides[1], sides[3])
+        overlap_x = _axis_overlap(self.columns, sides[0], sides[2]) * normalizer
+        if usable is not None:
+            overlap_y, overlap_x = overlap_y * usable[0], overlap_x * usable[1]
+        along_y = self._by_level(overlap_y, self.row_ends)
+        along_x = self._by_level(overlap_x, self.column_ends)
         peaks = ()
         for i in range(len(along_y)):
             peaks = peaks + (along_y[i].max(axis=1, keepdims=True) * along_x[i].max(axis=1, keepdims=True),)
@@ -68,7 +86,18 @@ class GridMatcher(nn.Cell):
             ratios = ratios + (ratio,)
             gts = gts + (gt,)
             best_ofs = best_ofs + (self._best_of(along_y[i], along_x[i], number * (peaks[i] == peak)),)
-        return _iou(ops.concat(ratios, 1)), ops.concat(gts, 1).astype("int32"), ops.concat(best_ofs, 1).astype("int32")
+        iou = _iou(ops.concat(ratios, 1))
+        if usable is not None:
+            iou = iou + self._used(*usable) - 1
+        return iou, ops.concat(gts, 1).astype("int32"), ops.concat(best_ofs, 1).astype("int32")
+
+    def _used(self, rows, columns):
+        """[B,rows,anchors,1] and [B,columns,anchors,1] of all levels -> [B,P]."""
+        rows, columns = self._by_level(rows, self.row_ends), self._by_level(columns, self.column_ends)
+        levels = ()
+        for i in range(len(rows)):
+            levels = levels + (_table(rows[i], columns[i]).squeeze(2),)
+        return ops.concat(levels, 1)
 
     def _by_level(self, overlaps, ends):
         levels, start = (), 0
@@ -82,6 +111,13 @@ class GridMatcher(nn.Cell):
         top = (height == height.max(axis=1, keepdims=True)).astype("float32") * number
         left = (width == width.max(axis=1, keepdims=True)).astype("float32")
         return _table(top, left).max(axis=2)
+
+
+def _within(intervals, length, border: float):
+    """1 where intervals [positions,anchors,2] leave 0..length [B,1,1] by less than `border`, else 0."""
+    # mmdetection's rule: the end of an anchor that touches the image's end is outside.
+    first, last = intervals[..., 0].expand_dims(0), intervals[..., 1].expand_dims(0)
+    return ops.logical_and(first >= -border, last < length + border).astype("float32").expand_dims(3)
 
 
 def _axis_overlap(intervals, low, high):

@@ -30,19 +30,21 @@ class MaxIoUAssigner(nn.Cell):
         self.min_pos_iou = min_pos_iou
         self.match_low_quality = match_low_quality
 
-    def construct(self, boxes, valid, priors=None):
+    def construct(self, boxes, valid, priors=None, usable=None):
         """Assign the priors of each image.
 
         Args:
             boxes: float32 [B,N,4], x1 y1 x2 y2 of the objects.
             valid: bool [B,N]; False for padding.
             priors: float32 [B,P,4] for a `PairwiseMatcher`; a `GridMatcher` has its own.
+            usable: which priors take part, as the matcher wants it: bool [B,P] for a `PairwiseMatcher`, what
+                `inside` gave for a `GridMatcher`. The others are ignored and are no object's best. None: all do.
 
         Returns:
             int32 [B,P].
         """
-        iou, gt, best_of = self.matcher(boxes, valid, priors, self.min_pos_iou)
-        ignored = (iou >= self.neg_iou_thr).astype("int32")
+        iou, gt, best_of = self.matcher(boxes, valid, priors, self.min_pos_iou, usable)
+        ignored = ops.logical_or(iou >= self.neg_iou_thr, iou < 0).astype("int32")
         assigned = ops.where(iou >= self.pos_iou_thr, gt + 1, -ignored)
         if self.match_low_quality:
             assigned = ops.where(best_of > 0, best_of, assigned)

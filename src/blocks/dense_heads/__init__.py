@@ -1,7 +1,9 @@
 """Heads that predict at every position of every level."""
 
+from src.blocks.dense_heads.proposal_generator import ProposalGenerator
 from src.blocks.dense_heads.retina_sepbn_head import RetinaSepBNHead
+from src.blocks.dense_heads.rpn_head import RPNHead
 
 DENSE_HEADS = {"retina_sepbn": RetinaSepBNHead}
 
-__all__ = ["DENSE_HEADS", "RetinaSepBNHead"]
+__all__ = ["DENSE_HEADS", "ProposalGenerator", "RPNHead", "RetinaSepBNHead"]

@@ -7,6 +7,7 @@ from mindspore import Tensor, nn, ops
 
 from src.blocks.anchor_generator import AnchorGenerator
 from src.blocks.assigners_samplers import GridMatcher, MaxIoUAssigner, PseudoSampler
+from src.blocks.assigners_samplers.rows import take_rows
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 
 
@@ -56,7 +57,7 @@ class DenseTargets(nn.Cell):
         assigned = self.assigner(boxes, valid)
         positive, negative = self.sampler(assigned)
         index = ops.clamp(assigned - 1, 0, None)
-        objects = _take(ops.concat((boxes, labels.astype("float32").expand_dims(2)), 2), index)
+        objects = take_rows(ops.concat((boxes, labels.astype("float32").expand_dims(2)), 2), index)
         anchors = self.anchors.expand_dims(0)
         # Anchors without an object encode themselves: finite, and zero.
         matched = ops.where(positive.expand_dims(2), objects[..., :4], anchors)
@@ -69,10 +70,3 @@ class DenseTargets(nn.Cell):
     def count_positives(self, boxes, valid):
         """Number of positive anchors in the batch, a float32 scalar."""
         return (self.assigner(boxes, valid) > 0).astype("float32").sum()
-
-
-def _take(rows, index):
-    """rows [B,N,D] at index int32 [B,P] -> [B,P,D]."""
-    batch, count, width = rows.shape
-    first = (ops.arange(batch) * count).astype("int32").expand_dims(1)
-    return ops.gather(rows.reshape(batch * count, width), index + first, 0)

@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 
 from src.blocks.detectors.dense_targets import DenseTargets
 from src.blocks.detectors.detections import Detections
-from src.blocks.losses import SigmoidFocalLoss, l1_loss, smooth_l1_loss
+from src.blocks.losses import BoxLoss, SigmoidFocalLoss, box_loss
 from src.blocks.post_processing import DensePostProcessor, GraphSelection
 
 
@@ -20,13 +20,6 @@ class Selection(NamedTuple):
     iou_threshold: float = 0.5
     max_per_img: int = 100
     min_bbox_size: float = 0.0
-
-
-class BoxLoss(NamedTuple):
-    """Which loss of box deltas: `smooth_l1` with beta, or `l1`."""
-
-    type: str = "smooth_l1"
-    beta: float = 0.11
 
 
 class RetinaNet(nn.Cell):
@@ -122,7 +115,7 @@ class RetinaNet(nn.Cell):
         """
         return self.targets.count_positives(boxes, valid)
 
-    def losses(self, images, image_info, boxes, labels, valid, masks=None, normalizer=None):
+    def losses(self, images, image_info, boxes, labels, valid, masks=None, normalizer=None, seed=None):
         """Weighted losses of a batch.
 
         Args:
@@ -133,6 +126,7 @@ class RetinaNet(nn.Cell):
             valid: bool [B,N]; False for padding.
             masks: not read by this detector.
             normalizer: what the sums over the batch are divided by; None: the number of positives, at least 1.
+            seed: not read by this detector.
 
         Returns:
             float32 scalars by the names in `loss_names`.
@@ -157,11 +151,7 @@ class RetinaNet(nn.Cell):
         """Sum of the box loss over all positive anchors."""
         anchors = self.targets.num_anchors
         deltas = _positions_last(deltas, anchors).transpose(0, 3, 1, 2).reshape(target.shape)
-        if self.loss_bbox.type == "l1":
-            loss = l1_loss(deltas, target)
-        else:
-            loss = smooth_l1_loss(deltas, target, self.loss_bbox.beta)
-        return (loss.sum(axis=2) * positive).sum()
+        return (box_loss(self.loss_bbox, deltas, target).sum(axis=2) * positive).sum()
 
 
 class _RawHead(nn.Cell):

@@ -1,5 +1,11 @@
 """How weights start."""
 
-from src.blocks.initialization.initializers import bias_for_probability, he_normal, normal
+from src.blocks.initialization.initializers import (
+    bias_for_probability,
+    he_normal,
+    kaiming_fan_out,
+    normal,
+    xavier_uniform,
+)
 
-__all__ = ["bias_for_probability", "he_normal", "normal"]
+__all__ = ["bias_for_probability", "he_normal", "kaiming_fan_out", "normal", "xavier_uniform"]

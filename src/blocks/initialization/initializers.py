@@ -2,12 +2,22 @@
 
 import math
 
-from mindspore.common.initializer import Initializer, Normal
+from mindspore.common.initializer import HeNormal, Initializer, Normal, XavierUniform
 
 
 def he_normal(fan_in: int) -> Initializer:
     """Normal with variance 2 / fan_in (He et al. 2015, equation 10)."""
     return Normal(math.sqrt(2.0 / fan_in))
+
+
+def kaiming_fan_out() -> Initializer:
+    """Normal with variance 2 / fan_out, the weights' way in torchvision's and mmdetection's ResNets."""
+    return HeNormal(mode="fan_out", nonlinearity="relu")
+
+
+def xavier_uniform() -> Initializer:
+    """Uniform with variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, equation 16)."""
+    return XavierUniform()
 
 
 def normal(std: float) -> Initializer:

@@ -1,15 +1,36 @@
 """Convolution, normalization, activation."""
 
+from collections.abc import Callable
+
 from mindspore import nn
+from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import he_normal
 from src.blocks.layers.activation import build_activation
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 
 
-def conv2d(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, has_bias: bool = False) -> nn.Conv2d:
-    """A convolution padded by kernel_size // 2 on all sides (PyTorch's way), with He-normal weights over its inputs."""
-    fan_in = in_channels * kernel_size * kernel_size
+def conv2d(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    has_bias: bool = False,
+    groups: int = 1,
+    weight_init: Callable[[], Initializer] | None = None,
+) -> nn.Conv2d:
+    """A convolution padded by kernel_size // 2 on all sides (PyTorch's way).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: side of the square kernel.
+        stride: step of the kernel.
+        has_bias: add a bias, which starts at zero.
+        groups: number of groups of channels that do not see each other.
+        weight_init: makes the weights' initializer; None: He-normal over the inputs.
+    """
+    fan_in = in_channels // groups * kernel_size * kernel_size
     return nn.Conv2d(
         in_channels,
         out_channels,
@@ -17,22 +38,24 @@ def conv2d(in_channels: int, out_channels: int, kernel_size: int, stride: int = 
         stride=stride,
         pad_mode="pad",
         padding=kernel_size // 2,
+        group=groups,
         has_bias=has_bias,
-        weight_init=he_normal(fan_in),
+        weight_init=weight_init() if weight_init else he_normal(fan_in),
         bias_init="zeros",
     )
 
 
 class ConvModule(nn.Cell):
-    """Convolution without bias, batch normalization and activation, named `conv` and `bn` as in mmcv's ConvModule.
+    """Convolution, batch normalization and activation, named `conv` and `bn` as in mmcv's ConvModule.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: side of the square kernel; the padding is half of it.
         stride: of the convolution.
-        norm: the normalization.
+        norm: the normalization; None: a bias instead.
         act: `relu`, `swish` or `none`.
+        weight_init: makes the initializer of the convolution's weights; None: He-normal over the inputs.
     """
 
     def __init__(
@@ -41,12 +64,15 @@ class ConvModule(nn.Cell):
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
-        norm: Norm = DEFAULT_NORM,
+        norm: Norm | None = DEFAULT_NORM,
         act: str = "relu",
+        weight_init: Callable[[], Initializer] | None = None,
     ):
         super().__init__()
-        self.conv = conv2d(in_channels, out_channels, kernel_size, stride)
-        self.bn = build_norm(norm, out_channels)
+        self.conv = conv2d(
+            in_channels, out_channels, kernel_size, stride, has_bias=norm is None, weight_init=weight_init
+        )
+        self.bn = nn.Identity() if norm is None else build_norm(norm, out_channels)
         self.act = build_activation(act)
 
     def construct(self, x):

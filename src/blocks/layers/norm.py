@@ -15,12 +15,14 @@ class Norm(NamedTuple):
         momentum: share of the new batch in the running statistics (PyTorch's convention).
         eps: added to the variance.
         frozen: use the stored statistics in training too, and do not train gamma and beta.
+        stored_statistics: use the stored statistics in training too; gamma and beta train.
     """
 
     type: str = "BN"
     momentum: float = 0.01
     eps: float = 1e-3
     frozen: bool = False
+    stored_statistics: bool = False
 
 
 DEFAULT_NORM = Norm()
@@ -28,11 +30,10 @@ DEFAULT_NORM = Norm()
 
 def build_norm(norm: Norm, channels: int) -> nn.Cell:
     """A new normalization layer of `channels` channels with gamma 1, beta 0, mean 0 and variance 1."""
-    cls = SyncBatchNorm2d if norm.type == "SyncBN" and not norm.frozen else nn.BatchNorm2d
+    stored = norm.frozen or norm.stored_statistics
+    cls = SyncBatchNorm2d if norm.type == "SyncBN" and not stored else nn.BatchNorm2d
     # None: the batch's statistics in training, the stored ones otherwise. MindSpore's momentum is the old share.
-    layer = cls(
-        channels, eps=norm.eps, momentum=1.0 - norm.momentum, use_batch_statistics=False if norm.frozen else None
-    )
+    layer = cls(channels, eps=norm.eps, momentum=1.0 - norm.momentum, use_batch_statistics=False if stored else None)
     if norm.frozen:
         layer.gamma.requires_grad = False
         layer.beta.requires_grad = False

@@ -1,6 +1,15 @@
 """Losses of box deltas."""
 
+from typing import NamedTuple
+
 from mindspore import ops
+
+
+class BoxLoss(NamedTuple):
+    """Which loss of box deltas: `smooth_l1` with beta, or `l1`."""
+
+    type: str = "smooth_l1"
+    beta: float = 0.11
 
 
 def l1_loss(prediction, target):
@@ -14,3 +23,10 @@ def smooth_l1_loss(prediction, target, beta: float):
     # With q = min(d, beta): q**2 / (2 beta) + (d - q) is the same without a choice between two branches.
     near = ops.minimum(distance, beta)
     return near * near * (0.5 / beta) + (distance - near)
+
+
+def box_loss(loss: BoxLoss, prediction, target):
+    """The loss that `loss` names, element by element."""
+    if loss.type == "l1":
+        return l1_loss(prediction, target)
+    return smooth_l1_loss(prediction, target, loss.beta)

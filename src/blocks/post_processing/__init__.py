@@ -4,5 +4,14 @@ from src.blocks.post_processing.dense_selection import DensePostProcessor
 from src.blocks.post_processing.graph_selection import GraphSelection
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
 from src.blocks.post_processing.nms import class_wise_nms
+from src.blocks.post_processing.roi_selection import RoIGraphSelection, RoIPostProcessor, RoISelection
 
-__all__ = ["DensePostProcessor", "GraphSelection", "MulticlassNMS", "class_wise_nms"]
+__all__ = [
+    "DensePostProcessor",
+    "GraphSelection",
+    "MulticlassNMS",
+    "RoIGraphSelection",
+    "RoIPostProcessor",
+    "RoISelection",
+    "class_wise_nms",
+]

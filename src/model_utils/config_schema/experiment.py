@@ -1,120 +1,24 @@
-"""Every configuration key: name, type, default, allowed values and the comment that `--help` shows.
-
-Keys and meanings follow the published READMEs; keys this project adds say so in their comment only where it matters.
-Checks that need more than one key are in `config_checks.py`.
-"""
+"""Keys of every experiment, whatever its detector."""
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
-Four = Annotated[list[float], Field(min_length=4, max_length=4)]
-Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
-Activation = Literal["relu", "swish"]
-
-
-def key(default, comment: str, **limits):
-    """A configuration key with its default and its comment."""
-    return Field(default, description=comment, **limits)
-
-
-class Section(BaseModel):
-    """A part of the configuration. Unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-
-class NormConfig(Section):
-    type: Literal["BN", "SyncBN"] = key("BN", "BN, or SyncBN: statistics over all devices")
-    momentum: Fraction = key(0.01, "share of the new batch in the running statistics (PyTorch's convention)")
-    eps: Positive = key(0.001, "added to the variance")
-    frozen: bool = key(False, "use the stored statistics in training too, and do not train gamma and beta")
-
-
-class BackboneConfig(Section):
-    type: Literal["spinenet"] = key("spinenet", "backbone type")
-    arch: Text = key("49", "backbone architecture: 49S, 49, 96, 143 or 190")
-    width: Positive | None = key(None, "factor on the number of filters; empty: the architecture's")
-    out_channels: PositiveInt | None = key(None, "channels of each endpoint; empty: the architecture's")
-    block_repeats: PositiveInt | None = key(None, "residual blocks a scale-permuted block; empty: the architecture's")
-    act: Activation = key("relu", "activation inside the backbone")
-    endpoint_act: Literal["none", "relu", "swish"] = key(
-        "none", "activation after the endpoints: none in PyTorch checkpoints, relu or swish in TensorFlow's"
-    )
-    zero_init_residual: bool = key(False, "start with a zero gamma in the last BN of each residual branch")
-    norm_cfg: NormConfig = key(NormConfig(), "batch normalization of the backbone")
-
-
-class BBoxCoderConfig(Section):
-    target_means: Four = key([0.0, 0.0, 0.0, 0.0], "subtracted from the box deltas")
-    target_stds: Four = key([1.0, 1.0, 1.0, 1.0], "box deltas are divided by these")
-
-
-class FocalLossConfig(Section):
-    gamma: NonNegative = key(2.0, "focusing exponent of the focal loss")
-    alpha: Fraction = key(0.25, "weight of the positives; negatives weigh 1 - alpha")
-    loss_weight: NonNegative = key(1.0, "weight of the classification loss")
-
-
-class BoxLossConfig(Section):
-    type: Literal["smooth_l1", "l1"] = key("smooth_l1", "localization loss")
-    beta: Positive = key(0.11, "smooth L1: where the quadratic part ends")
-    loss_weight: NonNegative = key(1.0, "weight of the localization loss")
-
-
-class AnchorGeneratorConfig(Section):
-    octave_base_scale: Positive = key(3, "side of the smallest anchor in strides")
-    scales_per_octave: PositiveInt = key(3, "anchor scales a level")
-    ratios: list[Positive] = key([0.5, 1.0, 2.0], "height / width of the anchors", min_length=1)
-    strides: list[PositiveInt] = key([8, 16, 32, 64, 128], "pixels between anchors, a level each", min_length=1)
-
-
-class BBoxHeadConfig(Section):
-    type: Literal["retina_sepbn"] = key("retina_sepbn", "dense head: convolutions shared by the levels, BN a level")
-    num_ins: PositiveInt = key(5, "number of levels")
-    in_channels: PositiveInt = key(256, "channels of each level")
-    stacked_convs: PositiveInt = key(4, "convolutions before the output, in both branches")
-    feat_channels: PositiveInt = key(256, "channels of these convolutions")
-    act: Activation = key("relu", "activation after each convolution")
-    prior_prob: Annotated[float, Field(gt=0, lt=1)] = key(0.01, "initial probability of each class")
-    bbox_coder: BBoxCoderConfig = key(BBoxCoderConfig(), "box encoding")
-    loss_cls: FocalLossConfig = key(FocalLossConfig(), "classification loss")
-    loss_bbox: BoxLossConfig = key(BoxLossConfig(), "localization loss")
-    anchor_generator: AnchorGeneratorConfig = key(AnchorGeneratorConfig(), "anchors")
-    norm_cfg: NormConfig = key(NormConfig(), "batch normalization of the head")
-
-
-class AssignerConfig(Section):
-    pos_iou_thr: Fraction = key(0.5, "an anchor of at least this IoU with an object is positive")
-    neg_iou_thr: Fraction = key(0.5, "an anchor below this IoU with every object is negative")
-    min_pos_iou: Fraction = key(0.00001, "least IoU of an object's best anchor for it to become positive")
-    match_low_quality: bool = key(True, "make each object's best anchors positive whatever their IoU")
-
-
-class TrainConfig(Section):
-    assigner: AssignerConfig = key(AssignerConfig(), "which anchors are positive")
-
-
-class NMSConfig(Section):
-    iou_threshold: Fraction = key(0.5, "a box of the same class with a larger IoU is dropped")
-
-
-class TestConfig(Section):
-    nms_pre: PositiveInt = key(1000, "best candidates a level before NMS")
-    min_bbox_size: NonNegative = key(0, "least width and height of a box, in network pixels")
-    score_thr: Fraction = key(0.05, "least score of a candidate")
-    max_per_img: PositiveInt = key(100, "most detections an image")
-    nms: NMSConfig = key(NMSConfig(), "non-maximum suppression")
+from src.model_utils.config_schema.sections import (
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Section,
+    Text,
+    Triple,
+    key,
+)
 
 
 class Config(Section):
-    """The whole configuration of an experiment."""
+    """The keys that every experiment has; `detector` chooses the subclass that adds the network's."""
 
     # where things go and what runs them
     train_outputs: str = key("./train_outputs", "folder of all experiments")
@@ -123,13 +27,6 @@ class Config(Section):
     mode: Literal["graph", "pynative"] = key("graph", "graph: compiled, for work; pynative: for debugging")
     seed: NonNegativeInt = key(1, "of weights, order and augmentation")
     deterministic: bool = key(False, "ask MindSpore for operators that repeat exactly (slower)")
-
-    # network
-    detector: Literal["retinanet"] = key("retinanet", "which detector")
-    backbone: BackboneConfig = key(BackboneConfig(), "backbone")
-    bbox_head: BBoxHeadConfig = key(BBoxHeadConfig(), "dense head")
-    train_cfg: TrainConfig = key(TrainConfig(), "targets in training")
-    test_cfg: TestConfig = key(TestConfig(), "post-processing")
 
     # optimizer
     opt_type: Literal["sgd", "adam", "adamw"] = key("sgd", "optimizer: sgd (with momentum), adam or adamw")
@@ -220,6 +117,11 @@ class Config(Section):
     def input_hw(self) -> tuple[int, int]:
         """Height and width of the network's input: `img_height`, `img_width` rounded up to `divider`."""
         return tuple(-(-side // self.divider) * self.divider for side in (self.img_height, self.img_width))
+
+    @property
+    def with_masks(self) -> bool:
+        """Whether the detector learns and predicts masks."""
+        return False
 
     @property
     def config_path(self) -> str:

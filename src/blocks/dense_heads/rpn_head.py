@@ -1,0 +1,49 @@
+"""Region proposal network's head (Ren et al. 2015, arXiv:1506.01497), named as mmdetection's RPNHead."""
+
+from mindspore import nn
+
+from src.blocks.initialization import normal
+from src.blocks.layers import conv2d
+
+WEIGHT_STD = 0.01
+
+
+def _weight_init():
+    return normal(WEIGHT_STD)
+
+
+class RPNHead(nn.Cell):
+    """A 3x3 convolution and two 1x1 convolutions, shared by the levels.
+
+    Args:
+        in_channels: channels of each level.
+        feat_channels: channels of the 3x3 convolution.
+        num_anchors: anchors A a position.
+    """
+
+    def __init__(self, in_channels: int = 256, feat_channels: int = 256, num_anchors: int = 3):
+        super().__init__()
+
+        def conv(channels: int, outputs: int, kernel_size: int) -> nn.Conv2d:
+            return conv2d(channels, outputs, kernel_size, has_bias=True, weight_init=_weight_init)
+
+        self.rpn_conv = conv(in_channels, feat_channels, 3)
+        self.rpn_cls = conv(feat_channels, num_anchors, 1)
+        self.rpn_reg = conv(feat_channels, num_anchors * 4, 1)
+        self.relu = nn.ReLU()
+
+    def construct(self, features):
+        """Predictions of each level.
+
+        Args:
+            features: tuple of [B,in_channels,H,W], a level each.
+
+        Returns:
+            Tuple of objectness logits [B,A,H,W] and tuple of box deltas [B,4*A,H,W]; anchor before coordinate.
+        """
+        logits, deltas = (), ()
+        for feature in features:
+            x = self.relu(self.rpn_conv(feature))
+            logits = logits + (self.rpn_cls(x),)
+            deltas = deltas + (self.rpn_reg(x),)
+        return logits, deltas

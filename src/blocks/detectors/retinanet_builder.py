@@ -1,0 +1,87 @@
+"""From a configuration to a RetinaNet."""
+
+from mindspore import nn
+
+from src.blocks.anchor_generator import AnchorGenerator
+from src.blocks.backbones import BACKBONES
+from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
+from src.blocks.dense_heads import DENSE_HEADS
+from src.blocks.detectors.config_values import box_loss_of, norm_of
+from src.blocks.detectors.dense_targets import DenseTargets
+from src.blocks.detectors.retinanet import RetinaNet, Selection
+from src.blocks.losses import SigmoidFocalLoss
+from src.model_utils.errors import UserError
+
+
+def _spinenet(section) -> nn.Cell:
+    return BACKBONES["spinenet"](
+        arch=section.arch,
+        width=section.width,
+        out_channels=section.out_channels,
+        block_repeats=section.block_repeats,
+        norm=norm_of(section.norm_cfg),
+        act=section.act,
+        endpoint_act=section.endpoint_act,
+        zero_init_residual=section.zero_init_residual,
+    )
+
+
+BACKBONE_BUILDERS = {"spinenet": _spinenet}
+
+
+def _check_input_size(height: int, width: int, stride: int) -> None:
+    for key, side in (("img_height", height), ("img_width", width)):
+        if side % stride:
+            nearest = max(stride, round(side / stride) * stride)
+            raise UserError(
+                f"{key}: the input would be {side} pixels, which the network's largest stride {stride} does not divide;"
+                f" try {nearest}, or set divider: {stride}"
+            )
+
+
+def build_retinanet(config) -> RetinaNet:
+    head, test = config.bbox_head, config.test_cfg
+    height, width = config.input_hw
+    _check_input_size(height, width, max(head.anchor_generator.strides))
+    generator = AnchorGenerator(
+        strides=head.anchor_generator.strides,
+        ratios=head.anchor_generator.ratios,
+        octave_base_scale=head.anchor_generator.octave_base_scale,
+        scales_per_octave=head.anchor_generator.scales_per_octave,
+    )
+    coder = DeltaXYWHBBoxCoder(head.bbox_coder.target_means, head.bbox_coder.target_stds)
+    assigner = config.train_cfg.assigner
+    return RetinaNet(
+        backbone=BACKBONE_BUILDERS[config.backbone.type](config.backbone),
+        bbox_head=DENSE_HEADS[head.type](
+            num_classes=config.num_classes - 1,
+            num_levels=head.num_ins,
+            num_anchors=generator.num_base_anchors,
+            in_channels=head.in_channels,
+            feat_channels=head.feat_channels,
+            stacked_convs=head.stacked_convs,
+            norm=norm_of(head.norm_cfg),
+            act=head.act,
+            prior_prob=head.prior_prob,
+        ),
+        targets=DenseTargets(
+            generator,
+            generator.feature_sizes(height, width),
+            coder,
+            pos_iou_thr=assigner.pos_iou_thr,
+            neg_iou_thr=assigner.neg_iou_thr,
+            min_pos_iou=assigner.min_pos_iou,
+            match_low_quality=assigner.match_low_quality,
+        ),
+        loss_cls=SigmoidFocalLoss(head.loss_cls.gamma, head.loss_cls.alpha),
+        loss_cls_weight=head.loss_cls.loss_weight,
+        loss_bbox=box_loss_of(head.loss_bbox),
+        loss_bbox_weight=head.loss_bbox.loss_weight,
+        selection=Selection(
+            score_thr=test.score_thr,
+            nms_pre=test.nms_pre,
+            iou_threshold=test.nms.iou_threshold,
+            max_per_img=test.max_per_img,
+            min_bbox_size=test.min_bbox_size,
+        ),
+    )

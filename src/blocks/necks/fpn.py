@@ -1,0 +1,54 @@
+"""Feature pyramid network (Lin et al. 2017, arXiv:1612.03144), named as mmdetection's."""
+
+from collections.abc import Sequence
+
+from mindspore import nn
+
+from src.blocks.initialization import xavier_uniform
+from src.blocks.layers import ConvModule, upsample_nearest
+
+
+class FPN(nn.Cell):
+    """1x1 lateral convolutions, sums from coarse to fine, a 3x3 convolution a level, then levels of half the size.
+
+    Args:
+        in_channels: channels of each feature map, finest first.
+        out_channels: channels of every level.
+        num_outs: number of levels; those beyond the feature maps take every other pixel of the level before.
+
+    Raises:
+        ValueError: `num_outs` is less than the number of feature maps.
+    """
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, num_outs: int = 5):
+        super().__init__()
+        if num_outs < len(in_channels):
+            raise ValueError(f"num_outs is {num_outs}, but there are {len(in_channels)} feature maps")
+        self.num_ins = len(in_channels)
+        self.num_outs = num_outs
+
+        def conv(channels: int, kernel_size: int) -> ConvModule:
+            return ConvModule(channels, out_channels, kernel_size, norm=None, act="none", weight_init=xavier_uniform)
+
+        self.lateral_convs = nn.CellList([conv(channels, 1) for channels in in_channels])
+        self.fpn_convs = nn.CellList([conv(out_channels, 3) for _ in in_channels])
+
+    def construct(self, features):
+        """Levels of a pyramid.
+
+        Args:
+            features: tuple of [B,C,H,W], finest first; each has half the size of the one before, rounded up.
+
+        Returns:
+            Tuple of `num_outs` maps [B,out_channels,H,W], finest first.
+        """
+        merged = self.lateral_convs[self.num_ins - 1](features[self.num_ins - 1])
+        levels = (self.fpn_convs[self.num_ins - 1](merged),)
+        for i in range(self.num_ins - 2, -1, -1):
+            height, width = features[i].shape[2:]
+            # Where a size was rounded up, nearest neighbours to `2n - 1` are those to `2n` without the last.
+            merged = self.lateral_convs[i](features[i]) + upsample_nearest(merged, 2)[:, :, :height, :width]
+            levels = (self.fpn_convs[i](merged),) + levels
+        for _ in range(self.num_ins, self.num_outs):
+            levels = levels + (levels[-1][:, :, ::2, ::2],)
+        return levels

@@ -1,0 +1,84 @@
+"""From a RoI head's scores and boxes to detections, on the host and in the graph."""
+
+from typing import NamedTuple
+
+import numpy as np
+from mindspore import nn, ops
+
+from src.blocks.post_processing.multiclass_nms import MulticlassNMS
+from src.blocks.post_processing.nms import class_wise_nms
+
+
+class RoISelection(NamedTuple):
+    """How the scores of RoIs become detections.
+
+    Attributes:
+        score_thr: least score (exclusive).
+        iou_threshold: of the suppression within a class.
+        max_per_img: rows D of the result.
+    """
+
+    score_thr: float = 0.05
+    iou_threshold: float = 0.5
+    max_per_img: int = 100
+
+
+class RoIPostProcessor:
+    """Class-wise suppression of scored boxes on the host (mmdetection's multiclass_nms)."""
+
+    def __init__(self, selection: RoISelection):
+        self.selection = selection
+
+    def __call__(self, scores: np.ndarray, boxes: np.ndarray):
+        """Detections of a batch, in the pixels of `boxes`.
+
+        Args:
+            scores: float32 [B,M,K], 0 for RoIs that are not valid.
+            boxes: float32 [B,M,K,4], or [B,M,1,4] for boxes that do not depend on the class.
+
+        Returns:
+            boxes float32 [B,D,4], scores float32 [B,D], labels int32 [B,D], valid bool [B,D], best first; rows that
+            are not valid are 0.
+        """
+        batch, rows = len(scores), self.selection.max_per_img
+        result = (
+            np.zeros((batch, rows, 4), np.float32),
+            np.zeros((batch, rows), np.float32),
+            np.zeros((batch, rows), np.int32),
+            np.zeros((batch, rows), bool),
+        )
+        for i in range(batch):
+            roi, label = np.nonzero(scores[i] > self.selection.score_thr)
+            candidates, score = boxes[i][roi, label if boxes.shape[2] > 1 else 0], scores[i][roi, label]
+            kept = class_wise_nms(candidates, score, label, self.selection.iou_threshold, rows)
+            for array, values in zip(result, (candidates, score, label, np.ones(len(score), bool)), strict=True):
+                array[i, : len(kept)] = values[kept]
+        return result
+
+
+class RoIGraphSelection(nn.Cell):
+    """`RoIPostProcessor` in fixed-shape operators, for exported networks.
+
+    Args:
+        selection: thresholds and counts.
+        nms_pre: best (RoI, class) pairs that take part.
+    """
+
+    def __init__(self, selection: RoISelection, nms_pre: int = 1000):
+        super().__init__()
+        self.score_thr = selection.score_thr
+        self.nms_pre = nms_pre
+        self.nms = MulticlassNMS(selection.iou_threshold, selection.max_per_img)
+
+    def construct(self, scores, boxes):
+        """scores [B,M,K], boxes [B,M,K or 1,4] -> boxes [B,D,4], scores [B,D], labels int32 [B,D], valid [B,D]."""
+        batch, rois, classes = scores.shape
+        best, index = ops.topk(scores.reshape(batch, -1), min(self.nms_pre, rois * classes))
+        index = index.astype("int32")
+        roi = index // classes
+        label = index - roi * classes
+        if boxes.shape[2] == 1:
+            index = roi
+        rows = boxes.reshape(batch, -1, 4)
+        chosen = ops.gather_elements(rows, 1, ops.broadcast_to(index.expand_dims(2), index.shape + (4,)))
+        return self.nms(chosen, best * (best > self.score_thr).astype("float32"), label)

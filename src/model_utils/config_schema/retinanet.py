@@ -1,0 +1,89 @@
+"""Keys of RetinaNet."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from src.model_utils.config_schema.experiment import Config
+from src.model_utils.config_schema.sections import (
+    Activation,
+    AssignerConfig,
+    BBoxCoderConfig,
+    BoxLossConfig,
+    Fraction,
+    NonNegative,
+    NormConfig,
+    Positive,
+    PositiveInt,
+    Section,
+    Text,
+    key,
+)
+
+
+class BackboneConfig(Section):
+    type: Literal["spinenet"] = key("spinenet", "backbone type")
+    arch: Text = key("49", "backbone architecture: 49S, 49, 96, 143 or 190")
+    width: Positive | None = key(None, "factor on the number of filters; empty: the architecture's")
+    out_channels: PositiveInt | None = key(None, "channels of each endpoint; empty: the architecture's")
+    block_repeats: PositiveInt | None = key(None, "residual blocks a scale-permuted block; empty: the architecture's")
+    act: Activation = key("relu", "activation inside the backbone")
+    endpoint_act: Literal["none", "relu", "swish"] = key(
+        "none", "activation after the endpoints: none in PyTorch checkpoints, relu or swish in TensorFlow's"
+    )
+    zero_init_residual: bool = key(False, "start with a zero gamma in the last BN of each residual branch")
+    norm_cfg: NormConfig = key(NormConfig(), "batch normalization of the backbone")
+
+
+class FocalLossConfig(Section):
+    gamma: NonNegative = key(2.0, "focusing exponent of the focal loss")
+    alpha: Fraction = key(0.25, "weight of the positives; negatives weigh 1 - alpha")
+    loss_weight: NonNegative = key(1.0, "weight of the classification loss")
+
+
+class AnchorGeneratorConfig(Section):
+    octave_base_scale: Positive = key(3, "side of the smallest anchor in strides")
+    scales_per_octave: PositiveInt = key(3, "anchor scales a level")
+    ratios: list[Positive] = key([0.5, 1.0, 2.0], "height / width of the anchors", min_length=1)
+    strides: list[PositiveInt] = key([8, 16, 32, 64, 128], "pixels between anchors, a level each", min_length=1)
+
+
+class BBoxHeadConfig(Section):
+    type: Literal["retina_sepbn"] = key("retina_sepbn", "dense head: convolutions shared by the levels, BN a level")
+    num_ins: PositiveInt = key(5, "number of levels")
+    in_channels: PositiveInt = key(256, "channels of each level")
+    stacked_convs: PositiveInt = key(4, "convolutions before the output, in both branches")
+    feat_channels: PositiveInt = key(256, "channels of these convolutions")
+    act: Activation = key("relu", "activation after each convolution")
+    prior_prob: Annotated[float, Field(gt=0, lt=1)] = key(0.01, "initial probability of each class")
+    bbox_coder: BBoxCoderConfig = key(BBoxCoderConfig(), "box encoding")
+    loss_cls: FocalLossConfig = key(FocalLossConfig(), "classification loss")
+    loss_bbox: BoxLossConfig = key(BoxLossConfig(), "localization loss")
+    anchor_generator: AnchorGeneratorConfig = key(AnchorGeneratorConfig(), "anchors")
+    norm_cfg: NormConfig = key(NormConfig(), "batch normalization of the head")
+
+
+class TrainConfig(Section):
+    assigner: AssignerConfig = key(AssignerConfig(), "which anchors are positive")
+
+
+class NMSConfig(Section):
+    iou_threshold: Fraction = key(0.5, "a box of the same class with a larger IoU is dropped")
+
+
+class TestConfig(Section):
+    nms_pre: PositiveInt = key(1000, "best candidates a level before NMS")
+    min_bbox_size: NonNegative = key(0, "least width and height of a box, in network pixels")
+    score_thr: Fraction = key(0.05, "least score of a candidate")
+    max_per_img: PositiveInt = key(100, "most detections an image")
+    nms: NMSConfig = key(NMSConfig(), "non-maximum suppression")
+
+
+class RetinaNetConfig(Config):
+    """An experiment with RetinaNet."""
+
+    detector: Literal["retinanet"] = key("retinanet", "which detector")
+    backbone: BackboneConfig = key(BackboneConfig(), "backbone")
+    bbox_head: BBoxHeadConfig = key(BBoxHeadConfig(), "dense head")
+    train_cfg: TrainConfig = key(TrainConfig(), "targets in training")
+    test_cfg: TestConfig = key(TestConfig(), "post-processing")

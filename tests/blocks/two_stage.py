@@ -1,0 +1,79 @@
+"""Fixtures of two-stage detectors: networks with the oracles' weights, and the oracles' batches."""
+
+import re
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.blocks.detectors import build_detector
+from src.engine.checkpoint import load_weights
+from src.engine.convert import convert_weights
+from src.model_utils.config import load_config
+from tests.blocks import oracle
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "instaboost"
+EXPERIMENTS = {"mask_r50": "mask_rcnn_r50_fpn.yaml", "cascade_r50": "cascade_mask_rcnn_r50_fpn.yaml"}
+NOTHING_DROPPED = {
+    "num_gts": 6,
+    "train_cfg.rpn_proposal.max_per_img": 200,
+    "train_cfg.rpn_proposal.nms_pre": 1000,
+    "train_cfg.rpn.sampler.num": 10**7,
+    "train_cfg.rcnn.sampler.num": 10**6,
+    "roi.sample_num": 10**6,
+    "mask_roi.sample_num": 10**6,
+}
+
+
+def published_detector(model: str, image_hw: tuple[int, int], seed: int, **overrides) -> nn.Cell:
+    """The detector of an oracle with its seeded weights, converted as a user would."""
+    size = {"img_height": image_hw[0], "img_width": image_hw[1], "divider": 32}
+    config = load_config(CONFIGS / EXPERIMENTS[model], size | overrides)
+    net = build_detector(config)
+    load_weights(net, convert_weights(oracle.published_state(model, seed), config))
+    return net
+
+
+def training_batch(expected: dict[str, np.ndarray], objects: int) -> list[ms.Tensor]:
+    """image, image_info, boxes, labels, valid and whole bitmaps of the masks."""
+    images = expected["x"].astype(np.float32)
+    count, _, height, width = images.shape
+    info = np.ones((count, 6), np.float32)
+    boxes = np.zeros((count, objects, 4), np.float32)
+    labels, valid = np.zeros((count, objects), np.int32), np.zeros((count, objects), bool)
+    masks = np.zeros((count, objects, height, width), np.uint8)
+    for i in range(count):
+        shape = expected[f"gt{i}/masks_shape"]
+        found = len(expected[f"gt{i}/boxes"])
+        info[i, :4] = (*expected["img_hw"][i], *expected["img_hw"][i])
+        boxes[i, :found], labels[i, :found] = expected[f"gt{i}/boxes"], expected[f"gt{i}/labels"]
+        valid[i, :found] = True
+        bits = np.unpackbits(expected[f"gt{i}/masks"])[: np.prod(shape)].reshape(shape)
+        masks[i, :found, : shape[1], : shape[2]] = bits
+    return [ms.Tensor(array) for array in (images, info, boxes, labels, valid, masks)]
+
+
+def expected_losses(expected: dict[str, np.ndarray]) -> dict[str, float]:
+    """Losses by our names: mmdetection's are split by level, and followed by accuracies."""
+    sums: dict[str, float] = {}
+    for name, value in zip(expected["loss_names"], expected["loss_values"], strict=True):
+        name = re.sub(r"\.\d+$", "", str(name))
+        sums[name] = sums.get(name, 0.0) + float(value)
+    return {name: value for name, value in sums.items() if "loss" in name}
+
+
+def matched(detections, expected: dict[str, np.ndarray], prefix: str) -> int:
+    """Expected detections that have one of their own: the same label, IoU over 0.99, scores within 1e-3."""
+    boxes, free = detections.boxes[0], detections.valid[0].copy()
+    total = 0
+    for box, score, label in zip(*(expected[f"{prefix}/{key}"] for key in ("boxes", "scores", "labels")), strict=True):
+        sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+        common = np.prod(np.maximum(sides, 0), axis=1)
+        union = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - common
+        close = (common > 0.99 * union) & (np.abs(detections.scores[0] - score) < 1e-3)
+        place = np.flatnonzero(free & close & (detections.labels[0] == label))
+        if len(place):
+            free[place[0]] = False
+            total += 1
+    return total
