@@ -45,6 +45,7 @@ SETTINGS = {
     "rpn.anchor_generator.scales": [8],  # sides 32 to 512 at strides 4 to 64
     "rpn.anchor_generator.strides": [4, 8, 16, 32, 64],
     "rpn.anchor_generator.ratios": [0.5, 1, 2],
+    "rpn.anchor_generator.rounded": True,
     "rpn.bbox_coder.target_means": [0, 0, 0, 0],
     "rpn.bbox_coder.target_stds": [1, 1, 1, 1],
     "bbox_head.bbox_coder.target_means": [0, 0, 0, 0],
@@ -103,8 +104,6 @@ def from_torchvision(arrays: dict[str, np.ndarray], config) -> dict[str, np.ndar
             " with detector: mask_rcnn, or give the file to backbone.pretrained, which takes its backbone"
         )
     _check_settings(config)
-    if not getattr(config.rpn.anchor_generator, "rounded", False):
-        logger.warning("torchvision rounds anchors to whole pixels, this network does not: proposals differ a little")
     renamed = {_rename(name): array for name, array in arrays.items()}
     their_eps = OLD_EPS if OLD_RPN_CONV in arrays else NEW_EPS
     renamed |= _rescaled_gammas(renamed, their_eps, config.backbone.norm_cfg.eps)

@@ -33,7 +33,6 @@ from src.model_utils.errors import UserError
 MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has tells which checkpoint is best
 
 
-
 def train(config: Config) -> None:
     """Train as the configuration says; everything is written under `train_outputs/brief`.
 

@@ -183,7 +183,7 @@ def test_inside_a_network_that_trains() -> None:
     value = ms.value_and_grad(net, None, net.trainable_params())
     loss, (weight, _) = value(x, rois)
     step = 1e-2 / np.linalg.norm(weight.asnumpy())
-    net.conv.weight.set_data(ms.Tensor(net.conv.weight.asnumpy() - np.float32(step) * weight.asnumpy()))
+    ops.assign(net.conv.weight, net.conv.weight - ms.Tensor(step * weight.asnumpy(), ms.float32))
     fallen = float(loss) - float(value(x, rois)[0])
     assert fallen == pytest.approx(step * np.square(weight.asnumpy()).sum(), rel=0.1)
 

@@ -20,11 +20,11 @@ from tests.conftest import ROOT
 from tests.engine.published_mask_rcnn import published_names, torchvision_state
 
 CONFIGS = ROOT / "configs" / "instaboost"
-TORCHVISION_ROI_ALIGN = {
+AS_TORCHVISION = {
     f"{section}.roi_layer.{key}": value
     for section in ("roi", "mask_roi")
     for key, value in (("sampling_ratio", 2), ("aligned", False))
-}
+} | {"rpn.anchor_generator.rounded": True}
 NARROW = {
     "backbone.base_channels": 4,
     "neck.fpn.in_channels": [16, 32, 64, 128],
@@ -56,7 +56,7 @@ def random_weights(config: Config) -> dict[str, np.ndarray]:
 CONFIG = narrow()
 WEIGHTS = random_weights(CONFIG)
 STATE = published_names(WEIGHTS)
-TORCHVISION_CONFIG = narrow(**TORCHVISION_ROI_ALIGN)
+TORCHVISION_CONFIG = narrow(**AS_TORCHVISION)
 
 
 def assert_same(arrays: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
@@ -110,24 +110,26 @@ def test_torchvisions_weights_give_its_detections():
     expected = oracle.arrays("torchvision_mask_rcnn")
     height, width = expected["img_hw"]
     sizes = {"img_height": expected["x"].shape[2], "img_width": expected["x"].shape[3]}
-    config = load_config(CONFIGS / "mask_rcnn_r50_fpn.yaml", TORCHVISION_ROI_ALIGN | sizes)
+    config = load_config(CONFIGS / "mask_rcnn_r50_fpn.yaml", AS_TORCHVISION | sizes)
     state = torchvision_state(oracle.published_state("mask_r50", int(expected["seed"])))
     net = build_detector(config)
     load_weights(net, convert_weights(state, config))
     info = np.array([[height, width, height, width, 1, 1]], np.float32)
     found = net.predict(expected["x"].astype(np.float32), info)
-    indices = matched(expected, "unrounded", found.boxes[0], found.scores[0], found.labels[0])
+    indices = matched(expected, "rounded", found.boxes[0], found.scores[0], found.labels[0])
     assert (indices >= 0).sum() >= 98
-    for masks, index in zip(expected["unrounded/masks"], indices, strict=False):
+    for masks, index in zip(expected["rounded/masks"], indices, strict=False):
         np.testing.assert_allclose(found.masks[0, index], masks, atol=2e-3)
 
 
 def test_what_torchvision_computes_otherwise_is_an_error_with_the_keys_to_set():
     state = torchvision_state(STATE)
-    with pytest.raises(UserError, match="roi.roi_layer.sampling_ratio: 2, roi.roi_layer.aligned: False, mask_roi"):
+    with pytest.raises(
+        UserError, match="rounded: True, roi.roi_layer.sampling_ratio: 2, roi.roi_layer.aligned: False, "
+    ):
         convert_weights(state, CONFIG)
     with pytest.raises(UserError, match=r"set img_mean: \[123.675, 116.28, 103.53\]$"):
-        convert_weights(state, narrow(**TORCHVISION_ROI_ALIGN, img_mean=[103.53, 116.28, 123.675]))
+        convert_weights(state, narrow(**AS_TORCHVISION, img_mean=[103.53, 116.28, 123.675]))
     with pytest.raises(UserError, match="is for cascade_mask_rcnn: convert with detector: mask_rcnn"):
         convert_weights(state, narrow("cascade_mask_rcnn_r50_fpn"))
     with pytest.raises(UserError, match="maskrcnn_resnet50_fpn_v2"):
@@ -137,7 +139,7 @@ def test_what_torchvision_computes_otherwise_is_an_error_with_the_keys_to_set():
 def test_classes_of_torchvisions_weights(caplog):
     state = torchvision_state(STATE)
     names = ["background", "dog", "tie", "person"]
-    config = narrow(**TORCHVISION_ROI_ALIGN, coco_classes=names, num_classes=4, category_ids=[])
+    config = narrow(**AS_TORCHVISION, coco_classes=names, num_classes=4, category_ids=[])
     with caplog.at_level(logging.WARNING):
         arrays = convert_weights(state, config)
     assert "3 of COCO's 80 classes are kept" in caplog.text
@@ -148,7 +150,7 @@ def test_classes_of_torchvisions_weights(caplog):
     all_masks = WEIGHTS["roi_head.mask_head.conv_logits.weight"]
     np.testing.assert_array_equal(arrays["roi_head.mask_head.conv_logits.weight"], all_masks[[16, 27, 0]])
     with pytest.raises(UserError, match="coco_classes has others: unicorn"):
-        own = narrow(**TORCHVISION_ROI_ALIGN, coco_classes=["background", "unicorn"], num_classes=2, category_ids=[])
+        own = narrow(**AS_TORCHVISION, coco_classes=["background", "unicorn"], num_classes=2, category_ids=[])
         convert_weights(state, own)
 
 
@@ -160,7 +162,7 @@ def test_torchvisions_weights_of_other_classes_keep_their_order():
     for leaf in ("weight", "bias"):
         state[f"roi_heads.box_predictor.bbox_pred.{leaf}"] = state[f"roi_heads.box_predictor.bbox_pred.{leaf}"][:12]
     options = {"coco_classes": ["background", "nut", "bolt"], "num_classes": 3, "category_ids": []}
-    arrays = convert_weights(state, narrow(**TORCHVISION_ROI_ALIGN, **options))
+    arrays = convert_weights(state, narrow(**AS_TORCHVISION, **options))
     scores = state["roi_heads.box_predictor.cls_score.bias"]
     np.testing.assert_array_equal(arrays["roi_head.bbox_head.fc_cls.bias"], scores[[1, 2, 0]])
     with pytest.raises(UserError, match="the weights have 2 classes without background, coco_classes 80"):

@@ -130,7 +130,8 @@ def test_mistakes_end_the_command_before_mindspore_is_imported() -> None:
 
 def test_a_section_keeps_the_defaults_of_its_place(tmp_path: Path) -> None:
     path = tmp_path / "mask.yaml"
-    path.write_text(f"base: {ROOT / 'configs/instaboost/default_config.yaml'}\nbackbone: {{norm_cfg: {{type: SyncBN}}}}\n")
+    base = ROOT / "configs/instaboost/default_config.yaml"
+    path.write_text(f"base: {base}\nbackbone: {{norm_cfg: {{type: SyncBN}}}}\n")
     config = load_config(path)
     assert config.rpn.loss_bbox.type == config.bbox_head.loss_bbox.type == "l1"  # not the class's smooth_l1
     assert (config.backbone.norm_cfg.type, config.backbone.norm_cfg.eps) == ("SyncBN", 1e-5)

@@ -17,6 +17,7 @@ class AnchorGenerator:
         octave_base_scale: smallest scale.
         scales_per_octave: number of scales between it and its double.
         scales: the scales themselves.
+        rounded: round the corners of the anchors around the origin to whole pixels, as torchvision does.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class AnchorGenerator:
         octave_base_scale: float | None = None,
         scales_per_octave: int | None = None,
         scales: Sequence[float] | None = None,
+        rounded: bool = False,
     ):
         if scales is None:
             scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
@@ -34,6 +36,8 @@ class AnchorGenerator:
         height_ratios = np.sqrt(np.asarray(ratios, np.float32))
         width_ratios = 1 / height_ratios
         self.base_anchors = [self._base(stride, scales, width_ratios, height_ratios) for stride in self.strides]
+        if rounded:
+            self.base_anchors = [np.round(base) for base in self.base_anchors]
 
     @staticmethod
     def _base(stride, scales, width_ratios, height_ratios) -> np.ndarray:

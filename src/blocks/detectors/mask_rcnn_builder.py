@@ -44,7 +44,7 @@ def build_cascade_mask_rcnn(config) -> MaskRCNN:
 def _build(config, stages: list[Stage]) -> MaskRCNN:
     rpn = config.rpn
     generator = AnchorGenerator(
-        strides=rpn.anchor_generator.strides, ratios=rpn.anchor_generator.ratios, scales=rpn.anchor_generator.scales
+        **options_of(rpn.anchor_generator)
     )
     coder = DeltaXYWHBBoxCoder(rpn.bbox_coder.target_means, rpn.bbox_coder.target_stds)
     train = config.train_cfg

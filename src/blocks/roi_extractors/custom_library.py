@@ -75,13 +75,14 @@ def find_compiler(target: str) -> str:
     if target == "CPU":
         compiler = shutil.which(os.environ.get("CXX") or "g++")
         if compiler is None:
-            raise UserError("no C++ compiler for RoIAlign's kernel: install the package g++ (Debian, Ubuntu) or gcc-c++")
+            raise UserError(
+                "no C++ compiler for RoIAlign's kernel: install the package g++ (Debian, Ubuntu) or gcc-c++"
+            )
         return compiler
-    places = [os.environ.get("NVCC"), "nvcc", "/usr/local/cuda/bin/nvcc"]
-    if home := os.environ.get("CUDA_HOME"):
-        places.append(f"{home}/bin/nvcc")
-    for place in places:
-        compiler = shutil.which(place) if place else None
+    home = os.environ.get("CUDA_HOME") or "/usr/local/cuda"
+    chosen = os.environ.get("NVCC")
+    for place in [chosen] if chosen else ["nvcc", f"{home}/bin/nvcc"]:
+        compiler = shutil.which(place)
         if compiler and cuda_architectures(compiler):
             return compiler
     raise UserError("no nvcc for RoIAlign's CUDA kernel: put the CUDA toolkit's bin on PATH, or set NVCC")
@@ -144,7 +145,9 @@ def _locked(path: Path) -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     """Build the libraries; 0 when all that were asked for are there, 2 otherwise."""
     parser = argparse.ArgumentParser(prog="scripts/build_custom.sh", description=main.__doc__)
-    parser.add_argument("targets", nargs="*", metavar="cpu|cuda", help="what to build; default: all that this machine can")
+    parser.add_argument(
+        "targets", nargs="*", metavar="cpu|cuda", help="what to build; default: all that this machine can"
+    )
     wanted = parser.parse_args(arguments).targets
     names = {"cpu": "CPU", "cuda": "GPU"}
     if unknown := [name for name in wanted if name not in names]:

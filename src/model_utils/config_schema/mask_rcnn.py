@@ -61,6 +61,7 @@ class RPNAnchorConfig(Section):
     scales: list[Positive] = key([8], "sides of the anchors in strides", min_length=1)
     ratios: list[Positive] = key([0.5, 1.0, 2.0], "height / width of the anchors", min_length=1)
     strides: list[PositiveInt] = key([4, 8, 16, 32, 64], "pixels between anchors, a level each", min_length=1)
+    rounded: bool = key(False, "anchors with corners at whole pixels, as torchvision's")
 
 
 class RPNConfig(Section):

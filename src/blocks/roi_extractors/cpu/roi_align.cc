@@ -44,7 +44,7 @@ struct Scratch {
 namespace portable {
 #include "roi_align_simd.h"
 }
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ROI_ALIGN_PORTABLE)
 #define ROI_HAS_AVX2 1
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
