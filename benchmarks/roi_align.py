@@ -3,9 +3,10 @@
     python benchmarks/roi_align.py --torch_python /path/to/a/python/with/torchvision
 
 Both live in processes of their own that take turns on the same inputs, with the same number of threads; results are
-compared first. The ratio is the median over the rounds of torchvision's time / ours. Then the two numbers that bound
-the work: bytes that must move (each feature map and output once) and operations of the separable algorithm; and what of
-each was achieved a second, beside what this machine copies. Exit code 1 when the results differ.
+compared first, with torchvision's in float64. The ratio is the median over the rounds of torchvision's time / ours.
+Then the two numbers that bound the work: bytes that must move (each feature map and output once) and operations of the
+separable algorithm; and what of each was achieved a second, beside what this machine copies. Exit code 1 when the
+results differ.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from spinenet_speed import Side, race
+from sides import Side, race
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -162,7 +163,7 @@ def main() -> int:
             peer.ask(f"{command} peer.npy")
             expected = np.load("peer.npy")
             worst = max(worst, float(np.abs(np.load("ours.npy") - expected).max() / np.abs(expected).max()))
-        print(f"largest difference from torchvision: {worst:.1e} of the largest value")
+        print(f"largest difference from torchvision in float64: {worst:.1e} of the largest value")
         print(
             f"this machine copies {copy_rate() / 1e9:.1f} GB/s with one thread\n\n{arguments.threads} threads, "
             f"medians of {arguments.rounds} rounds\n{'':<28}{'ours ms':>9}{'torchvision':>13}{'ratio':>8}"
@@ -177,7 +178,7 @@ def main() -> int:
                 report(f"{count} x {bins}x{bins} {label}", times, factor * moved, factor * counted)
         ours.close()
         peer.close()
-    return 0 if worst < 1e-4 else 1
+    return 0 if worst < 1e-5 else 1
 
 
 if __name__ == "__main__":

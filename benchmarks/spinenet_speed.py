@@ -9,17 +9,15 @@ is measured against the network, and MindSpore's profiler says where the time go
 """
 
 import argparse
-import csv
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from sides import PEERS, Side, operator_times, print_race_header, race, report_operators, report_race, serve
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,8 +25,6 @@ sys.path.insert(0, str(ROOT))
 CONFIG = ROOT / "configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml"
 OBJECTS_AN_IMAGE = 8  # COCO has 7.3
 NUM_GTS = 100
-# PyTorch as it is, and held to the instruction set that MindSpore must be held to (src/__init__.py says why).
-PEERS = {"PyTorch": {}, "PyTorch, AVX2 only": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
 # Small, because fp32 gradients of a new network carry noise of some percent: one update must not amplify it.
 LEARNING_RATE = 0.0001
 
@@ -104,21 +100,7 @@ class OurSide:
 
     def profile(self, command: str | None) -> dict:
         """Milliseconds by operator type of one `predict` or `train`, by MindSpore's profiler."""
-        import mindspore as ms
-
-        with tempfile.TemporaryDirectory() as folder:
-            profiler = ms.Profiler(output_path=folder, activities=[ms.profiler.ProfilerActivity.CPU])
-            start = time.perf_counter()
-            getattr(self, str(command))(None)
-            seconds = time.perf_counter() - start
-            profiler.analyse()
-            table = next(Path(folder).rglob("cpu_op_type_info_*.csv"))
-            with open(table, newline="") as file:
-                rows = [
-                    (r["op_type"], int(r["type_occurrences"]), float(r["total_compute_time"]))
-                    for r in csv.DictReader(file)
-                ]
-        return {"seconds": seconds, "operators": sorted(rows, key=lambda row: -row[2])}
+        return operator_times(lambda: getattr(self, str(command))(None))
 
 
 def raw_outputs(size: int, crowded: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -136,47 +118,7 @@ def raw_outputs(size: int, crowded: bool) -> tuple[list[np.ndarray], list[np.nda
     return logits, deltas
 
 
-def serve(folder: Path, size: int) -> None:
-    """Answer commands as peers/torch_worker.py does."""
-    side = OurSide(folder, size)
-    print("@{}", flush=True)
-    for line in sys.stdin:
-        command, *argument = line.split()
-        start, start_cpu = time.perf_counter(), time.process_time()
-        answer = getattr(side, command)(argument[0] if argument else None)
-        spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - start_cpu}
-        print("@" + json.dumps({**spent, **answer}), flush=True)
-
-
 # --- the driver ---------------------------------------------------------------------------------------------------
-
-
-class Side:
-    """A process that does what it is told."""
-
-    def __init__(self, *command: object, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-
-    def answer(self) -> dict:
-        for line in self.process.stdout:
-            if line.startswith("@"):
-                return json.loads(line[1:])
-        raise SystemExit(f"{self.process.args[1]} ended early")
-
-    def ask(self, command: str) -> dict:
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def largest_difference(first: Path, second: Path) -> float:
@@ -205,25 +147,6 @@ def compare(ours: Side, peer: Side, folder: Path) -> bool:
     return difference < 1e-3 and changes[0] < 1e-3 and changes[1] < 2e-2
 
 
-def race(command: str, sides: list[Side], rounds: int) -> np.ndarray:
-    """Seconds and CPU seconds, [2, rounds, sides], with the sides taking turns."""
-    answers = [[side.ask(command) for side in sides] for _ in range(rounds)]
-    return np.array([[[a[key] for a in turn] for turn in answers] for key in ("seconds", "cpu_seconds")])
-
-
-def report_race(name: str, times: np.ndarray) -> None:
-    """One line a peer: medians over the rounds."""
-    seconds, cpu = times
-    for peer, label in enumerate(PEERS, start=1):
-        ratios = [np.median(t[:, 0] / t[:, peer]) for t in (seconds, cpu)]
-        best = seconds[:, 0].min() / seconds[:, peer].min()
-        medians = np.median(seconds, axis=0)
-        print(
-            f"{name:<20} {label:<20}{medians[0]:>12.3f}{medians[peer]:>10.3f}{ratios[0]:>8.2f}{best:>13.2f}"
-            f"{ratios[1]:>13.2f}"
-        )
-
-
 def report_post_processing(ours: Side, network: float, rounds: int) -> None:
     print("\npost-processing of one image (5 levels x 80 classes)")
     for kind in ("typical", "crowded"):
@@ -233,15 +156,6 @@ def report_post_processing(ours: Side, network: float, rounds: int) -> None:
             f"  {kind}: {1000 * seconds:.1f} ms for {answers[0]['candidates']} pairs over the threshold, "
             f"{answers[0]['detections']} detections; {100 * seconds / network:.1f} % of the network's time"
         )
-
-
-def report_profile(ours: Side) -> None:
-    for command in ("predict", "train"):
-        answer = ours.ask(f"profile {command}")
-        total = sum(row[2] for row in answer["operators"])
-        print(f"\noperators of one {command}: {total / 1000:.3f} s of {answer['seconds']:.3f} s")
-        for name, count, milliseconds in answer["operators"][:12]:
-            print(f"  {name:<32}{count:>6} calls {milliseconds:>9.1f} ms {100 * milliseconds / total:>6.1f} %")
 
 
 def main() -> int:
@@ -255,7 +169,8 @@ def main() -> int:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        serve(Path(arguments.serve), arguments.size)
+        side = OurSide(Path(arguments.serve), arguments.size)
+        serve({name: getattr(side, name) for name in ("predict", "train", "post_process", "profile")})
         return 0
     if not arguments.torch_python:
         parser.error("--torch_python is needed: a Python that has torch and numpy")
@@ -268,17 +183,20 @@ def main() -> int:
         worker = ROOT / "benchmarks/peers/torch_worker.py"
         command = (arguments.torch_python, worker, folder / "weights.npz", folder / "inputs.npz", arguments.threads)
         peers = [Side(*command, **environment) for environment in PEERS.values()]
+        for peer in peers:
+            peer.answer()
         equal = compare(ours, peers[0], folder)
         for name in ("predict", "train"):  # PyTorch prepares itself at the first calls too
             peers[1].ask(name)
-        columns = ("MindSpore s", 12), ("peer s", 10), ("ratio", 8), ("of the best", 13), ("of CPU time", 13)
-        print(f"\n{'':<20} {'peer':<20}" + "".join(f"{title:>{width}}" for title, width in columns))
+        print_race_header()
         prediction = race("predict", [ours, *peers], arguments.rounds)
-        report_race("prediction, batch 1", prediction)
-        report_race(f"update, batch {arguments.batch_size}", race("train", [ours, *peers], arguments.rounds))
+        report_race("prediction, batch 1", prediction, PEERS)
+        updates = race("train", [ours, *peers], arguments.rounds)
+        report_race(f"update, batch {arguments.batch_size}", updates, PEERS)
         report_post_processing(ours, float(np.median(prediction[0, :, 0])), arguments.rounds)
         if arguments.profile:
-            report_profile(ours)
+            for command in ("predict", "train"):
+                report_operators(command, ours.ask(f"profile {command}"))
         for side in (ours, *peers):
             side.close()
     return 0 if equal else 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up the environment and runs the test suite, style checks included.
+# Sets up the environment, compiles the custom operators and runs the test suite, style checks included.
 #
 # usage: bash scripts/run_tests.sh [PYTEST_ARGUMENT]...
 #
@@ -13,6 +13,7 @@ if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
     exit 0
 fi
 bash "$PROJECT_ROOT/scripts/setup_env.sh" "$PROJECT_ROOT/requirements-dev.txt"
+PYTHON="$VENV_DIR/bin/python" bash "$PROJECT_ROOT/scripts/build_custom.sh" cpu
 cd "$PROJECT_ROOT"
 echo "== running the tests"
 exec "$VENV_DIR/bin/python" -m pytest "$@"

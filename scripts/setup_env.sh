@@ -7,8 +7,8 @@
 #
 # The environment is .venv in the project's folder, or $VENV_DIR. It is made with the first of python3.11, python3.12,
 # python3.10 and python3 that is a Python 3.10 to 3.12. Packages are installed again only when the requirements files
-# changed; a complete environment needs no network. What Debian or Ubuntu lack (python3-venv, libgomp1) is installed
-# when that is allowed, else named.
+# changed; a complete environment needs no network. What Debian or Ubuntu lack (python3-venv, libgomp1, g++) is installed
+# when that is allowed, else named. Without g++ it goes on: only the models with masks need it, for their RoIAlign.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -52,6 +52,13 @@ install_packages() {
 require_openmp() {
     if ! "$1" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null; then
         install_packages libgomp1
+    fi
+}
+
+# The models with masks compile their RoIAlign; all else works without a compiler.
+want_compiler() {
+    if ! command -v -- "${CXX:-g++}" >/dev/null; then
+        (install_packages g++) || echo "== going on without a C++ compiler: only Mask R-CNN and Cascade Mask R-CNN need it"
     fi
 }
 
@@ -148,6 +155,7 @@ main() {
         flock 9
     }
     make_venv
+    want_compiler
     if [[ "$(cat -- "$stamp" 2>/dev/null)" != "$(fingerprint "$requirements")" ]]; then
         require_openmp "$VENV_DIR/bin/python"
         install_requirements "$requirements"

@@ -1,12 +1,15 @@
 """Runs the PyTorch peer of spinenet_speed.py: reads one command a line, answers one JSON a line after '@'."""
 
-import json
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch_retinanet import RetinaNet, anchors_of, losses
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sides import serve
 
 RENAMED = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
@@ -56,12 +59,7 @@ def main() -> None:
         optimizer.step()
         return {"losses": terms.tolist()}
 
-    for line in sys.stdin:
-        command, *argument = line.split()
-        start, start_cpu = time.perf_counter(), time.process_time()
-        answer = {"predict": predict, "train": train}[command](argument[0] if argument else None)
-        spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - start_cpu}
-        print("@" + json.dumps({**spent, **answer}), flush=True)
+    serve({"predict": predict, "train": train})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The torchvision peer of roi_align.py: reads one command a line, answers one JSON a line after '@'."""
+"""The torchvision peer of roi_align.py: reads one command a line, answers one JSON a line after '@'.
+
+What is saved to a file is computed in float64.
+"""
 
 import json
 import sys
@@ -16,23 +19,21 @@ def main() -> None:
         features, rois = torch.from_numpy(data["features"]), torch.from_numpy(data["rois"])
         dout = {int(key[4:]): torch.from_numpy(data[key]) for key in data.files if key.startswith("dout")}
 
-    def pool(bins: int) -> torch.Tensor:
-        count = len(dout[bins])
-        return roi_align(features, rois[:count], bins, spatial_scale=0.25, sampling_ratio=0, aligned=True)
+    def forward(bins: int, kind: torch.dtype = torch.float32, needs_gradient: bool = False) -> torch.Tensor:
+        chosen = rois[: len(dout[bins])].to(kind)
+        level = features.to(kind).detach().requires_grad_(needs_gradient)
+        pooled = roi_align(level, chosen, bins, spatial_scale=0.25, sampling_ratio=0, aligned=True)
+        return torch.autograd.grad(pooled, level, dout[bins].to(kind))[0] if needs_gradient else pooled
 
-    def forward(bins: int) -> torch.Tensor:
-        features.requires_grad_(False)
-        return pool(bins)
-
-    def gradient(bins: int) -> torch.Tensor:
-        features.requires_grad_(True)
-        return torch.autograd.grad(pool(bins), features, dout[bins])[0]
+    def gradient(bins: int, kind: torch.dtype = torch.float32) -> torch.Tensor:
+        return forward(bins, kind, needs_gradient=True)
 
     print("@{}", flush=True)
     for line in sys.stdin:
         command, bins, *save_to = line.split()
         start, start_cpu = time.perf_counter(), time.process_time()
-        result = {"forward": forward, "gradient": gradient}[command](int(bins))
+        work = {"forward": forward, "gradient": gradient}[command]
+        result = work(int(bins), torch.float64) if save_to else work(int(bins))
         spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - start_cpu}
         if save_to:
             np.save(save_to[0], result.numpy())

@@ -80,5 +80,5 @@ def test_every_candidate_has_its_chance(pynative):
 def test_seeds_of_any_size(pynative):
     sampler = RandomSampler(COUNT, 64, 0.5)
     for value in (-(2**31), -1, 2**31 - 1):
-        order = sampler.order(3, seed(value)).asnumpy()
+        order = sampler.order(3, COUNT, seed(value)).asnumpy()
         assert (np.sort(order, 1) == np.arange(COUNT)).all()

@@ -94,18 +94,26 @@ def test_first_use_builds_once_whoever_comes(tmp_path: Path) -> None:
 
 @needs_compiler
 def test_library_is_named_after_source_and_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    compiler = custom_library.find_compiler("CPU")
-    names = {custom_library._fingerprint("CPU", compiler)}
-    edited = tmp_path / "roi_align.cc"
-    edited.write_text(custom_library.SOURCES["CPU"].read_text() + "\n")
-    with monkeypatch.context() as patch:
-        patch.setitem(custom_library.SOURCES, "CPU", edited)
-        names.add(custom_library._fingerprint("CPU", compiler))
     other = tmp_path / "g++"
     other.write_text("#!/bin/sh\necho 'another compiler 1.0'\n")
     other.chmod(0o755)
-    names.add(custom_library._fingerprint("CPU", str(other)))
-    assert len(names) == 3
+    compiler = custom_library.find_compiler("CPU")
+    assert custom_library._hash_of_compiler("CPU", compiler) != custom_library._hash_of_compiler("CPU", str(other))
+    before = custom_library._hash_of_source("CPU")
+    edited = tmp_path / "roi_align.cc"
+    edited.write_text(custom_library.SOURCES["CPU"].read_text() + "\n")
+    monkeypatch.setitem(custom_library.SOURCES, "CPU", edited)
+    assert custom_library._hash_of_source("CPU") != before
+
+
+def test_library_of_another_machine_does_without_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv(custom_library.CACHE_VARIABLE, str(tmp_path))
+    with pytest.raises(UserError, match="install the package g"):
+        custom_library._library.__wrapped__("CPU")
+    built = tmp_path / f"roi_align_cpu_{custom_library._hash_of_source('CPU')}_0123.so"
+    built.touch()
+    assert custom_library._library.__wrapped__("CPU") == (built, False)
 
 
 def test_read_only_project_builds_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from src.blocks.anchor_generator import AnchorGenerator
 from src.blocks.assigners_samplers import (
+    AnchorTargets,
     GridMatcher,
     MaxIoUAssigner,
     PairwiseMatcher,
@@ -92,7 +93,7 @@ def test_rpn_targets_leave_out_anchors_beyond_the_resized_image(pynative):
         targets = RPNTargets(
             RPN_ANCHORS, RPN_ANCHORS.feature_sizes(*SIZE), CODER, num=10**7, pos_fraction=0.5, allowed_border=border
         )
-        chosen = targets(*tensors(boxes, valid), info, SEED).weights.asnumpy()[0] > 0
+        chosen = AnchorTargets(*targets(*tensors(boxes, valid), info, SEED)).weights.asnumpy()[0] > 0
         anchors = targets.anchors.asnumpy()[chosen]
         inside = (anchors[:, :2] >= 0).all(1) & (anchors[:, 2] < 100) & (anchors[:, 3] < 90)
         assert inside.all() == all_inside
@@ -159,6 +160,6 @@ def test_an_object_without_area_gives_no_infinite_target(pynative):
     labels, valid = np.array([[1, 2]], np.int32), np.ones((1, 2), bool)
     proposals = np.array([[[5, 5, 20, 21], [40, 40, 50, 50]]], np.float32)
     cell = RCNNTargets(2, 2, 3, CODER, num=8, pos_fraction=0.5)
-    found = cell(*tensors(proposals, np.ones((1, 2), bool), boxes, labels, valid), SEED)
+    found = RoITargets(*cell(*tensors(proposals, np.ones((1, 2), bool), boxes, labels, valid), SEED))
     assert np.isfinite(found.deltas.asnumpy()).all()
     assert sorted(found.labels.asnumpy().tolist()) == [2, 2, 3, 3] and found.weights.asnumpy().sum() == 3

@@ -7,7 +7,8 @@ import pytest
 
 from tests.scripts.shell import run_script
 
-# Notes each program it is asked to run; training leaves a checkpoint, evaluation the AP that AP_OF_STAND_IN says.
+# Notes each program it is asked to run; training leaves a checkpoint, evaluation the AP that AP_OF_STAND_IN says, and
+# where it is set the mask AP of MASK_AP_OF_STAND_IN.
 STAND_IN = r"""#!/bin/sh
 case "$*" in
     --version) echo "Python 3.11.9" ;;
@@ -19,7 +20,12 @@ case "$*" in
         exit "${{EXIT_OF_TRAINING:-0}}"
         ;;
     *eval.py*)
-        echo '{{"stats": {{"bbox_mAP": '"$AP_OF_STAND_IN"'}}}}' >"$DEMO_DIR/training/checkpoints/best_metrics.json"
+        stats='"bbox_mAP": '"$AP_OF_STAND_IN${{MASK_AP_OF_STAND_IN:+, \"segm_mAP\": $MASK_AP_OF_STAND_IN}}"
+        echo '{{"stats": {{'"$stats"'}}}}' >"$DEMO_DIR/training/checkpoints/best_metrics.json"
+        ;;
+    *custom_library.py*)
+        echo "$*" >>"$DEMO_DIR/notes.txt"
+        exit "${{EXIT_OF_BUILD:-0}}"
         ;;
     *src.data.synthetic* | *infer.py* | *draw_predictions.py*) echo "$*" >>"$DEMO_DIR/notes.txt" ;;
 esac
@@ -59,6 +65,8 @@ def test_runs_every_program_and_reports(demo: Demo) -> None:
     for program in ("src.data.synthetic", "train.py", "infer.py", "draw_predictions.py"):
         assert len(demo.commands(program)) == 1, program
     assert "--train 2000 --val 200" in demo.commands("src.data.synthetic")[0]
+    assert "mask AP" not in result.stdout
+    assert demo.commands("custom_library.py") == []
 
 
 def test_too_low_an_ap_fails(demo: Demo) -> None:
@@ -72,6 +80,42 @@ def test_no_floor_for_a_changed_training_unless_asked(demo: Demo) -> None:
     assert demo.run("--epoch_size", "1", AP_OF_STAND_IN="0.1").returncode == 0
     assert demo.run("spinenet_retinanet", "--epoch_size", "1", AP_OF_STAND_IN="0.1", DEMO_MIN_AP="0.2").returncode == 1
     assert "--epoch_size 1" in demo.commands("train.py")[1]
+
+
+@pytest.mark.parametrize("model", ["mask_rcnn", "cascade_mask_rcnn"])
+def test_models_with_masks_have_two_floors_and_a_compiled_operator(demo: Demo, model: str) -> None:
+    result = demo.run(model, MASK_AP_OF_STAND_IN="0.46")
+    assert result.returncode == 0, result.stderr
+    assert "\nAP (0.50:0.95) on the held-out images: 0.550; asked for: 0.50" in result.stdout
+    assert "mask AP (0.50:0.95) on the held-out images: 0.460; asked for: 0.45" in result.stdout
+    assert f"configs/demo/{model}.yaml" in demo.commands("train.py")[0]
+    assert [command.split()[-1] for command in demo.commands("custom_library.py")] == ["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("ap", "mask_ap", "message"),
+    [
+        ("0.55", "0.44", "error: mask AP 0.440 is under 0.45"),
+        ("0.49", "0.46", "error: AP 0.490 is under 0.50"),
+        ("0.49", "0.44", "error: AP 0.490 is under 0.50; mask AP 0.440 is under 0.45"),
+    ],
+)
+def test_either_ap_of_a_model_with_masks_can_be_too_low(demo: Demo, ap: str, mask_ap: str, message: str) -> None:
+    result = demo.run("mask_rcnn", AP_OF_STAND_IN=ap, MASK_AP_OF_STAND_IN=mask_ap)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == message
+
+
+def test_the_floor_of_mask_ap_can_be_chosen(demo: Demo) -> None:
+    low = {"AP_OF_STAND_IN": "0.1", "MASK_AP_OF_STAND_IN": "0.1"}
+    assert demo.run("mask_rcnn", "--epoch_size", "1", **low).returncode == 0
+    assert demo.run("mask_rcnn", "--epoch_size", "1", DEMO_MIN_MASK_AP="0.2", **low).returncode == 1
+
+
+def test_without_the_operator_nothing_is_trained(demo: Demo) -> None:
+    result = demo.run("mask_rcnn", EXIT_OF_BUILD="2")
+    assert result.returncode == 2
+    assert "== 2/5" not in result.stdout
 
 
 def test_a_failed_step_ends_it(demo: Demo) -> None:

@@ -125,6 +125,16 @@ def test_other_supported_pythons(machine: Machine, name: str) -> None:
     assert f"({machine.bin / name})" in result.stdout
 
 
+def test_goes_on_without_a_compiler_and_names_its_package(machine: Machine) -> None:
+    machine.program("apt-get", "#!/bin/sh\nexit 100\n")
+    machine.program("sudo", "#!/bin/sh\nexit 1\n")
+    result = machine.set_up(CXX="no-such-compiler")
+    assert result.returncode == 0, result.stderr
+    assert "g++" in result.stderr.splitlines()[-1]
+    assert "only Mask R-CNN and Cascade Mask R-CNN need it" in result.stdout
+    assert "environment ready" in result.stdout
+
+
 def test_missing_system_package_is_named(machine: Machine) -> None:
     text = STAND_IN.format(notes=machine.notes, folder=machine.folder)
     machine.program("python3.11", text.replace('case "$*" in', 'case "$*" in\n    *ensurepip*) exit 1 ;;'))

@@ -11,7 +11,7 @@ class RandomSampler(nn.Cell):
     seed and on the image's place in the batch. The same seed gives the same choice.
 
     Args:
-        num_priors: priors P an image.
+        num_priors: most priors P an image; there may be fewer of them, but not fewer than `num`.
         num: priors to choose an image.
         pos_fraction: greatest share of positives among them.
         neg_pos_ub: most negatives for each positive (an image without positives counts as one of one); negative: no
@@ -40,15 +40,15 @@ class RandomSampler(nn.Cell):
         Returns:
             Chosen positives and chosen negatives, both bool [B,P].
         """
-        return self.choose(assigned, self.order(assigned.shape[0], seed))
+        return self.choose(assigned, self.order(assigned.shape[0], assigned.shape[1], seed))
 
-    def order(self, batch: int, seed):
-        """Ranks of the priors in the random order: float32 [batch,P], integers 0..P-1."""
+    def order(self, batch: int, priors: int, seed):
+        """Ranks of the priors in the random order: float32 [batch,priors], integers 0..num_priors-1."""
         # Steps by primes within int32, since seeds often count up: neighbours should not turn to similar places.
         image = ops.arange(batch).astype("int32").expand_dims(1)
         state = (seed.astype("int32") % 65521 * 8191 + image * 127) % 1000003
         offset = state * 1999 % self.num_priors
-        places = ops.arange(self.num_priors).astype("int32").expand_dims(0) + offset
+        places = ops.arange(priors).astype("int32").expand_dims(0) + offset
         return ops.gather(self.ranks, places, 0)
 
     def choose(self, assigned, order):
@@ -72,7 +72,7 @@ class RandomSampler(nn.Cell):
             positive: bool [B,S].
             negative: bool [B,S]; neither for an unused row.
         """
-        order = self.order(assigned.shape[0], seed)
+        order = self.order(assigned.shape[0], assigned.shape[1], seed)
         positive, negative = self.choose(assigned, order)
         count = self.num_priors
         # Three groups that follow one another, random order within each.

@@ -43,9 +43,7 @@ def build_cascade_mask_rcnn(config) -> MaskRCNN:
 
 def _build(config, stages: list[Stage]) -> MaskRCNN:
     rpn = config.rpn
-    generator = AnchorGenerator(
-        **options_of(rpn.anchor_generator)
-    )
+    generator = AnchorGenerator(**options_of(rpn.anchor_generator))
     coder = DeltaXYWHBBoxCoder(rpn.bbox_coder.target_means, rpn.bbox_coder.target_stds)
     train = config.train_cfg
     targets = RPNTargets(

@@ -41,9 +41,16 @@ def library(target: str) -> Path:
 
 @cache
 def _library(target: str) -> tuple[Path, bool]:
-    """The library, and whether this call built it."""
-    compiler = find_compiler(target)
-    name = f"roi_align_{target.lower()}_{_fingerprint(target, compiler)}.so"
+    """The library, and whether this call built it. Without a compiler one that another built will do."""
+    stem = f"roi_align_{target.lower()}_{_hash_of_source(target)}"
+    try:
+        compiler = find_compiler(target)
+    except UserError:
+        built = [path for folder in cache_folders() for path in sorted(folder.glob(f"{stem}_*.so"))]
+        if not built:
+            raise
+        return built[0], False
+    name = f"{stem}_{_hash_of_compiler(target, compiler)}.so"
     for folder in cache_folders():
         if (folder / name).is_file():
             return folder / name, False
@@ -59,7 +66,7 @@ def _library(target: str) -> tuple[Path, bool]:
 
 
 def cache_folders() -> list[Path]:
-    """Where libraries are looked for, and built if possible: $CUSTOM_LIBRARY_DIR, or the project, then the user's cache."""
+    """Where libraries are looked for, and built if possible: $CUSTOM_LIBRARY_DIR; or the project, the user's cache."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return [Path(chosen)]
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -106,15 +113,24 @@ def command_line(target: str, compiler: str, architectures: tuple[int, ...] | No
     return [compiler, *CUDA_FLAGS, *codes, str(SOURCES[target])]
 
 
-def _fingerprint(target: str, compiler: str) -> str:
-    """Changes with the sources, the compiler and its flags, and the kind of machine."""
-    digest = hashlib.sha256()
-    for path in (SOURCES[target], *HEADERS):
-        digest.update(path.read_bytes())
+def _hash_of_source(target: str) -> str:
+    """Changes with the sources and the kind of machine."""
+    parts = [path.read_bytes() for path in (SOURCES[target], *HEADERS)]
+    return _hash(*parts, platform.machine().encode())
+
+
+def _hash_of_compiler(target: str, compiler: str) -> str:
+    """Changes with the compiler and its flags."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    flags = [*CPU_FLAGS, *CUDA_FLAGS, *map(str, cuda_architectures(compiler) if target == "GPU" else ())]
-    digest.update(b"\0".join([version, platform.machine().encode(), *(flag.encode() for flag in flags)]))
-    return digest.hexdigest()[:16]
+    command = command_line(target, compiler)[1:-1]  # without the paths of the compiler and the source
+    return _hash(version, *(flag.encode() for flag in command))
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:12]
 
 
 def _compile(target: str, compiler: str, output: Path) -> None:

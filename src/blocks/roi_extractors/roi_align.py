@@ -84,9 +84,10 @@ def _custom_operator(path: str, output_size: int, levels: int) -> ops.Custom:
         return (shapes[levels][0], shapes[0][1], output_size, output_size)
 
     gradient = ops.Custom(f"{path}:RoiAlignGrad", level_like, level_like, "aot")
-    operator = ops.Custom(f"{path}:RoiAlign", pooled_shape, lambda *types: types[0], "aot", _backward(gradient, levels))
-    # MindSpore takes operators of equal name and attributes for one another: graphs keep one gradient for both, pynative
-    # mode one output shape.
+    bprop = _backward(gradient, levels)
+    operator = ops.Custom(f"{path}:RoiAlign", pooled_shape, lambda *types: types[0], "aot", bprop)
+    # MindSpore takes operators of equal name and attributes for one another: graphs keep one gradient for both,
+    # pynative mode one output shape.
     operator.add_prim_attr("levels", levels)
     operator.add_prim_attr("output_size", output_size)
     return operator
