@@ -1,8 +1,9 @@
 """The torchvision peer of mask_rcnn_speed.py: maskrcnn_resnet50_fpn, in the parts that the other side has too.
 
 The first process makes the weights (weights.npz under torchvision's names), later ones load them. They are random, but
-so that numbers are those of a trained network: batch normalizations hold the statistics of the images, and the box
-head's scores differ enough between regions to give some tens of detections.
+so that counts are those of a trained network: batch normalizations hold the statistics of the images, the last layers
+of the region proposal network are fitted to the objects (so that proposals overlap with them), and the box head's
+scores differ enough between regions to give some tens of detections.
 """
 
 import sys
@@ -26,10 +27,42 @@ from sides import serve, time_parts
 NUM_CLASSES = 81
 CLASS_SPREAD = 2.0  # deviation of a class's logit over the regions
 DETECTIONS = 50
+NUM_ANCHORS = 3
+OBJECTNESS = 4.0  # logit of an object
 
 
-def make_weights(images: torch.Tensor) -> dict[str, np.ndarray]:
-    """torchvision's initial weights, with statistics of `images` and a box head that finds something."""
+def fit(features: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Least squares [C+1,D] from features [P,C] and a constant to wanted [P,D], rows weighted by [P]."""
+    inputs = torch.cat([features, torch.ones(len(features), 1)], 1).double()
+    weighted = inputs * weight[:, None]
+    gram = weighted.T @ inputs
+    gram += 1e-4 * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
+    return torch.linalg.solve(gram, weighted.T @ wanted.double()).float()
+
+
+def fit_rpn(net: MaskRCNN, images: ImageList, features: dict, targets: list[dict]) -> None:
+    """Set the region proposal network's last layers to what its anchors should say of `images`."""
+    head, levels = net.rpn.head, list(features.values())
+    anchors = net.rpn.anchor_generator(images, levels)
+    labels, boxes = net.rpn.assign_targets_to_anchors(anchors, targets)
+    deltas = torch.cat(net.rpn.box_coder.encode(boxes, anchors)).reshape(-1, NUM_ANCHORS, 4)
+    labels = torch.cat(labels).reshape(-1, NUM_ANCHORS)
+    hidden = [head.conv(level).flatten(2).transpose(1, 2) for level in levels]
+    inputs = torch.cat(hidden, 1).flatten(0, 1)  # by image, level, position, as the anchors
+    for a in range(NUM_ANCHORS):
+        positive, negative = (labels[:, a] == value for value in (1, 0))
+        if not positive.any():
+            continue
+        weight = positive / positive.sum() + negative / negative.sum()
+        solution = OBJECTNESS * fit(inputs, (2.0 * positive - 1)[:, None], weight)
+        head.cls_logits.weight[a, :, 0, 0], head.cls_logits.bias[a] = solution[:-1, 0], solution[-1, 0]
+        solution = fit(inputs, deltas[:, a], positive.float())
+        rows = slice(4 * a, 4 * a + 4)
+        head.bbox_pred.weight[rows, :, 0, 0], head.bbox_pred.bias[rows] = solution[:-1].T, solution[-1]
+
+
+def make_weights(images: torch.Tensor, targets: list[dict]) -> dict[str, np.ndarray]:
+    """torchvision's initial weights made to find something in `images`."""
     torch.manual_seed(1)
     # The names before torchvision 0.13 belong to published weights; these are today's.
     net = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
@@ -41,6 +74,7 @@ def make_weights(images: torch.Tensor) -> dict[str, np.ndarray]:
         net.eval()
         features = net.backbone(images)
         sizes = [tuple(images.shape[2:])] * len(images)
+        fit_rpn(net, ImageList(images, sizes), features, targets)
         proposals, _ = net.rpn(ImageList(images, sizes), features)
         predictor = net.roi_heads.box_predictor
         pooled = net.roi_heads.box_head(net.roi_heads.box_roi_pool(features, proposals, sizes))
@@ -76,7 +110,7 @@ class Peer:
                 for i in range(len(valid))
             ]
         if not (folder / "weights.npz").exists():
-            np.savez(folder / "weights.npz", **make_weights(self.images))
+            np.savez(folder / "weights.npz", **make_weights(self.images, self.targets))
         backbone = resnet_fpn_backbone(
             backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d, trainable_layers=3
         )
@@ -208,6 +242,7 @@ class Peer:
             outputs = work(*inputs)
             outputs = list(outputs.values()) if isinstance(outputs, dict) else outputs
             outputs = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+            outputs = [x for x in outputs if x.requires_grad]  # the first stage is frozen
             torch.autograd.backward(outputs, [x.detach() for x in outputs])
             self.optimizer.zero_grad(set_to_none=True)
 

@@ -1,4 +1,4 @@
-"""Run the project's commands as a user would, on a network and a data set that are as small as they can be."""
+"""Run the project's commands as a user would, on networks and a data set that are as small as they can be."""
 
 import csv
 import os
@@ -22,6 +22,39 @@ epoch_size: 2
 eval_every: 2
 log_every: 1
 warmup_step: 4
+run_eval: 0
+"""
+
+# Mask R-CNN with few filters, blocks, levels and RoIs: what takes time is compiling it.
+TINY_MASK_CONFIG = f"""
+base: {ROOT}/configs/demo/mask_rcnn.yaml
+backbone: {{base_channels: 8, num_stages: 3, out_indices: [0, 1, 2], stage_blocks: [1, 1, 1], norm_eval: True}}
+neck: {{fpn: {{in_channels: [8, 16, 32], out_channels: 16, num_outs: 3}}}}
+rpn: {{in_channels: 16, feat_channels: 16, anchor_generator: {{strides: [4, 8, 16]}}}}
+bbox_head: {{in_channels: 16, fc_out_channels: 32}}
+mask_head: {{num_convs: 1, in_channels: 16, conv_out_channels: 16}}
+roi: {{out_channels: 16, featmap_strides: [4, 8], sample_num: 16}}
+mask_roi: {{out_channels: 16, featmap_strides: [4, 8], sample_num: 4}}
+train_cfg:
+  rpn: {{sampler: {{num: 32}}}}
+  rpn_proposal: {{nms_pre: 40, max_per_img: 20}}
+  rcnn: {{sampler: {{num: 16}}}}
+test_cfg:
+  rpn: {{nms_pre: 40, max_per_img: 20}}
+  rcnn: {{score_thr: 0.01, max_per_img: 8}}
+img_width: 64
+img_height: 64
+mask_crop_size: 32
+aug_prob: 0.5
+device_target: CPU
+batch_size: 2
+base_batch_size: 2
+test_batch_size: 3
+train_dataset_num: 4
+log_every: 1
+save_every: 1
+keep_checkpoint_max: 5
+warmup_step: 2
 run_eval: 0
 """
 

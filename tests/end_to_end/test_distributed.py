@@ -1,4 +1,4 @@
-"""Two processes on the CPU, started with msrun."""
+"""Two processes on the CPU, started with msrun: what they compute. test_scripts.py has how they end."""
 
 import os
 import socket
@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from src.engine.checkpoint import load_checkpoint_weights
-from tests.end_to_end.commands import FROZEN_NORM, ROOT, environment, logged, run
-
-ONE_EPOCH = (*FROZEN_NORM, "--epoch_size", 1, "--opt_type", "sgd")
+from tests.end_to_end.commands import ROOT, TINY_CONFIG, environment, logged, run
+from tests.scripts.shell import run_script
 
 
 def msrun(program: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess:
@@ -26,13 +25,25 @@ def msrun(program: str, *arguments: object, cwd: Path) -> subprocess.CompletedPr
     )
 
 
-def test_two_processes_train_like_one_with_twice_the_batch(tiny: Path) -> None:
-    work = tiny.parent
-    common = ("--config_path", tiny, *ONE_EPOCH)
-    run("train.py", *common, "--brief", "one", "--batch_size", 4, cwd=work)
-    done = msrun("train.py", *common, "--brief", "two", "--batch_size", 2, "--device_num", 2, cwd=work)
-    assert done.returncode == 0, (work / "msrun_log" / "worker_0.log").read_text()[-3000:]
-    one, two = work / "out" / "one", work / "out" / "two"
+def test_two_processes_train_like_one_with_twice_the_batch(tmp_path: Path, shapes: Path) -> None:
+    """One process by train.py, two by the script."""
+    frozen = "{norm_cfg: {frozen: True}}"
+    config = tmp_path / "one_epoch.yaml"
+    config.write_text(
+        f"base: tiny.yaml\nbackbone: {frozen}\nbbox_head: {frozen}\nepoch_size: 1\nopt_type: sgd\nbatch_size: 2\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(TINY_CONFIG)
+    data = ("--train_dataset", shapes / "train", "--train_outputs", "out")
+    run("train.py", "--config_path", config, *data, "--brief", "one", "--batch_size", 4, cwd=tmp_path)
+    done = run_script(
+        "run_distribute_train_gpu.sh", config, "2", shapes / "train", shapes / "validation", "out", "two",
+        cwd=tmp_path, timeout=400, DEVICE_TARGET="CPU",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "on CPU x 2" in done.stdout
+    assert (tmp_path / "LOG/two/processes/worker_1.log").is_file()
+    one, two = tmp_path / "out" / "one", tmp_path / "out" / "two"
+    assert list(logged(two)) == list(range(1, 7))
     np.testing.assert_allclose(list(logged(two).values()), list(logged(one).values()), rtol=1e-4)
     expected, found = (load_checkpoint_weights(folder / "checkpoints" / "last.ckpt") for folder in (one, two))
     assert sorted(found) == sorted(expected)
@@ -51,11 +62,3 @@ def test_evaluation_on_two_processes_equals_one(tiny: Path) -> None:
     one, two = (sorted((work / name).read_text().split("},")) for name in ("one.json", "two.json"))
     assert len(one) > 20
     assert len(one) == len(two)
-
-
-def test_a_failing_rank_ends_the_whole_run(tiny: Path) -> None:
-    missing = tiny.parent / "none.ckpt"
-    arguments = ("--config_path", tiny, "--brief", "x", "--pre_trained", missing, "--device_num", 2)
-    done = msrun("train.py", *arguments, cwd=tiny.parent)
-    assert done.returncode != 0
-    assert "none.ckpt does not exist" in (tiny.parent / "msrun_log" / "worker_0.log").read_text()

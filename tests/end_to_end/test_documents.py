@@ -5,27 +5,33 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from src.blocks.detectors import build_detector
-from src.engine.checkpoint import save_weights
+from src.engine.checkpoint import load_checkpoint_weights, save_weights
 from src.model_utils.config import load_config
+from src.model_utils.config_schema import CascadeMaskRCNNConfig
 from tests.end_to_end.commands import ROOT, environment
+from tests.engine.published_mask_rcnn import published_names, torchvision_state
 
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("configs/*/README.md")])
+INSTABOOST = ROOT / "configs/instaboost/README.md"
 
 # Commands that other tests run, by their beginnings.
 RUN_ELSEWHERE = {
     "bash scripts/run_demo.sh": "test_scripts.py",
     "bash scripts/run_tests.sh": "the suite itself",
     "source .venv/bin/activate": "nothing to run",
-    "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py",
-    "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py",
-    "bash scripts/run_eval_gpu.sh": "test_scripts.py",
-    "bash scripts/run_infer_gpu.sh": "test_scripts.py",
+    "bash scripts/build_custom.sh": "tests/blocks/test_roi_kernels.py",
+    "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py and test_masks.py",
+    "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py and test_masks.py",
+    "bash scripts/run_eval_gpu.sh": "test_scripts.py and test_masks.py",
+    "bash scripts/run_infer_gpu.sh": "test_scripts.py and test_masks.py",
 }
 
 
@@ -82,20 +88,44 @@ def test_the_documents_commands_work_one_after_the_other(checkout: Path) -> None
 def test_the_conversion_command_works(checkout: Path) -> None:
     (command,) = [c for c in commands_of(ROOT / "README.md") if "convert_weights" in c]
     config = load_config(ROOT / "configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml")
-    published = published_state(build_detector(config))
-    np.savez(checkout / "spinenet49.npz", **published)
+    np.savez(checkout / "spinenet49.npz", **published_names(arrays_of(build_detector(config))))
     run(command.replace(".pth", ".npz"), checkout)
     assert (checkout / "spinenet49.ckpt").is_file()
 
 
-def published_state(net) -> dict[str, np.ndarray]:
-    """The weights of a network under PyTorch's names."""
-    names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    state = {}
-    for name, parameter in net.parameters_dict().items():
-        stem, _, leaf = name.rpartition(".")
-        state[f"{stem}.{names.get(leaf, leaf)}"] = parameter.asnumpy()
-    return state
+def test_the_conversion_commands_of_mask_rcnn_work(checkout: Path) -> None:
+    commands = [c for c in commands_of(INSTABOOST) if "convert_weights" in c]
+    sources = ["mask_rcnn_r50", "maskrcnn_resnet50_fpn"]
+    assert [re.search(r"--source_file (\w+)\.pth", c)[1] for c in commands] == sources
+    net = build_detector(load_config(ROOT / "configs/instaboost/mask_rcnn_r50_fpn.yaml"))
+    published = published_names(arrays_of(net))
+    for command, source, state in zip(commands, sources, (published, torchvision_state(published)), strict=True):
+        np.savez(checkout / f"{source}.npz", **state)
+        run(command.replace(".pth", ".npz"), checkout)
+        found = load_checkpoint_weights(checkout / f"{source}.ckpt")
+        for name, expected in arrays_of(net).items():
+            np.testing.assert_array_equal(found[name], expected, err_msg=name)
+        for suffix in (".npz", ".ckpt"):
+            (checkout / f"{source}{suffix}").unlink()  # 350 MB
+
+
+def arrays_of(net) -> dict[str, np.ndarray]:
+    return {name: parameter.asnumpy() for name, parameter in net.parameters_dict().items()}
+
+
+def test_every_key_is_explained() -> None:
+    text = INSTABOOST.read_text()
+    keys = set(leaf_keys(CascadeMaskRCNNConfig))
+    assert len(keys) > 150
+    assert {key for key in keys if f"`{key}`" not in text} == set()
+
+
+def leaf_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaf_keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -103,7 +133,8 @@ def test_no_command_is_left_out(document: Path) -> None:
     commands = commands_of(document)
     assert commands
     for command in commands:
-        assert is_run_elsewhere(command) or document == ROOT / "README.md", command
+        ours = document == ROOT / "README.md" or document == INSTABOOST and "convert_weights" in command
+        assert is_run_elsewhere(command) or ours, command
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -117,8 +148,7 @@ def test_python_from_the_readme_works(checkout: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     config = load_config(ROOT / "configs/demo/spinenet_retinanet.yaml")
     net = build_detector(config)
-    weights = {name: parameter.asnumpy() for name, parameter in net.parameters_dict().items()}
-    save_weights(checkout / "outputs/first/checkpoints/best.ckpt", weights)
+    save_weights(checkout / "outputs/first/checkpoints/best.ckpt", arrays_of(net))
     code += "import numpy as np\n"
     code += "print(net.predict(np.zeros((1, 3, 128, 128), 'f4'), np.ones((1, 6), 'f4')).boxes.shape)"
     done = subprocess.run(

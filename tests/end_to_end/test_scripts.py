@@ -109,19 +109,6 @@ def workers_of(run: Path) -> dict[int, int]:
     return found
 
 
-def test_distributed_training(tmp_path: Path, shapes: Path) -> None:
-    result = run_script(
-        "run_distribute_train_gpu.sh", tiny_config(tmp_path), "2", shapes / "train", shapes / "validation", "out",
-        "two", cwd=tmp_path, timeout=400, DEVICE_TARGET="CPU",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "on CPU x 2" in result.stdout
-    assert "INFO: epoch: 1, step: 1, loss: " in result.stdout
-    assert list(logged(tmp_path / "out/two")) == [1]
-    assert (tmp_path / "LOG/two/processes/worker_1.log").is_file()
-    assert (tmp_path / "LOG/two/checkpoints/last.ckpt").is_file()
-
-
 def test_a_mistake_in_distributed_training_is_shown_once(tmp_path: Path, shapes: Path) -> None:
     config = tiny_config(tmp_path, "batch_size: 512\n")
     result = run_script(
@@ -171,12 +158,7 @@ def this_environment(folder: Path) -> Path:
 
 
 class TestDemo:
-    """run_demo.sh, shortened to two steps of a tiny network."""
-
-    SHORT = (
-        "--epoch_size", "1", "--backbone.width", "0.1", "--backbone.out_channels", "16",
-        "--bbox_head.in_channels", "16", "--bbox_head.feat_channels", "16",
-    )  # fmt: skip
+    """run_demo.sh, shortened to two steps. The other demos' programs are run by test_learning.py and test_masks.py."""
 
     @staticmethod
     def demo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -188,9 +170,10 @@ class TestDemo:
         )  # fmt: skip
 
     def test_every_step(self, tmp_path: Path) -> None:
-        result = self.demo(tmp_path, *self.SHORT)
+        result = self.demo(tmp_path, "mask_rcnn", "--epoch_size", "1")
         assert result.returncode == 0, result.stdout + result.stderr
-        for expected in ("== 1/5", "== 2/5", "== 3/5", "== 4/5", "== 5/5", "area=   all", "What to try next"):
+        steps = ("== 1/5", "== 2/5", "== 3/5", "== 4/5", "== 5/5")
+        for expected in (*steps, "area=   all", "What to try next", "mask AP (0.50:0.95) on the held-out images: "):
             assert expected in result.stdout
         folder = tmp_path / "demo"
         for name in ("training/curves.png", "pictures/000001.png", "pictures/page_001.png"):

@@ -188,11 +188,11 @@ class MaskRCNNConfig(Config):
         min_length=1,
     )
     action_prob: list[Fraction] = key([1, 0, 0], "their probabilities", min_length=1)
-    scale: Range = key([0.8, 1.2], "least and greatest factor on the instance's size")
+    scale: Range = key([0.8, 1.2], "least and greatest factor on the size of a group of overlapping instances")
     dx: Positive = key(15, "greatest shift along x is the instance's width / dx")
     dy: Positive = key(15, "greatest shift along y is the instance's height / dy")
     theta: Range = key([-1, 1], "least and greatest rotation in degrees")
-    color_prob: Fraction = key(0.5, "probability of a colour change of the instance")
+    color_prob: Fraction = key(0.5, "probability of a colour change of the image")
     heatmap_flag: bool = key(False, "draw the shift from the appearance-consistency map")
     aug_prob: Fraction = key(0.5, "probability of InstaBoost for an image; 0: off")
 
