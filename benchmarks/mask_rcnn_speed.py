@@ -181,7 +181,8 @@ def compare(ours: Side, peer: Side, folder: Path) -> bool:
     update = ours.ask("train")
     for name, side, losses in (("ours", ours, update), ("torchvision", peer, peer.ask("train"))):
         terms = ", ".join(f"{key} {value:.4f}" for key, value in losses["losses"].items())
-        print(f"{name}: {side.ask('counts')}\n  {terms}")
+        counts = ", ".join(f"{v} {k}" for k, v in side.ask("counts").items() if not k.endswith("seconds"))
+        print(f"{name}: {counts}\n  {terms}")
     print(f"first calls, with compilation: prediction {first['seconds']:.1f} s, update {update['seconds']:.1f} s")
     return share >= LEAST_EQUAL
 

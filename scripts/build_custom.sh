@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the custom operators (RoIAlign) for the CPU and, where there is an nvcc, for NVIDIA GPUs.
+# Builds the custom operators: RoIAlign and convolutions for the CPU and, where there is an nvcc, RoIAlign for GPUs.
 #
 # usage: bash scripts/build_custom.sh [cpu] [cuda]
 #
@@ -14,4 +14,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 check_usage "$0" 0 2 "$@"
 python="$(project_python)"
-PYTHONPATH="$PROJECT_ROOT" exec "$python" "$PROJECT_ROOT/src/blocks/roi_extractors/custom_library.py" "$@"
+PYTHONPATH="$PROJECT_ROOT" exec "$python" "$PROJECT_ROOT/src/model_utils/custom_library.py" "$@"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.blocks.roi_extractors import custom_library
+from src.model_utils import custom_library
 from src.model_utils.errors import UserError
 from tests.blocks.oracle import arrays
 from tests.scripts.shell import run_script

@@ -4,13 +4,14 @@ from mindspore import nn
 from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import normal, xavier_uniform
+from src.blocks.layers import Dense
 
 CLASS_STD = 0.01
 BOX_STD = 0.001
 
 
-def _dense(in_channels: int, out_channels: int, weight_init: Initializer) -> nn.Dense:
-    return nn.Dense(in_channels, out_channels, weight_init=weight_init, bias_init="zeros")
+def _dense(in_channels: int, out_channels: int, weight_init: Initializer) -> Dense:
+    return Dense(in_channels, out_channels, weight_init=weight_init, bias_init="zeros")
 
 
 class Shared2FCBBoxHead(nn.Cell):

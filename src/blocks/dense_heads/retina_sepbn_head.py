@@ -3,7 +3,7 @@
 from mindspore import nn
 
 from src.blocks.initialization import bias_for_probability, normal
-from src.blocks.layers import DEFAULT_NORM, Norm, build_activation, build_norm
+from src.blocks.layers import DEFAULT_NORM, Conv2d, Norm, build_activation, build_norm
 
 OUTPUT_STD = 0.01
 
@@ -30,8 +30,8 @@ class SharedConv(nn.Cell):
         return self.act(self.bn(x))
 
 
-def _conv(in_channels: int, out_channels: int, bias: float | None = None) -> nn.Conv2d:
-    return nn.Conv2d(
+def _conv(in_channels: int, out_channels: int, bias: float | None = None) -> Conv2d:
+    return Conv2d(
         in_channels,
         out_channels,
         3,

@@ -7,6 +7,7 @@ from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import he_normal
 from src.blocks.layers.activation import build_activation
+from src.blocks.layers.fast_conv2d import Conv2d
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 
 
@@ -18,7 +19,7 @@ def conv2d(
     has_bias: bool = False,
     groups: int = 1,
     weight_init: Callable[[], Initializer] | None = None,
-) -> nn.Conv2d:
+) -> Conv2d:
     """A convolution padded by kernel_size // 2 on all sides (PyTorch's way).
 
     Args:
@@ -31,7 +32,7 @@ def conv2d(
         weight_init: makes the weights' initializer; None: He-normal over the inputs.
     """
     fan_in = in_channels // groups * kernel_size * kernel_size
-    return nn.Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size,

@@ -4,7 +4,7 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import initializer
 
 from src.blocks.initialization import kaiming_fan_out
-from src.blocks.layers import ConvModule, conv2d
+from src.blocks.layers import ConvModule, PointwiseConvolution, conv2d
 
 
 class Upsample2x2(nn.Cell):
@@ -25,12 +25,13 @@ class Upsample2x2(nn.Cell):
         self.bias = Parameter(initializer("zeros", (out_channels,)), name="bias")
         self.in_channels = in_channels
         self.out_channels = out_channels
+        self.convolve = PointwiseConvolution()
 
     def construct(self, x):
         """x [R,in_channels,H,W] -> [R*4,out_channels,H,W]; the four are (0,0), (0,1), (1,0), (1,1) as (y, x)."""
         regions, _, height, width = x.shape
         kernel = self.weight.transpose(2, 3, 1, 0).reshape(4 * self.out_channels, self.in_channels, 1, 1)
-        x = ops.conv2d(x, kernel)
+        x = self.convolve(x, kernel)
         return ops.bias_add(x.reshape(regions * 4, self.out_channels, height, width), self.bias)
 
 

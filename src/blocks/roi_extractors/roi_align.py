@@ -11,8 +11,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from src.blocks.roi_extractors.custom_library import library
 from src.blocks.roi_extractors.standard_roi_align import StandardRoIAlign
+from src.model_utils.custom_library import library
 
 MOST_LEVELS = 5
 

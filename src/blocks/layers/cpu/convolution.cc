@@ -62,7 +62,8 @@ Buffer &weight_buffer() {
 }
 
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"  // of GCC 12's own intrinsics
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 namespace avx2 {

@@ -4,6 +4,7 @@
 // Rows of patches in a tile, and panels of columns: tile, sums and weights share the second-level cache.
 constexpr int64_t kTileDepth = 192;
 constexpr int64_t kTileColumns = 288;
+constexpr int64_t kPanelStride = kTileDepth * kColumns + kLanes;  // the last row of a panel is written past its end
 constexpr int64_t kBlockRows = 256;
 // Pixels that a step of the weights' gradient sums over.
 constexpr int64_t kStepPixels = 256;
@@ -16,11 +17,12 @@ struct Placement {
   int64_t plane() const { return static_cast<int64_t>(height) * width; }
 };
 
-// Writes a tile's columns to their pixels; `to` is the tile's first channel in the first image.
-void place_tile(const float *tile, int rows, const std::vector<Run> &runs, const Placement &placement, int64_t channels,
-                float *to) {
+// Writes the columns of a panel's tile to their pixels; `to` is the tile's first channel in the first image.
+void place_tile(const float *tile, int rows, const std::vector<Run> &runs, int64_t panel, const Placement &placement,
+                int64_t channels, float *to) {
   const int64_t plane = placement.plane();
   for (const Run &run : runs) {
+    if (run.panel != panel) continue;
     const int64_t y = run.y * placement.stride + placement.y, x = run.x * placement.stride + placement.x;
     float *at = to + run.image * channels * plane + y * placement.width + x;
     for (int i = 0; i < rows; i++) {
@@ -44,22 +46,20 @@ void correlate(const float *weights, int64_t rows, const Patches &patches, const
 #pragma omp parallel num_threads(threads)
   {
     static thread_local Buffer buffer;
-    const int64_t tile_size = kTileDepth * kColumns * tile_panels + kLanes, sums_size = block_panels * tile_panels * kTile;
+    const int64_t tile_size = kPanelStride * tile_panels, sums_size = block_panels * tile_panels * kTile;
     float *sums = buffer.get(sums_size + kTile + tile_size), *edge = sums + sums_size, *packed = edge + kTile;
-    Columns tile_columns[kTileColumns / kColumns];
+    Columns tile_columns;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < tiles * blocks; task++) {
       const int64_t first = task / blocks * tile_panels, end = std::min(panels, first + tile_panels);
       const int64_t first_row = task % blocks * block_panels, end_row = std::min(row_panels, first_row + block_panels);
-      for (int64_t p = first; p < end; p++) {
-        tile_columns[p - first].set(patches, p * kColumns, std::min<int64_t>(kColumns, columns - p * kColumns));
-      }
+      const int64_t column = first * kColumns;
+      tile_columns.set(patches, column, std::min(columns, end * kColumns) - column, kColumns, kPanelStride);
       for (int64_t k = 0; k < depth; k += kTileDepth) {
         const int64_t k_end = std::min(depth, k + kTileDepth);
+        tile_columns.read(patches, k, k_end, packed, kColumns);
         for (int64_t p = first; p < end; p++) {
-          const Columns &panel = tile_columns[p - first];
-          float *right = packed + (p - first) * kTileDepth * kColumns;
-          panel.read(patches, k, k_end, right, kColumns);
+          const float *right = packed + (p - first) * kPanelStride;
           const int count = static_cast<int>(std::min<int64_t>(kColumns, columns - p * kColumns));
           const int64_t image = p * kColumns / patches.grid(), pixel = p * kColumns % patches.grid();
           const bool direct = placement.stride == 1 && pixel + count <= patches.grid();
@@ -74,7 +74,7 @@ void correlate(const float *weights, int64_t rows, const Patches &patches, const
               multiply(count, k_end - k, left, right, before, to, plane, valid);
             } else {
               multiply(kColumns, k_end - k, left, right, before, edge, kColumns, kRows);
-              place_tile(edge, valid, panel.runs(), placement, rows, out + m * kRows * plane);
+              place_tile(edge, valid, tile_columns.runs(), p - first, placement, rows, out + m * kRows * plane);
             }
           }
         }
@@ -102,6 +102,11 @@ void pack_transposed(const float *weights, int64_t outs, int64_t ins, int64_t ta
     float *panel = to + m * kRows * depth;
     for (int64_t o = 0; o < outs; o++) {
       const float *from = weights + (o * ins + m * kRows) * taps;
+      if (taps == 1 && valid == kRows) {
+        std::memcpy(panel, from, sizeof(float) * kRows);
+        panel += kRows;
+        continue;
+      }
       for (int tap : chosen) {
         for (int i = 0; i < kRows; i++) *panel++ = i < valid ? from[i * taps + tap] : 0.0f;
       }
@@ -165,11 +170,13 @@ void weight_gradient(const Convolution &c, const float *x, const float *dout, fl
   const int64_t columns = patches.rows(), pixels = patches.columns(), threads = omp_get_max_threads();
   const int64_t panels = ceil_div(columns, kColumns), row_panels = ceil_div(c.out, kRows);
   const int64_t steps = ceil_div(pixels, kStepPixels), size = panels * row_panels * kTile;
-  const int64_t parts = std::max<int64_t>(1, std::min({threads, steps, kMostPartials / size}));
-  const int64_t splits = std::min(panels, ceil_div(threads, parts));
+  // Few pixels do not divide evenly among threads; columns do, at the price of packing dout more often.
+  const bool by_columns = steps < 8 * threads && panels >= 4 * threads;
+  const int64_t parts = by_columns ? 1 : std::max<int64_t>(1, std::min({threads, steps, kMostPartials / size}));
+  const int64_t splits = by_columns ? std::clamp(panels / 8, threads, 4 * threads) : std::min(panels, ceil_div(threads, parts));
   static thread_local Buffer partial_buffer;
   float *partial = partial_buffer.get(parts * size);
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (int64_t task = 0; task < parts * splits; task++) {
     static thread_local Buffer buffer;
     const int64_t part = task % parts, split = task / parts;
@@ -182,8 +189,8 @@ void weight_gradient(const Convolution &c, const float *x, const float *dout, fl
     Columns patch_columns, gradient_columns;
     for (int64_t step = first_step; step < end_step; step++) {
       const int64_t pixel = step * kStepPixels, count = std::min(kStepPixels, pixels - pixel);
-      patch_columns.set(patches, pixel, count);
-      gradient_columns.set(gradients, pixel, count);
+      patch_columns.set(patches, pixel, count, kStepPixels, 0);
+      gradient_columns.set(gradients, pixel, count, kStepPixels, 0);
       for (int64_t m = 0; m < row_panels; m++) {
         const int64_t valid = std::min<int64_t>(kRows, c.out - m * kRows);
         gradient_columns.read(gradients, m * kRows, m * kRows + valid, lines, line);

@@ -14,7 +14,7 @@ inline void multiply(int64_t depth, const float *left, const float *right, const
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; i++) {
 #pragma GCC unroll 3
-    for (int j = 0; j < VECTORS; j++) acc[i][j] = sums ? load(sums + i * kColumns + j * kLanes) : zero();
+    for (int j = 0; j < VECTORS; j++) acc[i][j] = zero();
   }
 #pragma GCC unroll 1
   for (int64_t k = 0; k < depth; k++) {
@@ -29,6 +29,13 @@ inline void multiply(int64_t depth, const float *left, const float *right, const
     }
     left += kRows;
     right += kColumns;
+  }
+  if (sums) {  // added last, so that long sums round as sums of blocks
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; i++) {
+#pragma GCC unroll 3
+      for (int j = 0; j < VECTORS; j++) acc[i][j] = add(acc[i][j], load(sums + i * kColumns + j * kLanes));
+    }
   }
   const bool whole = last == (1u << kLanes) - 1;
 #pragma GCC unroll 8

@@ -29,30 +29,32 @@ struct Patches {
   }
 };
 
-// Neighbouring columns in one row of one image, at most a vector of them; `at` counts from the first column asked for.
+// Neighbouring columns in one row of one image and in one panel, at most a vector of them.
 struct Run {
   int64_t image;
-  int y, x, length, at;
+  int y, x, length, panel, at;
 };
 
-// How a tap reads a run: floats from the start of the channel in the first image, and which of them exist.
+// How a tap reads a run: floats from the start of the channel in the first image, which of them exist, and their place in
+// the result.
 struct Load {
   int64_t offset;
   uint32_t bits;
-  int at;
+  int to;
 };
 
-// A range of columns.
+// A range of columns, in panels of `panel` columns that lie `panel_stride` floats apart.
 class Columns {
  public:
-  void set(const Patches &patches, int64_t first, int64_t count) {
+  void set(const Patches &patches, int64_t first, int64_t count, int64_t panel, int panel_stride) {
     runs_.clear();
     int64_t image = first / patches.grid();
     int y = static_cast<int>(first % patches.grid() / patches.grid_width);
     int x = static_cast<int>(first % patches.grid_width);
     for (int64_t at = 0; at < count;) {
-      const int64_t length = std::min<int64_t>({kLanes, patches.grid_width - x, count - at});
-      runs_.push_back({image, y, x, static_cast<int>(length), static_cast<int>(at)});
+      const int in_panel = static_cast<int>(at % panel);
+      const int64_t length = std::min<int64_t>({kLanes, patches.grid_width - x, count - at, panel - in_panel});
+      runs_.push_back({image, y, x, static_cast<int>(length), static_cast<int>(at / panel), in_panel});
       at += length;
       x += static_cast<int>(length);
       if (x < patches.grid_width) continue;
@@ -61,12 +63,12 @@ class Columns {
       y = 0;
       image++;
     }
-    find_loads(patches);
+    find_loads(patches, panel_stride);
   }
 
   const std::vector<Run> &runs() const { return runs_; }
 
-  // Writes rows [first, end); each may write up to a vector past its end, in the order of the rows.
+  // Writes rows [first, end) of all panels; a row may write up to a vector past its end, before the next is written.
   void read(const Patches &patches, int64_t first, int64_t end, float *to, int64_t to_stride) const {
     if (patches.stride == 1) {
       read_rows<1>(patches, first, end, to, to_stride);
@@ -76,7 +78,7 @@ class Columns {
   }
 
  private:
-  void find_loads(const Patches &patches) {
+  void find_loads(const Patches &patches, int panel_stride) {
     loads_.resize(runs_.size() * patches.taps.size());
     Load *load = loads_.data();
     for (const Tap &tap : patches.taps) {
@@ -88,7 +90,7 @@ class Columns {
           if (pixel >= 0 && pixel < patches.width) bits |= 1u << (i * patches.stride);
         }
         const int64_t image = run.image * patches.channels * patches.plane();
-        *load++ = {image + static_cast<int64_t>(y) * patches.width + x, bits, run.at};
+        *load++ = {image + static_cast<int64_t>(y) * patches.width + x, bits, run.panel * panel_stride + run.at};
       }
     }
   }
@@ -103,7 +105,7 @@ class Columns {
       for (size_t i = 0; i < runs; i++) {
         const float *from = channel + loads[i].offset;
         const Vector low = load(from, loads[i].bits);
-        store(to + loads[i].at, STRIDE == 1 ? low : even_lanes(low, load(from + kLanes, loads[i].bits >> kLanes)));
+        store(to + loads[i].to, STRIDE == 1 ? low : even_lanes(low, load(from + kLanes, loads[i].bits >> kLanes)));
       }
       to += to_stride;
       if (++tap == taps) {

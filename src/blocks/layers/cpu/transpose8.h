@@ -1,6 +1,6 @@
 // A transposition both vector_avx512.h and vector_avx2.h need. Included inside a namespace and a `#pragma GCC target`.
 
-// Writes 8 rows of 8 floats as columns.
+// Writes 8 rows of 8 floats as columns, in their order: they may overlap.
 inline void transpose8(const __m256 rows[8], float *to, int64_t to_stride) {
   __m256 r[8], t[8];
 #pragma GCC unroll 4
@@ -16,9 +16,9 @@ inline void transpose8(const __m256 rows[8], float *to, int64_t to_stride) {
     r[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(wide(1), wide(3)));
     r[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(wide(1), wide(3)));
   }
-#pragma GCC unroll 4
-  for (int c = 0; c < 4; c++) {
-    _mm256_storeu_ps(to + c * to_stride, _mm256_permute2f128_ps(r[c], r[4 + c], 0x20));
-    _mm256_storeu_ps(to + (4 + c) * to_stride, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31));
+#pragma GCC unroll 8
+  for (int c = 0; c < 8; c++) {
+    const __m256 low = r[c % 4], high = r[4 + c % 4];
+    _mm256_storeu_ps(to + c * to_stride, c < 4 ? _mm256_permute2f128_ps(low, high, 0x20) : _mm256_permute2f128_ps(low, high, 0x31));
   }
 }

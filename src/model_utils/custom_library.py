@@ -1,4 +1,4 @@
-"""The compiled RoIAlign kernels: finds the library of a device, or builds it on first use.
+"""The compiled operators (RoIAlign, convolutions): finds a library, or builds it on first use.
 
 As a command (`scripts/build_custom.sh`) it builds what this machine has compilers for. It needs the standard library
 only, and no MindSpore.
@@ -21,9 +21,14 @@ from pathlib import Path
 from src.model_utils.atomic import atomic_path
 from src.model_utils.errors import UserError
 
-FOLDER = Path(__file__).parent
-SOURCES = {"CPU": FOLDER / "cpu/roi_align.cc", "GPU": FOLDER / "cuda/roi_align.cu"}
-HEADERS = (FOLDER / "roi_align_math.h", FOLDER / "cpu/roi_align_simd.h")
+BLOCKS = Path(__file__).parents[1] / "blocks"
+POOLING, LAYERS = BLOCKS / "roi_extractors", BLOCKS / "layers/cpu"
+SOURCES = {
+    "CPU": POOLING / "cpu/roi_align.cc",
+    "GPU": POOLING / "cuda/roi_align.cu",
+    "CPU convolution": LAYERS / "convolution.cc",
+}
+HEADERS = (POOLING / "roi_align_math.h", POOLING / "cpu/roi_align_simd.h", *sorted(LAYERS.glob("*.h")))
 CPU_FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
 CUDA_FLAGS = ("-O3", "-std=c++17", "-shared", "-Xcompiler", "-fPIC", "-Xlinker", "--exclude-libs,ALL")
 CUDA_ARCHITECTURES = (70, 75, 80, 86, 89, 90)
@@ -31,7 +36,7 @@ CACHE_VARIABLE = "CUSTOM_LIBRARY_DIR"
 
 
 def library(target: str) -> Path:
-    """The shared library for `target`, 'CPU' or 'GPU'; built when it is not there yet.
+    """The shared library for `target`, one of SOURCES; built when it is not there yet.
 
     Raises:
         UserError: there is no compiler, it fails, or no folder for the library can be written.
@@ -42,7 +47,8 @@ def library(target: str) -> Path:
 @cache
 def _library(target: str) -> tuple[Path, bool]:
     """The library, and whether this call built it. Without a compiler one that another built will do."""
-    stem = f"roi_align_{target.lower()}_{_hash_of_source(target)}"
+    device = target.split()[0].lower()
+    stem = f"{SOURCES[target].stem}_{device}_{_hash_of_source(target)}"
     try:
         compiler = find_compiler(target)
     except UserError:
@@ -57,7 +63,7 @@ def _library(target: str) -> tuple[Path, bool]:
     folder = next((f for f in cache_folders() if _can_write(f)), None)
     if folder is None:
         raise UserError(f"no folder for compiled kernels can be written; set {CACHE_VARIABLE} to one that can")
-    with _locked(folder / f"{target.lower()}.lock"):
+    with _locked(folder / f"{device}.lock"):
         if (folder / name).is_file():  # another process was faster
             return folder / name, False
         with atomic_path(folder / name) as temporary:
@@ -70,16 +76,16 @@ def cache_folders() -> list[Path]:
     if chosen := os.environ.get(CACHE_VARIABLE):
         return [Path(chosen)]
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [FOLDER.parents[2] / "build/custom", user / "mindspore_detection/custom"]
+    return [BLOCKS.parents[1] / "build/custom", user / "mindspore_detection/custom"]
 
 
 def find_compiler(target: str) -> str:
-    """Path of g++ (or $CXX) for 'CPU', of nvcc (or $NVCC) for 'GPU'.
+    """Path of nvcc (or $NVCC) for 'GPU', of g++ (or $CXX) for the others.
 
     Raises:
         UserError: there is none.
     """
-    if target == "CPU":
+    if target != "GPU":
         compiler = shutil.which(os.environ.get("CXX") or "g++")
         if compiler is None:
             raise UserError(
@@ -105,7 +111,7 @@ def cuda_architectures(nvcc: str) -> tuple[int, ...]:
 
 def command_line(target: str, compiler: str, architectures: tuple[int, ...] | None = None) -> list[str]:
     """The compiler's command, without the output: machine code for each architecture, PTX for the newest."""
-    if target == "CPU":
+    if target != "GPU":
         return [compiler, *CPU_FLAGS, str(SOURCES[target])]
     chosen = architectures or cuda_architectures(compiler)
     codes = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in chosen]
@@ -165,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
         "targets", nargs="*", metavar="cpu|cuda", help="what to build; default: all that this machine can"
     )
     wanted = parser.parse_args(arguments).targets
-    names = {"cpu": "CPU", "cuda": "GPU"}
+    names = {"cpu": ("CPU", "CPU convolution"), "cuda": ("GPU",)}
     if unknown := [name for name in wanted if name not in names]:
         print(f"error: unknown target {unknown[0]!r}; there are cpu and cuda", file=sys.stderr)
         return 2
@@ -176,12 +182,13 @@ def main(arguments: list[str] | None = None) -> int:
             except UserError as error:
                 print(f"cuda: skipped: {error}")
                 continue
-        try:
-            path, built = _library(names[name])
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        print(f"{name}: {'built' if built else 'already there'}: {path}")
+        for target in names[name]:
+            try:
+                path, built = _library(target)
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr)
+                return 2
+            print(f"{name}: {'built' if built else 'already there'}: {path}")
     return 0
 
 

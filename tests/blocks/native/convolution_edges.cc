@@ -1,0 +1,98 @@
+// Runs both sets of convolution kernels on odd shapes, in arrays of exactly their size, against plain loops.
+#include <omp.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "convolution.cc"
+
+namespace {
+
+using Values = std::vector<float>;
+
+Values random_values(int64_t count, uint32_t seed) {
+  Values values(count);
+  for (float &value : values) {
+    seed = seed * 1664525u + 1013904223u;
+    value = static_cast<float>(static_cast<int>(seed >> 9) % 2001 - 1000) / 1000.0f;
+  }
+  return values;
+}
+
+double difference(const Values &actual, const std::vector<double> &expected) {
+  double largest = 1e-30, worst = 0.0;
+  for (size_t i = 0; i < expected.size(); i++) {
+    if (std::isnan(actual[i])) return INFINITY;
+    largest = std::max(largest, std::fabs(expected[i]));
+    worst = std::max(worst, std::fabs(actual[i] - expected[i]));
+  }
+  return worst / largest;
+}
+
+struct Set {
+  const char *name;
+  Kernel forward, input_gradient, weight_gradient;
+};
+
+bool check(const Set &set, const Convolution &c) {
+  const int taps = c.kernel_height * c.kernel_width;
+  const Values x = random_values(c.batch * c.in * c.height * c.width, 1), weights = random_values(c.out * c.in * taps, 2);
+  const Values dout = random_values(c.batch * c.out * c.out_height * c.out_width, 3);
+  std::vector<double> out(dout.size()), dx(x.size()), dweights(weights.size());
+  for (int64_t i = 0; i < static_cast<int64_t>(dout.size()); i++) {
+    const int64_t ox = i % c.out_width, oy = i / c.out_width % c.out_height, plane = i / c.out_width / c.out_height;
+    const int64_t o = plane % c.out, image = plane / c.out;
+    for (int64_t k = 0; k < c.in * taps; k++) {
+      const int64_t y = oy * c.stride + k % taps / c.kernel_width - c.kernel_height / 2;
+      const int64_t px = ox * c.stride + k % c.kernel_width - c.kernel_width / 2;
+      if (y < 0 || px < 0 || y >= c.height || px >= c.width) continue;
+      const int64_t at = ((image * c.in + k / taps) * c.height + y) * c.width + px, weight = o * c.in * taps + k;
+      out[i] += static_cast<double>(x[at]) * weights[weight];
+      dx[at] += static_cast<double>(dout[i]) * weights[weight];
+      dweights[weight] += static_cast<double>(dout[i]) * x[at];
+    }
+  }
+  Values y(out.size(), NAN), gx(dx.size(), NAN), gw(dweights.size(), NAN);
+  set.forward(c, x.data(), weights.data(), y.data());
+  set.input_gradient(c, dout.data(), weights.data(), gx.data());
+  set.weight_gradient(c, x.data(), dout.data(), gw.data());
+  const double worst = std::max({difference(y, out), difference(gx, dx), difference(gw, dweights)});
+  if (worst < 2e-6) return true;
+  std::printf("%s %ld x %ld -> %ld, %d x %d, kernel %d, stride %d: %.1e\n", set.name, static_cast<long>(c.batch),
+              static_cast<long>(c.in), static_cast<long>(c.out), c.height, c.width, c.kernel_height, c.stride, worst);
+  return false;
+}
+
+}  // namespace
+
+int main() {
+  std::vector<Set> sets;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    sets.push_back({"avx2", avx2::forward, avx2::input_gradient, avx2::weight_gradient});
+  }
+  if (__builtin_cpu_supports("avx512f")) {
+    sets.push_back({"avx512", avx512::forward, avx512::input_gradient, avx512::weight_gradient});
+  }
+  const int sizes[][2] = {{1, 1}, {2, 3}, {7, 7}, {14, 14}, {9, 33}, {3, 70}};
+  const int64_t channels[][2] = {{1, 1}, {3, 8}, {17, 21}, {70, 9}};
+  bool right = true;
+  for (const Set &set : sets) {
+    for (const auto &size : sizes) {
+      for (const auto &channel : channels) {
+        for (int kernel : {1, 3, 7}) {
+          for (int stride : {1, 2}) {
+            const int height = (size[0] + stride - 1) / stride, width = (size[1] + stride - 1) / stride;
+            omp_set_num_threads(1 + kernel % 3);
+            const int64_t batch = kernel == 7 ? 1 : 3;
+            right &= check(set, {batch, channel[0], channel[1], size[0], size[1], kernel, kernel, height, width, stride});
+          }
+        }
+      }
+    }
+    omp_set_num_threads(2);
+    right &= check(set, {1, 40, 520, 12, 25, 1, 1, 12, 25, 1});  // several blocks of rows
+    right &= check(set, {2, 64, 16, 24, 27, 3, 5, 24, 27, 1});   // several depths of tiles
+  }
+  if (right) std::printf("all right\n");
+  return right ? 0 : 1;
+}
