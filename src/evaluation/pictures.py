@@ -15,6 +15,7 @@ from src.model_utils.atomic import atomic_path
 LEAST_SIDE = 640  # the longer side of a picture is enlarged to this, so that labels are readable
 MASK_OPACITY = 0.45
 BACKGROUND = (24, 24, 24)
+MANY_OBJECTS = 25  # with more of them, labels twice as wide as their box are left out: they would hide the rest
 
 Rectangle = tuple[float, float, float, float]
 
@@ -72,6 +73,8 @@ def draw_objects(
         text = class_names[int(labels[i])]
         text += "" if scores is None else f" {scores[i]:.2f}"
         text += " (crowd)" if crowd is not None and crowd[i] else ""
+        if len(boxes) > MANY_OBJECTS and _plate_width(text) > 2 * abs(corners[i, 2] - corners[i, 0]):
+            continue
         _draw_label(draw, canvas.size, _ordered(corners[i]), text, colors[i], taken)
     return np.asarray(canvas)
 
@@ -149,7 +152,7 @@ def _draw_label(
 ) -> None:
     """Write `text` on a plate beside `box`, at the first place within the image that overlaps no other label."""
     font = _font(15)
-    width, height = font.getlength(text) + 8, 20
+    width, height = _plate_width(text), 20
     x1, y1, x2, y2 = box
     places = [(x1, y1 - height), (x1, y1), (x2 - width, y1 - height), (x1, y2), (x1, y2 - height), (x2 - width, y2)]
     plates = []
@@ -167,6 +170,10 @@ def _draw_label(
         font=font,
         anchor="lm",
     )
+
+
+def _plate_width(text: str) -> float:
+    return _font(15).getlength(text) + 8
 
 
 def _overlap(a: Rectangle, b: Rectangle) -> bool:

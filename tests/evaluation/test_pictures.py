@@ -101,3 +101,14 @@ def test_masks_beyond_the_image_are_cut_off():
     mask = MaskPatch(np.ones((400, 500), np.uint8), -50, -60)
     drawn = draw_objects(BLACK, np.array([[0, 0, 299, 199]]), [0], NAMES, least_side=300, masks=[mask])
     np.testing.assert_allclose(drawn[100, 150], 0.45 * np.array(class_color(0)), atol=1)
+
+
+def test_small_objects_of_a_crowded_picture_have_no_labels():
+    image = np.zeros((640, 640, 3), np.uint8)
+    boxes = np.array(
+        [[20 + 60 * (i % 10), 100 + 60 * (i // 10), 40 + 60 * (i % 10), 120 + 60 * (i // 10)] for i in range(30)]
+    )
+    few = draw_objects(image, boxes[:20], [0] * 20, ["nucleus"])
+    many = draw_objects(image, boxes, [0] * 30, ["nucleus"])
+    assert few[:98].any()  # plates above the first row
+    assert not many[:98].any() and many[100:].any()
