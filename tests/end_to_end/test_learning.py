@@ -12,8 +12,9 @@ from tests.end_to_end.commands import logged
 
 @pytest.mark.slow
 def test_a_quarter_of_the_demo_learns(tmp_path: Path) -> None:
-    """Two of the demo's eight epochs: 250 steps on 2,000 images reached AP 0.2 and more in trials."""
-    result = test_scripts.TestDemo.demo(tmp_path, "--epoch_size", "2", DEMO_TRAIN_IMAGES="2000", DEMO_VAL_IMAGES="100")
+    """Two of the demo's eight epochs at half its learning rate, which varies less: AP 0.19 to 0.20 in trials."""
+    arguments = ("--epoch_size", "2", "--lr", "0.002")
+    result = test_scripts.TestDemo.demo(tmp_path, *arguments, DEMO_TRAIN_IMAGES="2000", DEMO_VAL_IMAGES="100")
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     losses = list(logged(tmp_path / "demo/training").values())
     assert np.mean(losses[-2:]) < 0.7 * losses[0]
