@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from src.model_utils import custom_library
+from src.model_utils.custom_library import library
 from src.model_utils.errors import UserError
 from tests.blocks.oracle import arrays
 from tests.scripts.shell import run_script
@@ -40,12 +41,12 @@ class Entries:
     """The entries of a library, called as MindSpore calls them."""
 
     def __init__(self, path: Path) -> None:
-        self.library = ctypes.CDLL(str(path))
+        self.kernels = ctypes.CDLL(str(path))
 
     def call(self, name: str, *operands: np.ndarray) -> int:
         count = len(operands)
         shapes = [(ctypes.c_int64 * a.ndim)(*a.shape) for a in operands]
-        return getattr(self.library, name)(
+        return getattr(self.kernels, name)(
             count,
             (ctypes.c_void_p * count)(*[a.ctypes.data for a in operands]),
             (ctypes.c_int * count)(*[a.ndim for a in operands]),
@@ -172,7 +173,7 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments_are_refused() -> None:
-    entries = Entries(custom_library.library("CPU"))
+    entries = Entries(library("CPU"))
     features, rois = np.zeros((1, 2, 8, 8), np.float32), np.zeros((3, 5), np.float32)
     settings, out = np.float32([0, 1, 56, 4]), np.zeros((3, 2, 7, 7), np.float32)
     assert entries.call("RoiAlign", features, rois, settings, out) == 0
@@ -225,7 +226,7 @@ def test_cuda_logic_matches_the_cpu(
     rois[:3, 3:] = [[5, 5], [-200, 40], [1e30, 1e30]]
     levels = [rng.standard_normal((2, channels, 20, width), np.float32)]
     settings = np.float32([ratio, aligned, 56, 4])
-    cpu = Entries(custom_library.library("CPU"))
+    cpu = Entries(library("CPU"))
     assert (
         relative_difference(emulated.pool(levels, rois, settings, bins), cpu.pool(levels, rois, settings, bins)) < 1e-5
     )
