@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from src.model_utils.config import lookup
 from src.model_utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -127,17 +128,11 @@ def _rename(name: str) -> str:
 
 
 def _check_settings(config) -> None:
-    wrong = [f"{key}: {wanted}" for key, wanted in SETTINGS.items() if not _equal(_value(config, key), wanted)]
+    wrong = [f"{key}: {wanted}" for key, wanted in SETTINGS.items() if not _equal(lookup(config, key), wanted)]
     if wrong:
         raise UserError(
             f"torchvision's weights need other keys than those of {config.config_path}; set " + ", ".join(wrong)
         )
-
-
-def _value(section, key: str):
-    for name in key.split("."):
-        section = getattr(section, name)
-    return section
 
 
 def _equal(value, wanted) -> bool:

@@ -250,13 +250,14 @@ def _help_text(doc: str, config: Config | None, extra: dict[str, tuple[Any, str]
     lines += ["", f"keys of the configuration{f' (values of {config.config_path})' if config else ''}:"]
     shown_config = config or CONFIGS[DEFAULT_DETECTOR].model_construct()
     for name, field in _leaves(type(shown_config)):
-        default = _lookup(shown_config, name)
+        default = lookup(shown_config, name)
         shown = f"{str(default)[:60]}..." if len(str(default)) > 60 else default
         lines.append(f"  --{name}: {field.description} (default: {shown!r})")
     return "\n".join(lines)
 
 
-def _lookup(config: BaseModel, name: str) -> Any:
+def lookup(config: BaseModel, name: str) -> Any:
+    """The value of a key by its dotted name, such as 'rpn.anchor_generator.scales'."""
     value: Any = config
     for part in name.split("."):
         value = getattr(value, part)
