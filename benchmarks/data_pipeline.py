@@ -3,10 +3,13 @@
     python benchmarks/data_pipeline.py
     python benchmarks/data_pipeline.py --dataset /data/coco-2017/validation --size 640 --workers 2 --images 500
     python benchmarks/data_pipeline.py --dataset /data/coco-2017/train2017 --size 1024 --masks 1
+    python benchmarks/data_pipeline.py --mindrecord 1
 
 The peer does the same work with the usual calls: imread, resize, BGR to RGB, float normalise, pad, transpose, stack.
 With --masks it also decodes each object's mask with pycocotools and resizes it to a bitmap of the network's input,
 where the loader draws canvases of 128 x 128.
+With --mindrecord all images of the data set are packed into MindRecord files too (create_data.py's work, timed once),
+and the same loaders read those; their batches must be equal bit for bit.
 Without --dataset, 640 x 480 synthetic images are written to a temporary folder. Each file is read once before anything
 is timed, rounds alternate, and the best round of each counts. Exit code 1 when the batches differ by more than 1e-5.
 """
@@ -25,15 +28,19 @@ from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from src.data.augmentation import train_transforms
 from src.data.coco import CocoDataset
 from src.data.coco_layout import find_annotation_file
 from src.data.loader import BatchLoader
+from src.data.mindrecord.create import create_mindrecord
+from src.data.mindrecord.dataset import MindRecordDataset
+from src.data.mindrecord.manifest import read_manifest
 from src.data.network_input import Normalizer
 from src.data.record import Record
 from src.data.synthetic import write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions
-from src.data.transforms import train_transforms
 from src.model_utils.command import run_command
+from src.model_utils.config_schema import Config
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -101,15 +108,48 @@ def largest_difference(dataset: CocoDataset, size: int, batch_size: int) -> floa
     return max(float(np.abs(peer - batch["image"][: len(peer)]).max()) for peer, batch in pairs)
 
 
-def measure(dataset: CocoDataset, arguments: argparse.Namespace) -> list[tuple[str, float, float]]:
+def packed(dataset: CocoDataset, path: str, folder: str, arguments: argparse.Namespace) -> MindRecordDataset:
+    """The same images from MindRecord files, which are written to `folder`; prints how long that takes."""
+    config = Config(
+        coco_classes=["background", *dataset.class_names],
+        num_classes=len(dataset.class_names) + 1,
+        val_dataset=path,
+        mindrecord_dir=folder,
+        num_parallel_workers=arguments.workers,
+        progress_bar="on",
+    )
+    start = time.perf_counter()
+    create_mindrecord(config, training=False)
+    seconds = time.perf_counter() - start
+    stored = MindRecordDataset(
+        folder, config.eval_prefix, dataset.class_names, arguments.masks == 1, first=arguments.images
+    )
+    print(f"packed, read back and opened at {read_manifest(stored.annotation_file).images / seconds:.1f} images/s")
+    return stored
+
+
+def is_equal(first: BatchLoader, second: BatchLoader) -> bool:
+    """Whether two loaders give the same batches, bit for bit."""
+    pairs = zip(first.epoch(0), second.epoch(0), strict=True)
+    return all(np.array_equal(a[name], b[name]) for a, b in pairs for name in a)
+
+
+def measure(
+    dataset: CocoDataset, stored: MindRecordDataset | None, arguments: argparse.Namespace
+) -> list[tuple[str, float, float]]:
     """(name, best, median) images a second of the peer and of the loader in its variants."""
     size, batch_size = arguments.size, arguments.batch_size
     records = dataset.records
-    loaders = {
-        "loader, no workers": make_loader(dataset, size, batch_size, 0, False),
-        f"loader, {arguments.workers} threads": make_loader(dataset, size, batch_size, arguments.workers, False),
-        f"loader, {arguments.workers} processes": make_loader(dataset, size, batch_size, arguments.workers, True),
-    }
+    loaders = {}
+    for kind, source in (("loader", dataset), ("MindRecord", stored)):
+        if source is not None:
+            loaders |= {
+                f"{kind}, no workers": make_loader(source, size, batch_size, 0, False),
+                f"{kind}, {arguments.workers} threads": make_loader(source, size, batch_size, arguments.workers, False),
+                f"{kind}, {arguments.workers} processes": make_loader(
+                    source, size, batch_size, arguments.workers, True
+                ),
+            }
     rates: dict[str, list[float]] = {"plain cv2 loop, 1 process": [], **{name: [] for name in loaders}}
     threads = cv2.getNumThreads()
     for loader in loaders.values():
@@ -139,6 +179,7 @@ def main() -> int:
     parser.add_argument("--batch_size", type=int, default=8, help="images a batch (8)")
     parser.add_argument("--workers", type=int, default=2, help="threads or processes (2)")
     parser.add_argument("--masks", type=int, choices=(0, 1), default=0, help="1: decode and draw masks too (0)")
+    parser.add_argument("--mindrecord", type=int, choices=(0, 1), default=0, help="1: MindRecord files too (0)")
     parser.add_argument("--rounds", type=int, default=5, help="repetitions (5)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -148,13 +189,20 @@ def main() -> int:
         path = arguments.dataset or str(Path(folder) / "validation")
         dataset = open_dataset(path, arguments.images, arguments.masks == 1)
         difference = largest_difference(dataset, arguments.size, arguments.batch_size)
-        results = measure(dataset, arguments)
+        stored, same = None, True
+        if arguments.mindrecord:
+            stored = packed(dataset, path, str(Path(folder) / "packed"), arguments)
+            loaders = [make_loader(one, arguments.size, arguments.batch_size, 0, False) for one in (dataset, stored)]
+            same = is_equal(*loaders)
+        results = measure(dataset, stored, arguments)
     print(f"{len(dataset)} images, input {arguments.size}, batches of {arguments.batch_size}")
     print(f"largest difference between the two: {difference:.1e}")
     print(f"{'pipeline':28s} {'images/s, best':>14s} {'median':>8s} {'ratio':>6s}")
     for name, best, median in results:
         print(f"{name:28s} {best:14.1f} {median:8.1f} {best / results[0][1]:6.2f}")
-    return int(difference > 1e-5)
+    if stored is not None:
+        print(f"batches from MindRecord files are {'the same bit for bit' if same else 'DIFFERENT'}")
+    return int(difference > 1e-5 or not same)
 
 
 if __name__ == "__main__":

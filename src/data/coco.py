@@ -1,23 +1,15 @@
 """Read COCO-format annotations into records, mapping categories by name."""
 
-import gc
 import json
-import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from pydantic_core import from_json
-
 from src.data.coco_layout import find_annotation_file, find_images_dir
-from src.data.masks import segmentation_fault
-from src.data.record import Record
+from src.data.coco_record import CocoRecordMaker
+from src.data.reader_checks import FolderListings, subset
+from src.data.reading_speed import parse_json, without_garbage_collection
 from src.model_utils.errors import UserError
-
-MIN_BOX_SIDE = 1e-3  # pixels; a box that is thinner after clipping to its image is no box
 
 
 class CocoDataset:
@@ -40,6 +32,7 @@ class CocoDataset:
         with_masks: bool = False,
         first: int = 0,
         every: int = 0,
+        images_dir: str | os.PathLike = "",
     ):
         """Read the annotations; images are only looked up, not opened.
 
@@ -50,6 +43,7 @@ class CocoDataset:
             with_masks: keep the segmentations (they take most of the memory), leave out objects without a usable one.
             first: keep the first so many images; 0: all.
             every: then keep images 0, n, 2n, ...; 0: all.
+            images_dir: folder that file names are relative to; empty: see `find_images_dir`.
 
         Raises:
             UserError: files that are not found or not valid, categories that differ from `class_names`, double ids;
@@ -58,26 +52,22 @@ class CocoDataset:
         self.annotation_file = find_annotation_file(path, split)
         self.class_names = list(class_names)
         self.problems: list[str] = []
-        self._unusable_masks: list[str] = []
-        with _without_garbage_collection():
-            self._read(first, every, with_masks)
+        with without_garbage_collection():
+            self._read(first, every, with_masks, images_dir)
 
-    def _read(self, first: int, every: int, with_masks: bool) -> None:
+    def _read(self, first: int, every: int, with_masks: bool, images_dir: str | os.PathLike) -> None:
         content = _read_json(self.annotation_file)
         self.category_ids = self._map_categories(content["categories"])
-        self._label_of = {category_id: label for label, category_id in enumerate(self.category_ids)}
         images = self._check_images(content["images"])
-        kept = images[: first or None][:: every or 1]
-        self.images_dir = find_images_dir(self.annotation_file, (image["file_name"] for image in images))
+        kept = subset(images, first, every)
+        names = (image["file_name"] for image in images)
+        self.images_dir = Path(images_dir) if images_dir else find_images_dir(self.annotation_file, names)
         annotations = self._group(content["annotations"], {image["id"] for image in images})
         present, self.missing_images = self._look_up(kept)
-        self.records = [self._record(image, annotations.get(image["id"], ()), with_masks) for image in present]
-        if self._unusable_masks and not any(len(record.boxes) for record in self.records):
-            raise UserError(
-                f"{self.annotation_file}: no object has a mask ({len(self._unusable_masks)} annotations, the first: "
-                f"{self._unusable_masks[0]}); a model with masks learns from polygons or RLE in 'segmentation': add "
-                "them, or train a detector of boxes"
-            )
+        maker = CocoRecordMaker(self.category_ids, with_masks)
+        self.records = [maker.record(self._path(image), image, annotations.get(image["id"], ())) for image in present]
+        self.problems += maker.problems
+        maker.check_masks(self.records, self.annotation_file)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -136,57 +126,26 @@ class CocoDataset:
         return groups
 
     def _look_up(self, images: list[dict]) -> tuple[list[dict], list[str]]:
-        """Images whose file is there, and the paths of the others. One listing a folder: a stat a file is slow."""
-        listings: dict[str, set[str]] = {}
+        """Images whose file is there, and the paths of the others."""
+        listings = FolderListings()
         present, missing = [], []
         for image in images:
-            folder, name = os.path.split(os.path.join(self.images_dir, image["file_name"]))
-            if folder not in listings:
-                listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-            if name in listings[folder]:
+            path = self._path(image)
+            if path in listings:
                 present.append(image)
             else:
-                missing.append(os.path.join(folder, name))
-                self.problems.append(f"{missing[-1]}: missing; {self.annotation_file} names it")
+                missing.append(path)
+                self.problems.append(f"{path}: missing; {self.annotation_file} names it")
         return present, missing
 
-    def _record(self, image: dict, annotations: list[dict], with_masks: bool) -> Record:
-        path = os.path.join(self.images_dir, image["file_name"])
-        height, width = int(image["height"]), int(image["width"])
-        boxes, labels, crowd, masks = [], [], [], []
-        for annotation in annotations:
-            box = _clipped_box(annotation.get("bbox"), height, width)
-            if box is None:
-                self.problems.append(
-                    f"{path}: box {annotation.get('bbox')} of annotation {annotation.get('id')} is empty, not a box or "
-                    f"outside the image ({width}x{height}); skipped"
-                )
-                continue
-            segmentation = annotation.get("segmentation")
-            if with_masks and (fault := segmentation_fault(segmentation, height, width)):
-                self._unusable_masks.append(fault)
-                self.problems.append(f"{path}: annotation {annotation.get('id')} is left out: {fault}")
-                continue
-            boxes.append(box)
-            labels.append(self._label_of[annotation["category_id"]])
-            crowd.append(bool(annotation.get("iscrowd", 0)))
-            masks.append(segmentation)
-        return Record(
-            image=path,
-            height=height,
-            width=width,
-            image_id=image["id"],
-            boxes=np.array(boxes, np.float32).reshape(-1, 4),
-            labels=np.array(labels, np.int32),
-            crowd=np.array(crowd, bool),
-            masks=masks if with_masks else None,
-        )
+    def _path(self, image: dict) -> str:
+        return os.path.join(self.images_dir, image["file_name"])
 
 
 def _read_json(path: Path) -> dict:
     """The annotation file, with its three lists checked to be there."""
     try:
-        content = _parse(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except json.JSONDecodeError as error:
@@ -199,40 +158,7 @@ def _read_json(path: Path) -> dict:
     return content
 
 
-def _parse(text: bytes) -> object:
-    """JSON value of a text, several times faster than json.loads."""
-    try:
-        return from_json(text, cache_strings="keys")
-    except ValueError:
-        return json.loads(text)  # for its line and column, and for what only it accepts
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Millions of containers are made while reading, none of them garbage, and each collection would visit them all."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def _check_unique(path: Path, what: str, ids: list) -> None:
     if len(set(ids)) != len(ids):
         twice = next(value for value, count in Counter(ids).items() if count > 1)
         raise UserError(f"{path}: {what} id {twice} is used more than once; ids must be unique")
-
-
-def _clipped_box(box: list | None, height: int, width: int) -> tuple[float, ...] | None:
-    """[x, y, w, h] -> (x1, y1, x2, y2) inside the image; None when nothing of it is left."""
-    try:
-        x, y, w, h = (float(value) for value in box)
-    except (TypeError, ValueError):
-        return None
-    if not all(map(math.isfinite, (x, y, w, h))):
-        return None
-    x1, x2 = max(x, 0.0), min(x + w, float(width))
-    y1, y2 = max(y, 0.0), min(y + h, float(height))
-    return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= MIN_BOX_SIDE else None

@@ -63,7 +63,7 @@ def find_images_dir(annotation_file: Path, file_names: Iterable[str]) -> Path:
         UserError: no folder holds any of these images; lists the folders that were tried.
     """
     here = annotation_file.absolute().parent
-    stem = annotation_file.stem.removeprefix("instances_")
+    stem = annotation_file.stem.removeprefix("instances_").removeprefix("instance_")
     folders = [here / "data", here / "images", here / stem, here, here.parent / stem, here.parent / "images" / stem]
     folders += [here.parent / "images", here.parent / "data"]
     names = list(file_names)

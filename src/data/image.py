@@ -1,23 +1,29 @@
 """Decode any image that people put into data sets to plain 8-bit RGB."""
 
 import os
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from src.data.stored_image import StoredImage
 
 
 class ImageError(Exception):
     """An image that cannot be read; the message is one line that starts with its path."""
 
 
-def load_image(source: str | os.PathLike | bytes, expected_hw: tuple[int, int] | None = None) -> np.ndarray:
+def load_image(
+    source: "str | os.PathLike | bytes | StoredImage", expected_hw: tuple[int, int] | None = None
+) -> np.ndarray:
     """Read an image: grey, palette and 16-bit ones become 8-bit RGB, an alpha channel is dropped.
 
     The EXIF orientation is applied, as viewers and annotation tools do, except when only the unrotated size agrees with
     `expected_hw`: then the annotations were made on the pixels as stored.
 
     Args:
-        source: path, or the encoded bytes.
+        source: path, the encoded bytes, or where they are stored.
         expected_hw: height and width that the annotations refer to.
 
     Returns:
@@ -38,10 +44,12 @@ def load_image(source: str | os.PathLike | bytes, expected_hw: tuple[int, int] |
     raise ImageError(f"{name}: the image is {found} pixels (width x height), its annotation says {expected}")
 
 
-def _encoded(source: str | os.PathLike | bytes) -> tuple[str, np.ndarray]:
+def _encoded(source: "str | os.PathLike | bytes | StoredImage") -> tuple[str, np.ndarray]:
     """Name for messages, and the encoded bytes as uint8 [n]."""
     if isinstance(source, bytes):
         return "<bytes>", np.frombuffer(source, np.uint8)
+    if not isinstance(source, str | os.PathLike):
+        return source.name, source.read()
     name = os.fspath(source)
     try:
         # Not cv2.imread: it reports a missing file as a broken one, and fails on non-ASCII paths on some systems.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from src.data.coco import CocoDataset
+from src.data.augmentation import train_transforms
+from src.data.data_source import Dataset, open_data
 from src.data.image import ImageError
 from src.data.instaboost import build_instaboost
 from src.data.mask_canvas import DrawMasks, holds_whole_bitmaps
@@ -25,7 +26,6 @@ from src.data.transforms import (
     apply_transforms,
     choose_targets,
     read_sample,
-    train_transforms,
 )
 from src.model_utils.errors import UserError
 
@@ -56,7 +56,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        dataset: CocoDataset,
+        dataset: Dataset,
         transforms: Sequence[Transform],
         normalizer: Normalizer,
         input_hw: tuple[int, int],
@@ -286,21 +286,14 @@ def _run_now(function, *args) -> Future:
 
 
 def build_train_loader(config: "Config", rank: int = 0, world: int = 1, augment: bool = True) -> BatchLoader:
-    """Loader of the configuration's train_dataset, with augmentation, and with masks for a model that learns them.
+    """Loader of the configuration's training data, with augmentation, and with masks for a model that learns them.
 
     Without `augment`, images come in the same order, only resized.
 
     Raises:
-        UserError: see `CocoDataset`; missing images, unless skip_broken; too few images.
+        UserError: see `open_data`; missing images, unless skip_broken; too few images.
     """
-    dataset = CocoDataset(
-        config.train_dataset,
-        config.class_names,
-        "train",
-        with_masks=config.with_masks,
-        first=config.train_dataset_num,
-        every=config.train_dataset_divider,
-    )
+    dataset = open_data(config, training=True, with_masks=config.with_masks)
     _check_category_ids(config, dataset)
     if dataset.missing_images and not config.skip_broken:
         raise UserError(
@@ -316,8 +309,8 @@ def build_train_loader(config: "Config", rank: int = 0, world: int = 1, augment:
 
 
 def build_eval_loader(config: "Config", rank: int = 0, world: int = 1) -> BatchLoader:
-    """Loader of the configuration's val_dataset, without augmentation. Missing images are in `dataset.problems`."""
-    dataset = CocoDataset(config.val_dataset, config.class_names, "val")
+    """Loader of the configuration's evaluation data, without augmentation. Missing images are in `dataset.problems`."""
+    dataset = open_data(config, training=False)
     _check_category_ids(config, dataset)
     return _build(config, dataset, _plain_transforms(config), config.test_batch_size, False, rank, world)
 
@@ -330,6 +323,9 @@ def _augmentation(config: "Config") -> list[Transform]:
         expand_ratio=config.expand_ratio,
         ratio_range=config.ratio_range,
         fill=config.img_mean if config.to_rgb else config.img_mean[::-1],
+        photo_ratio=config.photo_ratio,
+        channel_order_ratio=config.channel_order_ratio,
+        iou_crop_ratio=config.iou_crop_ratio,
     )
     instaboost = build_instaboost(config) if config.with_masks else None
     return transforms if instaboost is None else [instaboost, *transforms]
@@ -358,7 +354,7 @@ def _build(config, dataset, transforms, batch_size, training, rank, world, **mas
     )
 
 
-def _check_category_ids(config: "Config", dataset: CocoDataset) -> None:
+def _check_category_ids(config: "Config", dataset: Dataset) -> None:
     if config.category_ids and list(config.category_ids) != dataset.category_ids:
         raise UserError(
             f"{dataset.annotation_file}: its category ids in the order of coco_classes are {dataset.category_ids}, "
@@ -366,7 +362,7 @@ def _check_category_ids(config: "Config", dataset: CocoDataset) -> None:
         )
 
 
-def _note_crowded(dataset: CocoDataset, num_gts: int) -> None:
+def _note_crowded(dataset: Dataset, num_gts: int) -> None:
     """Say once that images have more objects than training can take."""
     crowded = [record for record in dataset.records if np.count_nonzero(~record.crowd) > num_gts]
     if crowded:

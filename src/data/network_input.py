@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from src.data.transforms import IDENTITY, Resize, Sample
+from src.data.transforms import IDENTITY, Resize, Sample, resized_hw
 
 if TYPE_CHECKING:
     from src.model_utils.config import Config
@@ -62,6 +62,12 @@ class EvalTransform:
     def from_config(cls, config: "Config") -> "EvalTransform":
         normalizer = Normalizer(config.img_mean, config.img_std, config.to_rgb)
         return cls((config.img_height, config.img_width), config.input_hw, config.keep_ratio, normalizer)
+
+    def info_of(self, original_hw: tuple[int, int]) -> np.ndarray:
+        """The `image_info` of an image of this height and width, without its pixels."""
+        size = resized_hw(*original_hw, self.resize.target_hw, self.resize.keep_ratio)
+        scale = (new / old for new, old in zip(size, original_hw, strict=True))
+        return np.array([*original_hw, *size, *scale], np.float32)
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Prepare one image.

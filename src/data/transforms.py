@@ -140,16 +140,25 @@ class RandomCrop:
         left = int(rng.integers(image.shape[1] - width + 1))
         if (height, width) == image.shape[:2]:
             return sample
-        boxes = sample["boxes"] - np.array([left, top, left, top], np.float32)
-        boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
-        cropped = {
-            **sample,
-            "image": image[top : top + height, left : left + width],
-            "boxes": boxes,
-            "mapping": _then(sample["mapping"], (1.0, -left), (1.0, -top)),
-        }
-        kept = np.min(boxes[:, 2:] - boxes[:, :2], axis=1, initial=np.inf) >= MIN_VISIBLE_SIDE
-        return select(cropped, kept & _masks_inside(cropped))
+        return select(*crop(sample, left, top, left + width, top + height))
+
+
+def crop(sample: Sample, left: int, top: int, right: int, bottom: int) -> tuple[Sample, np.ndarray]:
+    """Cut the image to a window and the boxes with it.
+
+    Returns:
+        The sample with all its objects, and bool [G]: which of them can still be seen.
+    """
+    boxes = sample["boxes"] - np.array([left, top, left, top], np.float32)
+    boxes = np.clip(boxes, 0, np.array([right - left, bottom - top] * 2, np.float32))
+    cropped = {
+        **sample,
+        "image": sample["image"][top:bottom, left:right],
+        "boxes": boxes,
+        "mapping": _then(sample["mapping"], (1.0, -left), (1.0, -top)),
+    }
+    visible = np.min(boxes[:, 2:] - boxes[:, :2], axis=1, initial=np.inf) >= MIN_VISIBLE_SIDE
+    return cropped, visible & _masks_inside(cropped)
 
 
 def _masks_inside(sample: Sample) -> np.ndarray:
@@ -188,14 +197,14 @@ class RandomExpand:
     """Place the image somewhere on a larger canvas, with a probability: SSD's 'zoom out' (Liu et al. 2016, 3.6).
 
     Args:
-        probability: how often.
+        probability: how often; SSD: 0.5.
         fill: RGB colour of the canvas: the mean that normalisation subtracts.
         max_ratio: the canvas is larger by a factor drawn uniformly from 1 to this, in both directions.
     """
 
     def __init__(self, probability: float, fill: Sequence[float], max_ratio: float = 4.0):
         self.probability = probability
-        self.fill = np.round(fill).astype(np.uint8)
+        self.fill = np.round(fill).tolist()
         self.max_ratio = max_ratio
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -207,31 +216,11 @@ class RandomExpand:
         canvas_height, canvas_width = int(height * ratio), int(width * ratio)
         top = int(rng.integers(canvas_height - height + 1))
         left = int(rng.integers(canvas_width - width + 1))
-        canvas = np.empty((canvas_height, canvas_width, 3), np.uint8)
-        canvas[:] = self.fill
-        canvas[top : top + height, left : left + width] = image
+        borders = (top, canvas_height - height - top, left, canvas_width - width - left)
+        canvas = cv2.copyMakeBorder(image, *borders, cv2.BORDER_CONSTANT, value=self.fill)
         boxes = sample["boxes"] + np.array([left, top, left, top], np.float32)
         mapping = _then(sample["mapping"], (1.0, left), (1.0, top))
         return {**sample, "image": canvas, "boxes": boxes, "mapping": mapping}
-
-
-def train_transforms(
-    target_hw: tuple[int, int],
-    keep_ratio: bool,
-    flip_ratio: float = 0.0,
-    expand_ratio: float = 0.0,
-    ratio_range: Sequence[float] = (1.0, 1.0),
-    fill: Sequence[float] = (0.0, 0.0, 0.0),
-) -> list[Transform]:
-    """Augmentation in the order expansion, resize with jitter, crop, flip; see the classes for the arguments."""
-    transforms: list[Transform] = [Resize(target_hw, keep_ratio, ratio_range)]
-    if expand_ratio > 0:
-        transforms.insert(0, RandomExpand(expand_ratio, fill))
-    if max(ratio_range) > 1:
-        transforms.append(RandomCrop(target_hw))
-    if flip_ratio > 0:
-        transforms.append(RandomFlip(flip_ratio))
-    return transforms
 
 
 def apply_transforms(sample: Sample, transforms: Sequence[Transform], rng: np.random.Generator) -> Sample:

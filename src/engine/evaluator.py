@@ -3,12 +3,13 @@
 import time
 from pathlib import Path
 
-from src.data.coco import CocoDataset
+from src.data.data_source import Dataset, require_data
 from src.data.loader import build_eval_loader
 from src.engine.evaluate import evaluate_detector, evaluator_of
 from src.engine.trained_detector import trained_detector
-from src.evaluation.coco_metrics import Metrics
+from src.evaluation.coco_metrics import CocoEvaluator
 from src.evaluation.masks import mask_threshold_of
+from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import load_results, save_results
 from src.model_utils.config import Config, require
 from src.model_utils.device_adapter import Device
@@ -18,25 +19,26 @@ RESULT_NAMES = {"bbox": "Bbox", "segm": "Segmentation"}
 
 def evaluate(config: Config) -> Metrics | None:
     """Evaluate as the configuration says, print the table, write the metrics; returns them on the main rank."""
-    require(config, "val_dataset")
+    require_data(config, training=False)
     start = time.perf_counter()
     saved = Path(config.prediction_path) if config.prediction_path else None
     if saved is not None and saved.is_file():
-        metrics, beside = _evaluate_saved(config, saved), saved
+        print(f"evaluating the predictions of {saved}; the network does not run", flush=True)
+        metrics, beside = saved_detections(config, saved).evaluate(), saved
     else:
         require(config, "checkpoint_path")
         metrics, beside = _evaluate_checkpoint(config, saved), Path(config.checkpoint_path)
     if metrics is not None:
-        _report(metrics, beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start)
+        report(metrics, beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start)
     return metrics
 
 
-def _evaluate_saved(config: Config, path: Path) -> Metrics:
+def saved_detections(config: Config, path: Path) -> CocoEvaluator:
+    """An evaluator of `val_dataset` with the detections of a file that eval.py or infer.py wrote."""
     dataset = build_eval_loader(config, 0, 1).dataset
-    print(f"evaluating the predictions of {path}; the network does not run", flush=True)
     evaluator = evaluator_of(dataset, config.with_masks)
     evaluator.add_results(load_results(path, dataset))
-    return evaluator.evaluate()
+    return evaluator
 
 
 def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None:
@@ -67,7 +69,7 @@ def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None
     return metrics
 
 
-def _announce(dataset: CocoDataset, device: Device) -> None:
+def _announce(dataset: Dataset, device: Device) -> None:
     if device.is_main:
         print(f"total images num:  {len(dataset.records)}", flush=True)
         for problem in dataset.problems:
@@ -75,10 +77,13 @@ def _announce(dataset: CocoDataset, device: Device) -> None:
         print("Processing, please wait a moment.", flush=True)
 
 
-def _report(metrics: Metrics, path: Path, seconds: float) -> None:
+def report(metrics: Metrics, path: Path, seconds: float) -> None:
+    """Print the tables, and write the numbers to `path`."""
     metrics.to_json(path)
     for kind, table in metrics.tables.items():
         print(f"Evaluate annotation type *{kind}*\n{table}")
         print(f"{RESULT_NAMES[kind]} eval result: {metrics.stats[f'{kind}_mAP']}")
+    if metrics.voc_table:
+        print(f"Pascal VOC\n{metrics.voc_table}")
     print(f"\n{metrics.per_class_table()}")
     print(f"\nEvaluation done!\nmetrics are in {path}\n\nDone!\nTime taken: {seconds:.0f} seconds", flush=True)

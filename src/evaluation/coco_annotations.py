@@ -64,7 +64,7 @@ def check_segmentations(annotations: dict, name: str) -> None:
 
 
 def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[int], with_masks: bool) -> Objects:
-    """The objects of the images `image_ids` (sorted) in the classes `category_ids`, crowds included.
+    """The objects of the images `image_ids` (sorted) in the classes `category_ids`, crowds and difficult ones included.
 
     Annotations without a usable box, or without a usable mask where `with_masks`, are left out with a warning. Masks
     become run-length codes.
@@ -83,14 +83,15 @@ def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[in
             area = float(annotation.get("area", width * height))
             if with_masks and (fault := segmentation_fault(annotation["segmentation"], *sizes[image_ids[position]])):
                 raise ValueError(fault)
-            rows.append((position, label, x, y, width, height, area, bool(annotation.get("iscrowd", 0))))
+            flags = bool(annotation.get("iscrowd", 0)), bool(annotation.get("difficult", 0))
+            rows.append((position, label, x, y, width, height, area, *flags))
             kept.append(annotation)
         except (KeyError, TypeError, ValueError):
             broken += 1
     if broken:
         needed = "image_id, category_id, bbox or segmentation" if with_masks else "image_id, category_id or bbox"
         logger.warning("%d annotations have no usable %s and were left out", broken, needed)
-    table = np.array(rows, np.float64).reshape(-1, 8)
+    table = np.array(rows, np.float64).reshape(-1, 9)
     masks = None
     if with_masks:
         masks = [_run_length_code(one["segmentation"], *sizes[int(one["image_id"])]) for one in kept]
@@ -102,6 +103,7 @@ def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[in
         score=np.zeros(len(table)),
         crowd=table[:, 7].astype(bool),
         masks=masks,
+        difficult=table[:, 8].astype(bool),
     )
 
 

@@ -3,7 +3,8 @@
 The protocol (cocodataset.org/#detection-eval): within one image and class, detections in order of falling score each
 take the free ground-truth object that they overlap most, if by at least the threshold. Objects that do not count
 (crowds, and areas outside of the range looked at) are taken only when no counting one is left; a crowd can be taken any
-number of times. A detection that took such an object, or took nothing and lies outside of the area range, is ignored.
+number of times, and so can a difficult object of Pascal VOC, which the protocol does not know. A detection that took
+such an object, or took nothing and lies outside of the area range, is ignored.
 
 The loop over detections cannot be avoided, but it can run over all (image, class) pairs, area ranges and thresholds in
 step: round r handles the r-th detection of every pair. That is some 20 times faster than a loop over pairs.
@@ -33,6 +34,7 @@ class Objects:
         score: float64 [N]; unused for ground truth.
         crowd: bool [N]; unused for detections.
         masks: N COCO run-length codes, or None where boxes are evaluated.
+        difficult: bool [N], objects that neither count nor make their detections wrong (Pascal VOC); None: none is.
     """
 
     image: np.ndarray
@@ -42,6 +44,7 @@ class Objects:
     score: np.ndarray
     crowd: np.ndarray
     masks: list | None = None
+    difficult: np.ndarray | None = None
 
     def take(self, index: np.ndarray) -> "Objects":
         """The rows `index`, in that order."""
@@ -54,7 +57,13 @@ class Objects:
             self.score[index],
             self.crowd[index],
             masks,
+            None if self.difficult is None else self.difficult[index],
         )
+
+    @property
+    def uncounted(self) -> np.ndarray:
+        """bool [N]: crowds and difficult objects, which no detection must find."""
+        return self.crowd if self.difficult is None else self.crowd | self.difficult
 
 
 @dataclass
@@ -66,6 +75,8 @@ class Matches:
         rank: int64 [N], place of the detection within its image and class, from 0.
         state: uint8 [N, A, T], FALSE_POSITIVE, TRUE_POSITIVE or IGNORED for A area ranges and T thresholds.
         positives: int64 [K, A], ground-truth objects that count.
+        row: int64 [N], the detection's row in what was given to `match_objects`.
+        taken: int64 [N], row of the object that it took at the lowest threshold and any area; -1: none.
     """
 
     label: np.ndarray
@@ -73,10 +84,12 @@ class Matches:
     rank: np.ndarray
     state: np.ndarray
     positives: np.ndarray
+    row: np.ndarray
+    taken: np.ndarray
 
 
 @dataclass
-class _Pairs:
+class Pairs:
     """The (image, class) pairs that have both: first row and number of rows in the sorted tables, int64 [P] each."""
 
     found_start: np.ndarray
@@ -93,24 +106,27 @@ def match_objects(
     Args:
         mask_iou: (detected masks, true masks, crowd flags) -> [D, G]; None evaluates boxes.
     """
-    truth = truth.take(np.lexsort((truth.image, truth.label)))
-    found = found.take(np.lexsort((-found.score, found.image, found.label)))
+    truth_row = np.lexsort((truth.image, truth.label))
+    found_row = np.lexsort((-found.score, found.image, found.label))
+    truth, found = truth.take(truth_row), found.take(found_row)
     found_key = found.label * num_images + found.image
     rank = _rank_in_group(found_key)
     if (rank >= MAX_DETECTIONS).any():
         kept = np.flatnonzero(rank < MAX_DETECTIONS)
-        found, found_key, rank = found.take(kept), found_key[kept], rank[kept]
+        found, found_key, rank, found_row = found.take(kept), found_key[kept], rank[kept], found_row[kept]
 
-    truth_ignored = truth.crowd[:, None] | _outside_area_ranges(truth.area)
-    pairs = _common_pairs(truth.label * num_images + truth.image, found_key)
-    overlaps = _box_overlaps(truth, found, pairs) if mask_iou is None else _mask_overlaps(truth, found, pairs, mask_iou)
-    state = _match_pairs(pairs, overlaps, truth.crowd, truth_ignored, len(found.image))
+    any_number = truth.uncounted
+    truth_ignored = any_number[:, None] | _outside_area_ranges(truth.area)
+    pairs = common_pairs(truth.label * num_images + truth.image, found_key)
+    overlaps = box_overlaps(truth, found, pairs) if mask_iou is None else _mask_overlaps(truth, found, pairs, mask_iou)
+    state, taken = _match_pairs(pairs, overlaps, any_number, truth_ignored, len(found.image))
     outside = _outside_area_ranges(found.area)[:, :, None]
     state[(state == FALSE_POSITIVE) & outside] = IGNORED
 
     positives = np.zeros((num_classes, len(AREA_RANGES)), np.int64)
     np.add.at(positives, truth.label, ~truth_ignored)
-    return Matches(found.label, found.score, rank, state, positives)
+    taken[taken >= 0] = truth_row[taken[taken >= 0]]
+    return Matches(found.label, found.score, rank, state, positives, found_row, taken)
 
 
 def _rank_in_group(key: np.ndarray) -> np.ndarray:
@@ -127,14 +143,14 @@ def _outside_area_ranges(area: np.ndarray) -> np.ndarray:
     return (area[:, None] < low) | (area[:, None] > high)
 
 
-def _common_pairs(truth_key: np.ndarray, found_key: np.ndarray) -> _Pairs:
+def common_pairs(truth_key: np.ndarray, found_key: np.ndarray) -> Pairs:
     truth_keys, truth_start, truth_count = np.unique(truth_key, return_index=True, return_counts=True)
     found_keys, found_start, found_count = np.unique(found_key, return_index=True, return_counts=True)
     _, of_truth, of_found = np.intersect1d(truth_keys, found_keys, assume_unique=True, return_indices=True)
-    return _Pairs(found_start[of_found], found_count[of_found], truth_start[of_truth], truth_count[of_truth])
+    return Pairs(found_start[of_found], found_count[of_found], truth_start[of_truth], truth_count[of_truth])
 
 
-def _box_overlaps(truth: Objects, found: Objects, pairs: _Pairs) -> np.ndarray:
+def box_overlaps(truth: Objects, found: Objects, pairs: Pairs) -> np.ndarray:
     """IoU (crowds: share of the detection inside) of each pair's detections x objects; flat, pair after pair."""
     sizes = pairs.found_count * pairs.truth_count
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -150,8 +166,8 @@ def _box_overlaps(truth: Objects, found: Objects, pairs: _Pairs) -> np.ndarray:
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
-def _mask_overlaps(truth: Objects, found: Objects, pairs: _Pairs, mask_iou: Callable) -> np.ndarray:
-    """As `_box_overlaps`, for masks."""
+def _mask_overlaps(truth: Objects, found: Objects, pairs: Pairs, mask_iou: Callable) -> np.ndarray:
+    """As `box_overlaps`, for masks."""
     parts = [np.zeros(0)]
     for d, nd, g, ng in zip(pairs.found_start, pairs.found_count, pairs.truth_start, pairs.truth_count, strict=True):
         crowd = truth.crowd[g : g + ng].astype(int).tolist()
@@ -160,10 +176,11 @@ def _mask_overlaps(truth: Objects, found: Objects, pairs: _Pairs, mask_iou: Call
 
 
 def _match_pairs(
-    pairs: _Pairs, overlaps: np.ndarray, crowd: np.ndarray, ignored: np.ndarray, num_found: int
-) -> np.ndarray:
-    """State of each detection, uint8 [N, A, T]; FALSE_POSITIVE where nothing was taken."""
+    pairs: Pairs, overlaps: np.ndarray, any_number: np.ndarray, ignored: np.ndarray, num_found: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """State of each detection, uint8 [N, A, T], FALSE_POSITIVE where nothing was taken; `Matches.taken` int64 [N]."""
     state = np.full((num_found, len(AREA_RANGES), len(IOU_THRESHOLDS)), FALSE_POSITIVE, np.uint8)
+    taken = np.full(num_found, -1, np.int64)
     sizes = pairs.found_count * pairs.truth_count
     offset = np.cumsum(sizes) - sizes
     # Pairs with about as many objects run together, padded to the next power of two.
@@ -173,19 +190,20 @@ def _match_pairs(
         chosen = chosen[np.argsort(-pairs.found_count[chosen], kind="stable")]
         # At most this many pairs at a time keeps the working arrays under some 100 MB.
         for part in np.array_split(chosen, -(-len(chosen) * int(slots) // 200_000)):
-            _match_bucket(part, int(slots), pairs, overlaps, offset, crowd, ignored, state)
-    return state
+            _match_bucket(part, int(slots), pairs, overlaps, offset, any_number, ignored, state, taken)
+    return state, taken
 
 
 def _match_bucket(
     chosen: np.ndarray,
     slots: int,
-    pairs: _Pairs,
+    pairs: Pairs,
     overlaps: np.ndarray,
     offset: np.ndarray,
-    crowd: np.ndarray,
+    any_number: np.ndarray,
     ignored: np.ndarray,
     state: np.ndarray,
+    taken: np.ndarray,
 ) -> None:
     """Match the pairs `chosen` (ordered by falling number of detections, each with at most `slots` objects)."""
     slot = np.arange(slots)[:, None]
@@ -194,7 +212,7 @@ def _match_bucket(
     index = np.where(exists, pairs.truth_start[chosen] + slot, 0)
     # Axes below: object slot, pair, area range, threshold.
     counts_as_object = ~ignored[index][..., None]
-    is_single = ~crowd[index][..., None, None]
+    is_single = ~any_number[index][..., None, None]
     free = np.broadcast_to(exists[..., None, None], (*exists.shape, *state.shape[1:])).copy()
     thresholds = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
     found_count = pairs.found_count[chosen]
@@ -211,4 +229,6 @@ def _match_bucket(
         took = best > 0
         row = pairs.found_start[chosen[:n]] + r
         state[row] = np.where(took, np.where(best > slots, TRUE_POSITIVE, IGNORED), FALSE_POSITIVE)
+        at_lowest = preference[:, :, 0, 0]  # any area, lowest threshold
+        taken[row] = np.where(took[:, 0, 0], pairs.truth_start[chosen[:n]] + at_lowest.argmax(axis=0), -1)
         free[:, :n] &= ~((preference == best) & took & is_single[:, :n])

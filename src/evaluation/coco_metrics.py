@@ -5,7 +5,7 @@ The 12 numbers equal pycocotools' to 1e-9 (tests/evaluation/test_coco_metrics.py
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -22,82 +22,10 @@ from src.evaluation.coco_annotations import (
 )
 from src.evaluation.coco_matching import AREA_RANGES, Objects, match_objects
 from src.evaluation.coco_precision import precision_and_recall
+from src.evaluation.metrics import VOC_STATISTICS, Metrics, coco_statistics, coco_table, mean_of_measured
+from src.evaluation.voc_metrics import voc_precision
 from src.model_utils.atomic import atomic_path
 from src.model_utils.errors import UserError
-
-# name, kind, IoU threshold index (None: mean of all), area range, detection limit; in the order of the COCO table
-_STATISTICS = (
-    ("mAP", "AP", None, "all", 100),
-    ("mAP_50", "AP", 0, "all", 100),
-    ("mAP_75", "AP", 5, "all", 100),
-    ("mAP_s", "AP", None, "small", 100),
-    ("mAP_m", "AP", None, "medium", 100),
-    ("mAP_l", "AP", None, "large", 100),
-    ("AR_1", "AR", None, "all", 1),
-    ("AR_10", "AR", None, "all", 10),
-    ("AR_100", "AR", None, "all", 100),
-    ("AR_s", "AR", None, "small", 100),
-    ("AR_m", "AR", None, "medium", 100),
-    ("AR_l", "AR", None, "large", 100),
-)
-_LIMITS = (1, 10, 100)
-
-
-@dataclass
-class Metrics:
-    """Result of an evaluation.
-
-    Attributes:
-        stats: the 12 COCO numbers of each kind of overlap, 'bbox_mAP' first; -1 where nothing could be measured.
-        per_class: AP (0.50:0.95) of each class by name, of the first kind of overlap; -1 for a class without objects.
-        per_class_50: the same at IoU 0.50.
-        tables: the lines that pycocotools prints, of each kind.
-        num_images, num_detections: what was evaluated.
-        per_class_segm, per_class_segm_50: as `per_class`, for masks; empty without them.
-    """
-
-    stats: dict[str, float]
-    per_class: dict[str, float]
-    per_class_50: dict[str, float]
-    tables: dict[str, str]
-    num_images: int
-    num_detections: int
-    per_class_segm: dict[str, float] = field(default_factory=dict)
-    per_class_segm_50: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def table(self) -> str:
-        """All tables, under a line with their kind where there is more than one."""
-        if len(self.tables) == 1:
-            return next(iter(self.tables.values()))
-        return "\n".join(f"Evaluate annotation type *{kind}*\n{table}" for kind, table in self.tables.items())
-
-    def per_class_table(self) -> str:
-        """One line a class: name, AP, AP50, then those of masks where boxes were evaluated too."""
-        columns = {"AP": self.per_class, "AP50": self.per_class_50}
-        if len(self.tables) > 1:
-            columns |= {"mask AP": self.per_class_segm, "mask AP50": self.per_class_segm_50}
-        width = max([len(name) for name in self.per_class] + [len("class")])
-        lines = [f" {'class':<{width}}" + "".join(f" {title:>{max(len(title), 6)}}" for title in columns)]
-        for name in self.per_class:
-            values = (f" {column[name]:{max(len(title), 6)}.3f}" for title, column in columns.items())
-            lines.append(f" {name:<{width}}" + "".join(values))
-        return "\n".join(lines)
-
-    def to_json(self, path: str | Path) -> None:
-        """Write everything but the table to `path`, atomically."""
-        content = {
-            "stats": self.stats,
-            "per_class_AP": self.per_class,
-            "per_class_AP50": self.per_class_50,
-            "images": self.num_images,
-            "detections": self.num_detections,
-        }
-        if self.per_class_segm:
-            content["per_class_segm_AP"] = self.per_class_segm
-            content["per_class_segm_AP50"] = self.per_class_segm_50
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 class CocoEvaluator:
@@ -108,6 +36,7 @@ class CocoEvaluator:
         class_names: foreground classes, label 0 first.
         category_ids: the annotations' category id of each class.
         iou_types: 'bbox', 'segm' or both; 'segm' needs masks with every detection.
+        with_voc: report the mean AP of Pascal VOC too.
     """
 
     def __init__(
@@ -116,14 +45,21 @@ class CocoEvaluator:
         class_names: list[str],
         category_ids: list[int],
         iou_types: tuple[str, ...] = ("bbox",),
+        with_voc: bool = False,
     ) -> None:
         self.annotations = read_annotations(annotations)
         check_categories(self.annotations, class_names, category_ids)
         self.class_names, self.category_ids, self.iou_types = list(class_names), list(category_ids), tuple(iou_types)
         if "segm" in self.iou_types:
             check_segmentations(self.annotations, "annotations" if isinstance(annotations, dict) else str(annotations))
+        self.with_voc = with_voc
         self.all_image_ids = image_ids_of(self.annotations)
         self._known: set[int] = set(self.all_image_ids.tolist())
+        self._truth: dict[bool, Objects] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all detections; the ground truth stays."""
         self._seen: set[int] = set()
         # a part a call: image id int64 [n], label int32 [n], score float64 [n], boxes xywh float64 [n, 4]
         self._parts: list[tuple[np.ndarray, ...]] = []
@@ -217,15 +153,49 @@ class CocoEvaluator:
             self._check_images(wanted)
             evaluated = wanted
         stats, tables, per_class = {}, {}, {}
-        found = self._found(evaluated)
+        found = self.found(evaluated)
         for iou_type in self.iou_types:
             precision, recall = self._precision_and_recall(found, evaluated, iou_type)
-            values = _statistics(precision, recall)
+            values = coco_statistics(precision, recall)
             stats.update({f"{iou_type}_{name}": value for name, value in values.items()})
-            tables[iou_type] = _table(values)
+            tables[iou_type] = coco_table(values)
             per_class[iou_type] = [self._by_class(precision), self._by_class(precision[:1])]
+        voc = self._voc(found, evaluated) if self.with_voc else ({}, {})
+        stats |= {
+            name: mean_of_measured(np.array(list(ap.values())))
+            for name, ap in zip(VOC_STATISTICS, voc, strict=True)
+            if ap
+        }
         first = per_class[self.iou_types[0]]
-        return Metrics(stats, *first, tables, len(evaluated), len(found.image), *per_class.get("segm", ({}, {})))
+        return Metrics(stats, *first, tables, len(evaluated), len(found.image), *per_class.get("segm", ({}, {})), *voc)
+
+    def truth(self, evaluated: np.ndarray, with_masks: bool = False) -> Objects:
+        """The objects in the images `evaluated` (ids, sorted), each image by its position there."""
+        if with_masks not in self._truth:
+            everything = ground_truth(self.annotations, self.all_image_ids, self.category_ids, with_masks)
+            self._truth[with_masks] = everything
+        truth = self._truth[with_masks]
+        if evaluated is self.all_image_ids:
+            return truth
+        ids = self.all_image_ids[truth.image]
+        inside = np.flatnonzero(np.isin(ids, evaluated))
+        return replace(truth.take(inside), image=np.searchsorted(evaluated, ids[inside]))
+
+    def found(self, evaluated: np.ndarray) -> Objects:
+        """The detections in the images `evaluated` (ids, sorted), each image by its position there."""
+        ids, labels, scores, boxes = self._joined()
+        position = np.searchsorted(evaluated, ids)
+        inside = np.flatnonzero(np.isin(ids, evaluated))
+        found = Objects(
+            position,
+            labels.astype(np.int64),
+            boxes,
+            boxes[:, 2] * boxes[:, 3],
+            scores,
+            np.zeros(len(ids), bool),
+            self._masks if "segm" in self.iou_types else None,
+        )
+        return found.take(inside)
 
     def save_part(self, path: str | Path) -> None:
         """Write what was added here to `path` (.npz), atomically, for another rank's `load_part`."""
@@ -261,7 +231,7 @@ class CocoEvaluator:
 
     def _precision_and_recall(self, found: Objects, evaluated: np.ndarray, iou_type: str) -> tuple:
         with_masks = iou_type == "segm"
-        truth = ground_truth(self.annotations, evaluated, self.category_ids, with_masks)
+        truth = self.truth(evaluated, with_masks)
         mask_iou = None
         if with_masks:
             from faster_coco_eval.core import mask as mask_api
@@ -273,21 +243,11 @@ class CocoEvaluator:
             found = Objects(found.image, found.label, found.boxes, found.area, found.score, found.crowd)
         return precision_and_recall(match_objects(truth, found, len(evaluated), len(self.class_names), mask_iou))
 
-    def _found(self, evaluated: np.ndarray) -> Objects:
-        """The detections in the images `evaluated`."""
-        ids, labels, scores, boxes = self._joined()
-        position = np.searchsorted(evaluated, ids)
-        inside = np.flatnonzero(np.isin(ids, evaluated))
-        found = Objects(
-            position,
-            labels.astype(np.int64),
-            boxes,
-            boxes[:, 2] * boxes[:, 3],
-            scores,
-            np.zeros(len(ids), bool),
-            self._masks if "segm" in self.iou_types else None,
-        )
-        return found.take(inside)
+    def _voc(self, found: Objects, evaluated: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+        """AP of each class at 11 and at all points."""
+        result = voc_precision(self.truth(evaluated), found, len(evaluated), len(self.class_names))
+        pair = (result.ap_11_points.tolist(), result.ap_all_points.tolist())
+        return tuple(dict(zip(self.class_names, ap, strict=True)) for ap in pair)
 
     def _joined(self) -> tuple[np.ndarray, ...]:
         empty = (np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0), np.zeros((0, 4)))
@@ -297,7 +257,7 @@ class CocoEvaluator:
 
     def _by_class(self, precision: np.ndarray) -> dict[str, float]:
         area = list(AREA_RANGES).index("all")
-        return {name: _mean(precision[:, :, k, area]) for k, name in enumerate(self.class_names)}
+        return {name: mean_of_measured(precision[:, :, k, area]) for k, name in enumerate(self.class_names)}
 
     def _check_images(self, ids: np.ndarray) -> None:
         unknown = np.setdiff1d(ids, self.all_image_ids)
@@ -331,31 +291,3 @@ def _box_of(result: dict) -> list[float]:
     from faster_coco_eval.core import mask as mask_api
 
     return mask_api.toBbox([result["segmentation"]])[0]
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of the measured values, -1 without any."""
-    measured = values[values > -1]
-    return float(measured.mean()) if len(measured) else -1.0
-
-
-def _statistics(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
-    values = {}
-    for name, kind, threshold, area, limit in _STATISTICS:
-        thresholds = slice(None) if threshold is None else slice(threshold, threshold + 1)
-        a = list(AREA_RANGES).index(area)
-        source = precision[thresholds, :, :, a] if kind == "AP" else recall[thresholds, :, a, _LIMITS.index(limit)]
-        values[name] = _mean(source)
-    return values
-
-
-def _table(values: dict[str, float]) -> str:
-    """The 12 lines that pycocotools prints."""
-    lines = []
-    for name, kind, threshold, area, limit in _STATISTICS:
-        title = "Average Precision" if kind == "AP" else "Average Recall"
-        iou = "0.50:0.95" if threshold is None else f"{0.5 + 0.05 * threshold:.2f}"
-        lines.append(
-            f" {title:<18} ({kind}) @[ IoU={iou:<9} | area={area:>6} | maxDets={limit:>3} ] = {values[name]:0.3f}"
-        )
-    return "\n".join(lines)

@@ -33,11 +33,11 @@ def precision_and_recall(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
             for m, limit in enumerate(DETECTION_LIMITS):
                 recall[:, k, a, m] = unsorted_hit[rank < limit].sum(axis=0) / total
             for t in range(shape[0]):
-                precision[t, :, k, a] = _interpolated_precision(hit[:, t], counted[:, t], total)
+                precision[t, :, k, a] = interpolated_precision(hit[:, t], counted[:, t], total)
     return precision, recall
 
 
-def _interpolated_precision(hit: np.ndarray, counted: np.ndarray, total: int) -> np.ndarray:
+def interpolated_precision(hit: np.ndarray, counted: np.ndarray, total: int) -> np.ndarray:
     """Precision at RECALL_POINTS.
 
     Args:

@@ -1,19 +1,17 @@
 """Detect objects in an image or a folder of images: the work of infer.py."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from src.data.image import ImageError
 from src.evaluation.masks import encode_detections, mask_threshold_of
 from src.evaluation.predictions import image_entry, save_predictions
 from src.model_utils.config import Config, require
 from src.model_utils.errors import UserError
-from src.model_utils.progress import wants_bar
+from src.model_utils.parallel import map_ahead
+from src.model_utils.progress import with_progress
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
@@ -127,18 +125,6 @@ def detect_images(
     return predictions, broken
 
 
-def with_progress(items: Iterable, total: int, unit: str, mode: str = "auto") -> Iterator:
-    """Iterate with a progress bar, or with some ten plain lines where no terminal is (or `mode` is 'off')."""
-    if wants_bar(mode):
-        yield from tqdm(items, total=total, unit=unit)
-        return
-    every = max(1, total // 10)
-    for count, item in enumerate(items, 1):
-        yield item
-        if count % every == 0 or count == total:
-            print(f"{count}/{total} {unit}", flush=True)
-
-
 def _load_ahead(load: Callable, paths: list[Path], workers: int, ahead: int) -> Iterator[tuple[Path, object]]:
     """(path, loaded) in order, where loaded is an ImageError for a broken image; at most `ahead` wait in memory."""
 
@@ -148,15 +134,4 @@ def _load_ahead(load: Callable, paths: list[Path], workers: int, ahead: int) -> 
         except ImageError as error:
             return error
 
-    if workers == 0:
-        yield from ((path, attempt(path)) for path in paths)
-        return
-    with ThreadPoolExecutor(min(workers, ahead)) as pool:
-        waiting = deque()
-        for path in paths:
-            waiting.append((path, pool.submit(attempt, path)))
-            if len(waiting) > ahead:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for first, future in waiting:
-            yield first, future.result()
+    yield from map_ahead(attempt, paths, workers, ahead)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from src.data.augmentation import train_transforms
 from src.data.masks import MaskPatch
 from src.data.transforms import (
     IDENTITY,
@@ -13,7 +14,6 @@ from src.data.transforms import (
     Resize,
     apply_transforms,
     resized_hw,
-    train_transforms,
 )
 
 PAINT = 255

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.evaluation.curves import _collect, _running_mean, draw_curves
+from src.evaluation.curves import draw_curves, read_curves, running_mean
 from src.model_utils.errors import UserError
 
 COLUMNS = ["kind", "epoch", "step", "name", "value"]
@@ -43,7 +43,7 @@ def test_draws_a_picture(tmp_path, steps):
 
 def test_values_reach_the_curves(tmp_path):
     write(tmp_path / "metrics.csv", rows(100))
-    train, evaluation, ends = _collect(tmp_path / "metrics.csv")
+    train, evaluation, ends = read_curves(tmp_path / "metrics.csv")
     assert train["loss"] == (list(range(1, 101)), pytest.approx([2.0 / step for step in range(1, 101)]))
     assert evaluation["bbox_mAP"] == ([50, 100], [0.25, 0.5])
     assert "bbox_mAP_s" not in evaluation  # -1: nothing was measured
@@ -54,7 +54,7 @@ def test_half_written_and_infinite_rows_are_left_out(tmp_path):
     write(tmp_path / "metrics.csv", rows(10))
     with open(tmp_path / "metrics.csv", "a") as file:
         file.write("train,1,11,loss,inf\ntrain,1,12,loss,nan\nother,1,1,loss,3\ntrain,1,1")
-    train, _, _ = _collect(tmp_path / "metrics.csv")
+    train, _, _ = read_curves(tmp_path / "metrics.csv")
     assert len(train["loss"][0]) == 10
     draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
 
@@ -70,5 +70,5 @@ def test_missing_file(tmp_path):
 
 
 def test_running_mean_has_no_bias():
-    np.testing.assert_allclose(_running_mean([3.0] * 5), 3.0)
-    assert _running_mean([1.0, 0.0])[1] == pytest.approx(0.09 / 0.19)
+    np.testing.assert_allclose(running_mean([3.0] * 5), 3.0)
+    assert running_mean([1.0, 0.0])[1] == pytest.approx(0.09 / 0.19)

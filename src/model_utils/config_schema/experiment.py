@@ -1,5 +1,6 @@
 """Keys of every experiment, whatever its detector."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
@@ -38,7 +39,16 @@ class Config(Section):
     warmup_step: NonNegativeInt = key(4000, "steps of warm-up")
     warmup_ratio: Fraction = key(0.1, "learning rate at the start of the warm-up, as a share of lr")
     lr_steps: list[NonNegativeInt] = key([320, 340], "multistep: after these epochs the rate is divided by 10")
-    lr_type: Literal["multistep", "cosine", "linear"] = key("multistep", "learning rate after the warm-up")
+    lr_type: Literal["multistep", "cosine", "linear", "five_phase"] = key(
+        "multistep", "learning rate after the warm-up; five_phase: the five ramps of warmup_epochs1 to 5, then a cosine"
+    )
+    lr_init: NonNegative = key(1e-6, "five_phase: learning rate of the first step")
+    lr_end_rate: Fraction = key(0.005, "five_phase: last learning rate as a share of lr")
+    warmup_epochs1: NonNegativeInt = key(2, "five_phase: epochs of the ramp from lr_init to lr / 30000")
+    warmup_epochs2: NonNegativeInt = key(5, "five_phase: epochs of the ramp from lr / 10000 to lr / 1000")
+    warmup_epochs3: NonNegativeInt = key(23, "five_phase: epochs of the ramp from lr / 1000 to lr / 100")
+    warmup_epochs4: NonNegativeInt = key(60, "five_phase: epochs of the ramp from lr / 100 to lr / 10")
+    warmup_epochs5: NonNegativeInt = key(160, "five_phase: epochs of the ramp from lr / 10 to lr")
     grad_clip: NonNegative = key(0, "greatest norm of all gradients together; 0: no clipping")
 
     # train
@@ -54,6 +64,10 @@ class Config(Section):
     finetune: bool = key(False, "load what fits of pre_trained and print what does not")
     datasink: bool = key(False, "data sink mode (GPU and Ascend)")
     pre_trained: str = key("", "checkpoint to start from")
+    pre_trained_epoch_size: NonNegativeInt = key(
+        0, "epochs that pre_trained was trained for: epochs and learning rate go on from there"
+    )
+    global_step: NonNegativeInt = key(0, "the same in steps, where pre_trained stopped within an epoch")
     resume: Annotated[
         str, BeforeValidator(lambda value: {True: "1", False: "", None: ""}.get(value, value) if value != 0 else "")
     ] = key("", "continue: 1 from the experiment's last checkpoint, or the path of a checkpoint")
@@ -71,8 +85,23 @@ class Config(Section):
     # data
     num_parallel_workers: NonNegativeInt = key(6, "threads (or processes) that prepare images")
     python_multiprocessing: bool = key(False, "processes instead of threads")
-    train_dataset: str = key("", "folder (data/ + labels.json, or COCO's layout) or annotation file for training")
+    dataset: Literal["coco", "voc", "other"] = key("coco", "annotations: COCO's JSON, Pascal VOC's XML, or a TXT list")
+    train_dataset: str = key("", "training data: folder or annotation file; empty: coco_root, voc_root or anno_path")
     val_dataset: str = key("", "the same for evaluation")
+    coco_root: str = key("", "coco: root folder, where train_dataset or val_dataset is empty")
+    train_data_type: str = key("train2017", "coco_root: name of the training images' folder and annotations")
+    val_data_type: str = key("val2017", "coco_root: the same for evaluation")
+    instance_set: str = key("", "coco_root: annotation file in it, {} stands for the data type; empty: as found")
+    voc_root: str = key("", "voc: VOCdevkit or one of its years, where train_dataset or val_dataset is empty")
+    voc_train_sets: list[str] = key([], "voc: image sets to train on, such as VOC2007/trainval; empty: as found")
+    voc_val_sets: list[str] = key([], "voc: image sets to evaluate, such as VOC2007/test; empty: as found")
+    keep_difficult: bool = key(False, "voc: train on objects marked difficult too")
+    image_dir: str = key("", "other: folder of the images; empty: that of the TXT list")
+    anno_path: str = key("", "other: TXT list, where train_dataset or val_dataset is empty")
+    mindrecord_dir: str = key("", "folder of MindRecord files (create_data.py), read instead of images; empty: images")
+    prefix: str = key("train.mindrecord", "mindrecord_dir: name of the training data there; empty: images")
+    eval_prefix: str = key("eval.mindrecord", "mindrecord_dir: name of the evaluation data there; empty: images")
+    mindrecord_verify: bool = key(False, "compare the check sums of whole MindRecord files at the start")
     coco_classes: list[str] = key(["background"], "class names, 'background' first", min_length=2)
     category_ids: list[int] = key([], "the data set's own category ids in the order of coco_classes, for infer.py")
     num_classes: Annotated[int, Field(ge=2)] = key(81, "number of classes, background included")
@@ -94,17 +123,45 @@ class Config(Section):
     ratio_range: Annotated[list[Positive], Field(min_length=2, max_length=2)] = key(
         [1.0, 1.0], "scale jitter: the image is resized by a factor from this range, then cropped or padded"
     )
+    photo_ratio: Fraction = key(0.0, "probability of SSD's changes of brightness, contrast, saturation and hue")
+    channel_order_ratio: Fraction = key(0.0, "probability of another order of the colour channels")
+    iou_crop_ratio: Fraction = key(0.0, "probability of SSD's crop: a window that overlaps an object as drawn")
 
     # callbacks
     save_every: NonNegativeInt = key(100, "steps between periodical checkpoints; 0: only at the end of an epoch")
+    save_checkpoint_epochs: PositiveInt = key(1, "epochs between the periodical checkpoints at an epoch's end")
+    save_checkpoint_path: str = key("", "folder of the checkpoints; empty: checkpoints/ in the experiment's folder")
     keep_checkpoint_max: PositiveInt = key(5, "most periodical checkpoints kept")
     keep_best_checkpoints_max: PositiveInt = key(5, "most best checkpoints kept")
 
     # evaluation and inference
-    checkpoint_path: str = key("", "checkpoint to evaluate or to predict with")
+    checkpoint_path: str = key("", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too")
     prediction_path: str = key("", "eval.py: JSON of predictions to write, or to evaluate where it exists")
     pred_input: str = key("", "infer.py: image or folder of images")
     pred_output: str = key("", "infer.py: JSON file to write")
+
+    # export
+    file_name: str = key("", "export.py: file to write, with or without its suffix; empty: the checkpoint's name")
+    file_format: Annotated[
+        Literal["MINDIR", "AIR", "ONNX"],
+        BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+    ] = key("MINDIR", "export.py: MINDIR, ONNX, or AIR (only on Ascend)")
+    export_form: Literal["auto", "raw", "detections"] = key(
+        "auto",
+        "raw: boxes and scores of all candidates; detections: NMS inside; auto: raw, for mask models detections",
+    )
+    export_batch_size: PositiveInt = key(1, "images a call of the exported file")
+    export_dynamic_batch: bool = key(False, "the exported file takes any number of images a call")
+
+    # ModelArts
+    enable_modelarts: bool = key(False, "run on ModelArts: data comes from data_url, results go to train_url")
+    data_url: str = key("", "ModelArts: OBS folder of the data, downloaded to data_path")
+    train_url: str = key("", "ModelArts: OBS folder that output_path is uploaded to")
+    checkpoint_url: str = key("", "ModelArts: OBS folder of checkpoints, downloaded to load_path")
+    data_path: str = key("/cache/data", "ModelArts: folder for the data")
+    output_path: str = key("/cache/train", "ModelArts: folder for all that is written; relative paths are taken in it")
+    load_path: str = key("/cache/checkpoint_path", "ModelArts: folder for the checkpoints of checkpoint_url")
+    modelarts_dataset_unzip_name: str = key("", "ModelArts: NAME.zip in data_path is unpacked to data_path/NAME")
 
     _config_path: str = PrivateAttr("")
 
@@ -117,6 +174,11 @@ class Config(Section):
     def input_hw(self) -> tuple[int, int]:
         """Height and width of the network's input: `img_height`, `img_width` rounded up to `divider`."""
         return tuple(-(-side // self.divider) * self.divider for side in (self.img_height, self.img_width))
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where a training keeps its checkpoints."""
+        return Path(self.save_checkpoint_path or Path(self.train_outputs, self.brief, "checkpoints"))
 
     @property
     def with_masks(self) -> bool:

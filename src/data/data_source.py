@@ -1,0 +1,61 @@
+"""The data of a configuration: MindRecord files where `mindrecord_dir` is set, else images and annotations."""
+
+from typing import TYPE_CHECKING
+
+from src.data.coco import CocoDataset
+from src.data.datasets import open_dataset, require_source
+from src.data.listed_dataset import ListedDataset
+from src.data.mindrecord.dataset import MindRecordDataset, open_manifest
+from src.data.mindrecord.manifest import manifest_path
+from src.model_utils.errors import UserError
+
+if TYPE_CHECKING:
+    from src.model_utils.config import Config
+
+Dataset = CocoDataset | ListedDataset | MindRecordDataset
+
+
+def open_data(config: "Config", training: bool, with_masks: bool = False) -> Dataset:
+    """The training or the evaluation data, the training's with `train_dataset_num` and `train_dataset_divider` applied.
+
+    Raises:
+        UserError: see `MindRecordDataset` and `open_dataset`.
+    """
+    name = _mindrecord_name(config, training)
+    if not name:
+        return open_dataset(config, training, with_masks)
+    limits = {"first": config.train_dataset_num, "every": config.train_dataset_divider} if training else {}
+    return MindRecordDataset(
+        config.mindrecord_dir,
+        name,
+        config.class_names,
+        with_masks,
+        keep_difficult=config.keep_difficult or not training,
+        thorough=config.mindrecord_verify,
+        **limits,
+    )
+
+
+def require_data(config: "Config", training: bool) -> None:
+    """Raise a UserError, before anything takes long, unless `open_data` has something to open that fits.
+
+    Of MindRecord files all is checked but the annotations and images inside, which have check sums of their own.
+    """
+    name = _mindrecord_name(config, training)
+    if not name:
+        require_source(config, training)
+        return
+    path = manifest_path(config.mindrecord_dir, name)
+    if not path.exists():
+        key, needed = ("prefix", True) if training else ("eval_prefix", False)
+        raise UserError(
+            f"{path} does not exist: no complete data set {name} in mindrecord_dir; make it with python create_data.py "
+            f"--create_dataset {config.dataset} --prefix {name} --is_training {needed}, or set {key} to what is there "
+            "('': images as they are)"
+        )
+    open_manifest(path, config.class_names, config.with_masks)
+
+
+def _mindrecord_name(config: "Config", training: bool) -> str:
+    """Prefix of the files; '' for images as they are."""
+    return (config.prefix if training else config.eval_prefix) if config.mindrecord_dir else ""

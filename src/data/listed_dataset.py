@@ -1,0 +1,126 @@
+"""What data sets without COCO annotations share: images in a list, boxes without masks, ground truth in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from src.data.coco_ground_truth import coco_ground_truth
+from src.data.image import ImageError
+from src.data.image_size import image_size
+from src.data.reader_checks import FolderListings, clip_box
+from src.data.record import Record
+
+
+@dataclass
+class ListedObject:
+    """An object as its annotation gives it.
+
+    Attributes:
+        where: file and line, for messages.
+        label: 0..K-1.
+        corners: x1, y1, x2, y2 in pixels of the image, 0-based, x2 and y2 exclusive; not clipped.
+        difficult: Pascal VOC's flag.
+    """
+
+    where: str
+    label: int
+    corners: tuple[float, float, float, float]
+    difficult: bool = False
+
+
+@dataclass
+class ListedImage:
+    """An image as its annotation gives it; `where` is file and line, size_hw None where it is not said."""
+
+    where: str
+    path: str
+    size_hw: tuple[int, int] | None = None
+    objects: list[ListedObject] = field(default_factory=list)
+
+
+class ListedDataset:
+    """Records of listed images, with the attributes of `CocoDataset` and `coco_annotations` for evaluation.
+
+    Image ids are 1, 2, ... in the order of the list.
+
+    Attributes:
+        records, class_names, category_ids, annotation_file, problems, missing_images: as `CocoDataset`.
+        voc_metrics: whether evaluation reports the mean AP of Pascal VOC beside COCO's.
+    """
+
+    voc_metrics = False
+
+    def __init__(
+        self,
+        annotation_file: Path,
+        images: Sequence[ListedImage],
+        class_names: Sequence[str],
+        category_ids: Sequence[int],
+    ):
+        """Make the records; images are looked up, and opened only where their size is not known.
+
+        Args:
+            annotation_file: what messages and predictions call the data set.
+            images: in order.
+            class_names: names of the foreground classes, in label order.
+            category_ids: the data set's id of each class; empty: 1, 2, ...
+        """
+        self.annotation_file = annotation_file
+        self.class_names = list(class_names)
+        self.category_ids = list(category_ids) or list(range(1, len(class_names) + 1))
+        self.problems: list[str] = []
+        listings = FolderListings()
+        self.missing_images = [image.path for image in images if image.path not in listings]
+        self.problems += [f"{one.path}: missing; {one.where} names it" for one in images if one.path not in listings]
+        self._all = [self._record(image, number, listings) for number, image in enumerate(images, 1)]
+        self.records = [record for record in self._all if record.image in listings]
+        self._note_absent_classes()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def coco_annotations(self) -> dict:
+        """The ground truth as a COCO annotation file would hold it, missing images included."""
+        return coco_ground_truth(self._all, self.class_names, self.category_ids)
+
+    def _record(self, image: ListedImage, number: int, listings: FolderListings) -> Record:
+        height, width = image.size_hw or self._size(image, listings)
+        boxes, kept = [], []
+        for one in image.objects:
+            box = clip_box(one.corners, height, width)
+            if box is None:
+                shown = ", ".join(f"{value:g}" for value in one.corners)
+                self.problems.append(
+                    f"{one.where}: box {shown} is empty or outside the image {image.path} ({width}x{height}); skipped"
+                )
+            else:
+                boxes.append(box)
+                kept.append(one)
+        return Record(
+            image=image.path,
+            height=height,
+            width=width,
+            image_id=number,
+            boxes=np.array(boxes, np.float32).reshape(-1, 4),
+            labels=np.array([one.label for one in kept], np.int32),
+            crowd=np.zeros(len(kept), bool),
+            difficult=np.array([one.difficult for one in kept], bool),
+        )
+
+    def _size(self, image: ListedImage, listings: FolderListings) -> tuple[int, int]:
+        """(height, width) of the file; for one that is missing or broken, which loaders report, what its boxes need."""
+        try:
+            if image.path in listings:
+                return image_size(image.path)
+        except ImageError as error:
+            self.problems.append(str(error))
+        corners = np.array([one.corners for one in image.objects]).reshape(-1, 4)
+        return max(int(corners[:, 3].max(initial=1)), 1), max(int(corners[:, 2].max(initial=1)), 1)
+
+    def _note_absent_classes(self) -> None:
+        present = {int(label) for record in self._all for label in record.labels}
+        absent = [name for label, name in enumerate(self.class_names) if label not in present]
+        if absent:
+            self.problems.append(f"{self.annotation_file}: no object of {', '.join(absent)}; is coco_classes right?")

@@ -1,0 +1,51 @@
+"""What every reader checks and leaves out alike: boxes against their image, images against their folder."""
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+
+from src.model_utils.errors import UserError
+
+MIN_BOX_SIDE = 1e-3  # pixels; a box that is thinner after clipping to its image is no box
+
+
+def clip_box(corners: Sequence[float], height: int, width: int) -> tuple[float, ...] | None:
+    """(x1, y1, x2, y2) inside the image; None when nothing of it is left or a number is not finite."""
+    if not all(map(math.isfinite, corners)):
+        return None
+    x1, y1, x2, y2 = corners
+    x1, x2 = max(x1, 0.0), min(x2, float(width))
+    y1, y2 = max(y1, 0.0), min(y2, float(height))
+    return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= MIN_BOX_SIDE else None
+
+
+class FolderListings:
+    """Tells which files exist from one listing a folder: a stat a file is slow on network drives."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, set[str]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        return name in self.names(folder)
+
+    def names(self, folder: str) -> set[str]:
+        """Names of what a folder holds; none where there is no such folder."""
+        if folder not in self._names:
+            self._names[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        return self._names[folder]
+
+
+def check_unique(listed: Iterable[tuple[str, str | os.PathLike]]) -> None:
+    """Raise a UserError when a path is listed twice; pairs of file and line, and path."""
+    seen: dict[str, str] = {}
+    for where, path in listed:
+        name = os.fspath(path)
+        if name in seen:
+            raise UserError(f"{where}: {name} is in {seen[name]} too; an image may be listed only once")
+        seen[name] = where
+
+
+def subset(items: list, first: int, every: int) -> list:
+    """The first `first` (0: all) items, and of those every `every`-th (0: all), beginning with the first."""
+    return items[: first or None][:: every or 1]

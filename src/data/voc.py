@@ -1,0 +1,161 @@
+"""Read Pascal VOC annotations: XML files, one an image."""
+
+import os
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from xml.parsers import expat
+
+from src.data.listed_dataset import ListedDataset, ListedImage, ListedObject
+from src.data.reader_checks import FolderListings, check_unique, subset
+from src.data.record import Record
+from src.data.voc_layout import VocImageSet, find_voc_sets
+from src.model_utils.errors import UserError
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG")
+
+
+class VocDataset(ListedDataset):
+    """The images of Pascal VOC image sets, those without objects included.
+
+    VOC counts pixels from 1, and xmax, ymax are the last pixels inside; records count from 0 and end behind the last
+    pixel: (xmin - 1, ymin - 1, xmax, ymax). So a box covers just the pixels that VOC's does, and the overlap of two
+    boxes is what VOC's own formula, with its + 1, gives. (Some readers subtract 1 from all four, which leaves boxes a
+    pixel short.)
+    """
+
+    voc_metrics = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        class_names: Sequence[str],
+        split: str = "train",
+        image_sets: Sequence[str] = (),
+        keep_difficult: bool = True,
+        category_ids: Sequence[int] = (),
+        first: int = 0,
+        every: int = 0,
+    ):
+        """Read the annotations; images are only looked up.
+
+        Args:
+            path, split, image_sets: see `find_voc_sets`.
+            class_names: names of the foreground classes, in label order.
+            keep_difficult: keep objects marked difficult in `records` (evaluation's ground truth always has them).
+            category_ids: see `ListedDataset`.
+            first: keep the first so many images; 0: all.
+            every: then keep images 0, n, 2n, ...; 0: all.
+
+        Raises:
+            UserError: folders that are not found, lists or XML files that cannot be read, objects of other classes.
+        """
+        sets = find_voc_sets(path, split, image_sets)
+        listed = [item for one in sets for item in _items(one)]
+        if not listed:
+            raise UserError(f"{sets[0].source}: names no images")
+        check_unique((where, path) for where, path, _ in listed)
+        reader = _AnnotationReader(class_names)
+        images = [reader.read(path, images_dir) for _, path, images_dir in subset(listed, first, every)]
+        super().__init__(sets[0].source, images, class_names, category_ids)
+        self.images_dir = sets[0].images_dir
+        if not keep_difficult:
+            self.records = [_without_difficult(record) for record in self.records]
+
+
+def _items(image_set: VocImageSet) -> Iterator[tuple[str, Path, Path]]:
+    """(where it is listed, path of the annotation, folder of images) of each image of a set."""
+    source, annotations = image_set.source, image_set.annotations_dir
+    if source.is_dir():
+        for path in sorted(annotations.glob("*.xml")):
+            yield str(annotations), path, image_set.images_dir
+        return
+    try:
+        lines = source.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        raise UserError(f"{source}: not a list of image names in UTF-8") from None
+    listings = FolderListings()
+    for number, line in enumerate(lines, 1):
+        if name := line.strip():
+            path = annotations / f"{name}.xml"
+            if str(path) not in listings:
+                raise UserError(f"{source}, line {number}: '{name}' has no annotation {path}")
+            yield f"{source}, line {number}", path, image_set.images_dir
+
+
+class _AnnotationReader:
+    """Reads XML files into `ListedImage`s."""
+
+    def __init__(self, class_names: Sequence[str]):
+        self._label_of = {name: label for label, name in enumerate(class_names)}
+        self._listings = FolderListings()
+
+    def read(self, path: Path, images_dir: Path) -> ListedImage:
+        text = path.read_bytes()
+        try:
+            root = ElementTree.fromstring(text)
+        except ElementTree.ParseError as error:
+            line = error.position[0]
+            raise UserError(f"{path}, line {line}: not valid XML ({expat.ErrorString(error.code)})") from None
+        if root.tag != "annotation":
+            raise UserError(f"{path}: its root is <{root.tag}>; a VOC annotation is an <annotation>")
+        nodes = root.findall("object")
+        places = _places(path, text, len(nodes))
+        objects = [self._object(where, node) for where, node in zip(places, nodes, strict=True)]
+        return ListedImage(str(path), self._image_path(path, images_dir, root), _size_hw(root), objects)
+
+    def _image_path(self, path: Path, images_dir: Path, root: ElementTree.Element) -> str:
+        """The image of the annotation's own name, else the one that it names."""
+        named = root.findtext("filename", "").strip()
+        candidates = [path.stem + suffix for suffix in _SUFFIXES] + ([named] if named else [])
+        present = self._listings.names(str(images_dir))
+        return str(images_dir / next((name for name in candidates if name in present), named or candidates[0]))
+
+    def _object(self, where: str, node: ElementTree.Element) -> ListedObject:
+        name = node.findtext("name", "").strip()
+        box = node.find("bndbox")
+        try:
+            x1, y1, x2, y2 = (float(box.findtext(corner)) for corner in _CORNERS)
+            difficult = int(node.findtext("difficult", "0").strip() or 0) != 0
+        except (AttributeError, TypeError, ValueError):
+            raise UserError(
+                f"{where}: object '{name}' needs a bndbox with numbers as "
+                f"{', '.join(_CORNERS)}, and 0 or 1 as difficult where it has one"
+            ) from None
+        if name not in self._label_of:
+            raise UserError(
+                f"{where}: object '{name}' is not one of the {len(self._label_of)} "
+                f"classes of coco_classes: {list(self._label_of)}"
+            )
+        return ListedObject(where, self._label_of[name], (x1 - 1, y1 - 1, x2, y2), difficult)
+
+
+def _size_hw(root: ElementTree.Element) -> tuple[int, int] | None:
+    """(height, width) where the annotation says both; some tools write 0."""
+    height, width = (root.findtext(f"size/{name}", "").strip() for name in ("height", "width"))
+    if re.fullmatch(r"[1-9]\d*", height) and re.fullmatch(r"[1-9]\d*", width):
+        return int(height), int(width)
+    return None
+
+
+def _places(path: Path, text: bytes, count: int) -> list[str]:
+    """File and line of each of the `count` objects; ElementTree forgets lines."""
+    starts = [match.start() for match in re.finditer(rb"<object[\s>]", text)]
+    if len(starts) != count:  # an <object> in a comment or deeper down
+        return [f"{path}, object {number}" for number in range(1, count + 1)]
+    lines = (1 + text.count(b"\n", 0, start) for start in starts)
+    return [f"{path}, line {line}" for line in lines]
+
+
+def _without_difficult(record: Record) -> Record:
+    keep = ~record.difficult
+    return replace(
+        record,
+        boxes=record.boxes[keep],
+        labels=record.labels[keep],
+        crowd=record.crowd[keep],
+        difficult=record.difficult[keep],
+    )

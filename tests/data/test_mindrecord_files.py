@@ -1,0 +1,279 @@
+"""MindRecord files: their layout, what is wrong with them, and how they take their place."""
+
+import json
+import os
+import shutil
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+
+from src.data.data_source import require_data
+from src.data.loader import build_eval_loader, build_train_loader
+from src.data.mindrecord.create import create_mindrecord
+from src.data.mindrecord.layout import read_shard
+from src.data.mindrecord.manifest import StoredFile, read_manifest
+from src.data.mindrecord.publishing import PartialFolder
+from src.data.mindrecord.rows import Row
+from src.data.mindrecord.writing import LARGEST_PAGE, ShardWriter, page_size_for
+from src.model_utils.errors import UserError
+from tests.data.coco_files import NAMES, write_dataset
+from tests.data.test_loader import make_config
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Configuration of a small data set that is stored as training data in two files, in tmp_path / packed."""
+    values = make_config(write_dataset(tmp_path / "data"), mindrecord_dir=str(tmp_path / "packed"))
+    create_mindrecord(values, shards=2)
+    return values
+
+
+@pytest.fixture
+def packed(config, tmp_path):
+    return tmp_path / "packed"
+
+
+def test_layout_over_many_pages_and_mindspores_own_reader(tmp_path):
+    from mindspore.mindrecord import FileReader
+
+    rng = np.random.default_rng(0)
+    images = [rng.bytes(int(rng.integers(1, 60_000))) for _ in range(150)]
+    rows = []
+    writer = ShardWriter(tmp_path, "x", 3, page_size_for(60_000, 1))
+    for n, image in enumerate(images):
+        text = json.dumps({"text": "é'\"\\" * int(rng.integers(0, 300)), "value": 0.1 * n})
+        rows.append(Row(n, 2**40 + n, 480, 640, zlib.crc32(image), f"bild_ä {n}.jpg", f"/a b/bild_ä {n}.jpg", text))
+        writer.add(rows[-1], image)
+    writer.finish()
+    shards = [tmp_path / f"x{k}" for k in range(3)]
+    assert all(path.stat().st_size > 10 * 2**16 for path in shards)
+    placed = sorted((one for path in shards for one in read_shard(path)), key=lambda one: one.row.position)
+    assert [one.row for one in placed] == rows
+    for one, image in zip(placed, images, strict=True):
+        with open(one.file, "rb") as file:
+            file.seek(one.offset)
+            assert file.read(one.size) == image
+    reader = FileReader([str(path) for path in shards])
+    count = 0
+    for fields in reader.get_next():
+        n = fields.pop("position")
+        assert fields.pop("image") == images[n]
+        assert Row(n, **fields) == rows[n]
+        count += 1
+    reader.close()
+    assert count == 150
+
+
+def test_the_page_fits_the_largest_image():
+    assert page_size_for(10, 10) == 2**16
+    assert page_size_for(10, 2**40) == 2**25
+    assert page_size_for(2**25, 10) == 2**26
+    assert page_size_for(2**40, 10) == LARGEST_PAGE
+
+
+def test_what_the_manifest_says(config, packed):
+    manifest = read_manifest(packed / "train.mindrecord.json")
+    assert (manifest.dataset, manifest.split, manifest.images, manifest.objects) == ("coco", "train", 6, 6)
+    assert manifest.source == str(packed.parent / "data" / "labels.json")
+    assert manifest.category_ids == {"cat": 7, "dog": 90, "owl": 12}
+    assert manifest.objects_per_class == {"cat": 4, "dog": 2, "owl": 0}
+    assert manifest.with_masks and not manifest.voc_metrics and manifest.left_out == []
+    assert manifest.shards == ["train.mindrecord0", "train.mindrecord1"]
+    assert {file.name: file.size for file in manifest.files} == {
+        path.name: path.stat().st_size for path in packed.iterdir() if path.suffix != ".json"
+    }
+    assert all(path.stat().st_mode & 0o044 for path in packed.iterdir())
+
+
+def alter(path, offset: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+
+
+def test_files_that_are_missing_cut_off_or_altered(config, packed):
+    shard = packed / "train.mindrecord1"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-10])
+    with pytest.raises(UserError, match=rf"train\.mindrecord1: is {len(whole) - 10} bytes, .* says {len(whole)}"):
+        require_data(config, training=True)
+    shard.unlink()
+    with pytest.raises(UserError, match=r"train\.mindrecord1 is missing, but train\.mindrecord\.json lists it"):
+        require_data(config, training=True)
+    shard.write_bytes(whole)
+    index = packed / "train.mindrecord0.db"
+    alter(index, 5000)
+    with pytest.raises(UserError, match=r"train\.mindrecord0\.db: was altered"):
+        require_data(config, training=True)
+
+
+def test_an_altered_image_is_found_when_it_is_read(config, packed):
+    place = next(iter(read_shard(packed / "train.mindrecord0")))
+    alter(packed / "train.mindrecord0", place.offset + place.size // 2)
+    require_data(config, training=True)
+    loader = build_train_loader(config)
+    with pytest.raises(
+        UserError, match=r"\.png: its bytes in .*train\.mindrecord0 were altered or cut off.*skip_broken"
+    ):
+        list(loader.epoch(0))
+    with pytest.raises(UserError, match=r"train\.mindrecord0: was altered, its check sum is not that of"):
+        build_train_loader(config.model_copy(update={"mindrecord_verify": True}))
+
+
+def test_altered_annotations_are_found_at_the_start(config, packed):
+    path = packed / "train.mindrecord0"
+    alter(path, path.read_bytes().index(b'"bbox":[5') + len('"bbox":['))
+    with pytest.raises(UserError, match="the annotations in its MindRecord files were altered"):
+        build_train_loader(config)
+    alter(path, path.read_bytes().rindex(b"position") - 1)  # a length in MessagePack
+    with pytest.raises(UserError, match=r"train\.mindrecord0: not a MindRecord file as create_data\.py writes it"):
+        build_train_loader(config)
+
+
+def test_other_classes(config):
+    other = config.model_copy(update={"coco_classes": ["background", "cat", "dog", "eagle"]})
+    with pytest.raises(UserError, match=r"only in coco_classes \['eagle'\], only in the data set \['owl'\]"):
+        require_data(other, training=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a manifest of create_data.py, version 1"),
+        ("{}", "dataset: Field required"),
+        ('{"version": 2}', r"version: Input should be 1"),
+    ],
+)
+def test_no_manifest_of_this_version(config, packed, text, message):
+    (packed / "train.mindrecord.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        require_data(config, training=True)
+
+
+def test_nothing_there_says_how_to_make_it(config):
+    with pytest.raises(UserError, match=r"eval\.mindrecord\.json does not exist: .*set eval_prefix to") as error:
+        require_data(config, training=False)
+    assert "create_data.py --create_dataset coco --prefix eval.mindrecord --is_training False" in str(error.value)
+
+
+def test_made_again_from_the_same_is_kept_and_from_something_else_refused(config, packed, capsys):
+    before = {path: path.stat().st_mtime_ns for path in packed.iterdir()}
+    create_mindrecord(config)
+    assert "already there, complete, and made from the same" in capsys.readouterr().out
+    write_dataset(packed.parent / "data", 7)
+    with pytest.raises(UserError, match=r"6 images of .*labels\.json, which is not what .* is now; --overwrite 1"):
+        create_mindrecord(config)
+    assert before == {path: path.stat().st_mtime_ns for path in packed.iterdir()}
+    create_mindrecord(config, overwrite=True)
+    assert len(build_train_loader(config).records) == 7
+    assert {path.name for path in packed.iterdir()} == {
+        "train.mindrecord", "train.mindrecord.db", "train.mindrecord.json"
+    }  # fmt: skip
+    (packed / "train.mindrecord.json").write_text("broken")
+    with pytest.raises(UserError, match="not a manifest"):
+        create_mindrecord(config)
+    create_mindrecord(config, overwrite=True)
+    assert len(build_train_loader(config).records) == 7
+
+
+def test_more_files_than_images(config, packed):
+    create_mindrecord(config, name="eval.mindrecord", training=False, shards=20)
+    assert len(list(packed.glob("eval.mindrecord?"))) == 6
+    assert [record.image_id for record in build_eval_loader(config).records] == [10, 13, 16, 19, 22, 25]
+
+
+def test_two_processes_at_once(config, packed):
+    another = pytest.raises(UserError, match="another create_data.py is making this data set now")
+    with PartialFolder(packed, "train.mindrecord"), another:
+        create_mindrecord(config, overwrite=True)
+    assert len(build_train_loader(config).records) == 6
+
+
+def manifest_of(config, names: list[str]):
+    manifest = read_manifest(Path(config.mindrecord_dir) / "train.mindrecord.json")
+    files = [StoredFile(name=name, size=1, sha256="") for name in names]
+    return manifest.model_copy(update={"files": files})
+
+
+@pytest.mark.parametrize("survivors", [0, 1, 2])
+def test_killed_while_it_replaces_a_data_set(config, packed, monkeypatch, survivors):
+    """A killed process runs nothing any more: not even the end of the `with` block."""
+    old = {path.name for path in packed.iterdir()}
+    killed = PartialFolder(packed, "train.mindrecord").__enter__()
+    names = ["train.mindrecord", "train.mindrecord.db"]
+    for name in names:
+        (killed.path / name).write_text("x")
+    manifest = manifest_of(config, names)
+    moved = []
+
+    def replace(source, target, really=os.replace):
+        if ".partial" not in str(target):
+            if len(moved) == survivors:
+                raise SystemExit
+            moved.append(target)
+        really(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(SystemExit):
+            killed.publish(manifest)
+    os.close(killed._lock)
+    with pytest.raises(UserError, match="no complete data set train.mindrecord"):
+        require_data(config, training=True)
+    create_mindrecord(config, shards=2)
+    assert {path.name for path in packed.iterdir()} == old
+    assert len(build_train_loader(config).records) == 6
+
+
+def test_a_killed_process_before_that_leaves_the_old_data_set(config, packed):
+    killed = PartialFolder(packed, "train.mindrecord").__enter__()
+    (killed.path / "train.mindrecord0").write_text("half")
+    os.close(killed._lock)
+    require_data(config, training=True)
+    create_mindrecord(config, shards=2, overwrite=True)
+    assert len(build_train_loader(config).records) == 6 and not killed.path.exists()
+
+
+def test_files_of_somebody_else_are_not_replaced(config, packed):
+    (packed / "eval.mindrecord").write_text("precious")
+    with pytest.raises(UserError, match=r"eval\.mindrecord is in the way"):
+        create_mindrecord(config, training=False)
+    assert (packed / "eval.mindrecord").read_text() == "precious"
+    assert not (packed / ".eval.mindrecord.partial").exists()
+
+
+def test_no_room_and_no_folder(config, packed, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"MB are needed and 0\.0 MB are free"):
+        patch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+        create_mindrecord(config, training=False)
+    for folder in (packed / "train.mindrecord0", "/proc/no/folder"):
+        elsewhere = config.model_copy(update={"mindrecord_dir": str(folder)})
+        with pytest.raises(UserError, match="cannot be written"):
+            create_mindrecord(elsewhere)
+
+
+def test_a_disk_that_fills_up(config, packed, monkeypatch):
+    """MindSpore's report, of eleven lines, becomes one."""
+    report = (
+        "Exception thrown from dataset pipeline. Refer to '...'\n\n------\n- Dataset Pipeline Error Message: \n------\n"
+    )
+    report += "[ERROR] No free disk to be used while writing mindrecord files, available free disk size: 1\n\n------\n"
+    for text, reason in ((report, "No free disk to be used"), ("Unexpected", "no space left, a quota")):
+        with monkeypatch.context() as patch:
+            patch.setattr("mindspore.mindrecord.FileWriter.write_raw_data", Mock(side_effect=RuntimeError(text)))
+            with pytest.raises(UserError, match=rf"eval\.mindrecord: cannot be written \(.*{reason}.*\)$"):
+                create_mindrecord(config, training=False)
+    assert not list(packed.glob("*eval*")) and not list(packed.glob(".*"))
+
+
+def test_names_of_kinds_and_files(config):
+    with pytest.raises(UserError, match="--create_dataset imagenet: must be coco, voc, other"):
+        create_mindrecord(config, "imagenet")
+    for name in ("a/b", "."):
+        with pytest.raises(UserError, match="--prefix"):
+            create_mindrecord(config, name=name)
+    assert config.class_names == NAMES
