@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from src.model_utils.atomic import atomic_path
+from src.evaluation.figures import new_figure, save_figure
 from src.model_utils.errors import UserError
 
 Curve = tuple[list[int], list[float]]  # steps, values
@@ -23,18 +23,13 @@ def draw_curves(source: str | Path | Iterable[dict], png_path: str | Path) -> No
     Raises:
         UserError: the CSV file cannot be read.
     """
-    train, evaluation, epoch_ends = _collect(source)
-    losses = {name: curve for name, curve in train.items() if name.startswith("loss")}
+    train, evaluation, epoch_ends = read_curves(source)
+    losses = {name: curve for name, curve in train.items() if "loss" in name}
     rates = {name: curve for name, curve in train.items() if name == "lr"}
     precision = {name: curve for name, curve in evaluation.items() if "mAP" in name}
     recall = {name: curve for name, curve in evaluation.items() if "AR" in name}
 
-    # The object interface: no global backend is chosen, so a notebook's own stays as it is.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13, 8)
     panels = figure.subplots(2, 2)
     _draw_panel(panels[0, 0], losses, "training loss", smooth=True)
     _draw_panel(panels[0, 1], precision, "average precision (validation)", unit_range=True)
@@ -44,12 +39,18 @@ def draw_curves(source: str | Path | Iterable[dict], png_path: str | Path) -> No
     for panel in panels.flat:
         panel.set_xlim(0, last * 1.02)
         _add_epoch_axis(panel, epoch_ends)
-    with atomic_path(png_path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    save_figure(figure, png_path)
 
 
-def _collect(source: str | Path | Iterable[dict]) -> tuple[dict[str, Curve], dict[str, Curve], dict[int, int]]:
-    """(training curves, evaluation curves, last step of each epoch that was evaluated)."""
+def read_curves(source: str | Path | Iterable[dict]) -> tuple[dict[str, Curve], dict[str, Curve], dict[int, int]]:
+    """The values of a metrics file by name.
+
+    Returns:
+        Training curves, evaluation curves, and the last step of each epoch that was evaluated.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     if isinstance(source, str | Path):
         try:
             with open(source, newline="", encoding="utf-8") as file:
@@ -87,7 +88,7 @@ def _draw_panel(panel, curves: dict[str, Curve], title: str, smooth: bool = Fals
         many = len(steps) > 40
         if smooth and many:
             line = panel.plot(steps, values, alpha=0.25, linewidth=0.8)[0]
-            values = _running_mean(values)
+            values = running_mean(values)
             panel.plot(steps, values, color=line.get_color(), label=f"{name}: {values[-1]:.3g}")
         else:
             marker = None if many else "o"
@@ -116,7 +117,7 @@ def _add_epoch_axis(panel, epoch_ends: dict[int, int]) -> None:
     top.tick_params(labelsize=7)
 
 
-def _running_mean(values: list[float], weight: float = 0.9) -> list[float]:
+def running_mean(values: list[float], weight: float = 0.9) -> list[float]:
     """Exponential running mean without the bias towards the first value."""
     means, mean, total = [], 0.0, 0.0
     for value in values:

@@ -1,0 +1,114 @@
+"""The commands of the README's chapter "Tools", on the folders that the chapters before leave behind."""
+
+import json
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from src.data.synthetic import main as write_shapes
+from src.model_utils.config import load_config, save_config
+from tests.conftest import ROOT
+from tests.end_to_end.commands import run
+from tests.end_to_end.test_documents import commands_of
+from tests.evaluation.test_run_curves import write_run
+
+README = ROOT / "README.md"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """data/shapes, outputs/first and outputs/second, as if trained and evaluated."""
+    folder = tmp_path_factory.mktemp("tools")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    write_shapes(["--output_dir", str(folder / "data/shapes"), "--train", "12", "--val", "8"])
+    for name in ("first", "second"):
+        write_run(folder / "outputs" / name)
+    config = load_config(ROOT / "configs/demo/spinenet_retinanet.yaml")
+    save_config(config, folder / "outputs/first/config.yaml")
+    results = noisy_results(json.loads((folder / "data/shapes/validation/labels.json").read_text()))
+    (folder / "outputs/first/predictions.json").write_text(json.dumps(results))
+    return folder
+
+
+def noisy_results(annotations):
+    """Detections around the objects, some of another class, and one on the background."""
+    rng = np.random.default_rng(0)
+    categories = [category["id"] for category in annotations["categories"]]
+    results = []
+    for index, one in enumerate(annotations["annotations"]):
+        box = (np.array(one["bbox"]) + rng.normal(0, 1.5, 4)).clip(1).tolist()
+        category = categories[0] if index % 5 == 0 else one["category_id"]
+        score = float(rng.uniform(0.2, 1))
+        results.append({"image_id": one["image_id"], "category_id": category, "bbox": box, "score": score})
+    return [*results, {"image_id": annotations["images"][0]["id"], "category_id": categories[1], "bbox": [0, 0, 3, 3],
+                       "score": 0.9}]  # fmt: skip
+
+
+def command(tool):
+    (words,) = [c for c in commands_of(README) if c.startswith(f"python tools/{tool}")]
+    return [re.sub(r'^"|"$', "", word) for word in words.split()[1:]]
+
+
+def picture(path):
+    image = cv2.imread(str(path))
+    assert image is not None and image.std() > 10
+    return image
+
+
+def test_every_tool_is_in_the_readme():
+    tools = {path.name for path in (ROOT / "tools").glob("*.py")}
+    assert {c.split()[1] for c in commands_of(README) if "tools/" in c} == {f"tools/{name}" for name in tools}
+
+
+def test_plot_log(folder):
+    out, _ = run(*command("plot_log"), cwd=folder)
+    assert "first" in out and "second" in out
+    picture(folder / "curves.png")
+
+
+def test_analyse_predictions(folder):
+    out, _ = run(*command("analyse_predictions"), cwd=folder)
+    written = folder / "outputs/first/analysis"
+    for name in ("confusion_matrix", "class_ap", "errors"):
+        picture(written / f"{name}.png")
+        assert f"{name}.png" in out
+    numbers = json.loads((written / "analysis.json").read_text())
+    objects = sum(numbers["objects"])
+    matrix = np.array(numbers["confusion_matrix"])
+    assert matrix.shape == (5, 5) and matrix[:4].sum() == objects
+    assert numbers["errors"]["counts"]["class"] > 0 and numbers["errors"]["counts"]["background"] >= 1
+    assert sum(map(sum, numbers["errors"]["best"].values())) == objects
+
+
+def test_analysis_needs_predictions_that_exist(folder):
+    arguments = [*command("analyse_predictions"), "--prediction_path", "none.json"]
+    _, err = run(*arguments, cwd=folder, expect=2)
+    assert err.count("\n") == 1 and "none.json: cannot read the predictions" in err
+    shutil.copy(folder / "outputs/first/predictions.json", folder / "broken.json")
+    (folder / "broken.json").write_text("[{}]")
+    _, err = run(*arguments[:-1], "broken.json", "--score_thr", 2, cwd=folder, expect=2)
+    assert "--score_thr 2: must be a number from 0 to 1" in err
+
+
+def test_anchor_statistics(folder):
+    out, _ = run(*command("anchor_statistics"), cwd=folder)
+    assert "best possible recall at IoU" in out
+    picture(folder / "anchors.png")
+
+
+def test_plot_lr(folder):
+    run(*command("plot_lr"), cwd=folder)
+    picture(folder / "lr.png")
+    demo = ("tools/plot_lr.py", "--config_path", "configs/demo/spinenet_retinanet.yaml", "--output", "demo.png")
+    run(*demo, "--train_dataset", "data/shapes/train", "--batch_size", 4, cwd=folder)  # 3 steps, counted
+    picture(folder / "demo.png")
+    _, err = run(*demo, "--train_dataset", "data/shapes/train", "--batch_size", 16, cwd=folder, expect=2)
+    assert "12 images are fewer than one step" in err
+
+
+def test_count_parameters_prints_what_the_readme_shows(folder):
+    out, _ = run(*command("count_parameters"), cwd=folder)
+    assert out.strip() in README.read_text()

@@ -1,0 +1,40 @@
+"""What a detector gets wrong: confusion matrix, AP of each class, and errors by kind, as pictures.
+
+    python tools/analyse_predictions.py --config_path outputs/first/config.yaml \\
+        --prediction_path outputs/first/predictions.json --output_dir outputs/first/analysis
+
+The predictions are those that eval.py or infer.py wrote for the images of `val_dataset`. Writes confusion_matrix.png,
+class_ap.png, errors.png (kinds of errors as in TIDE, arXiv:2008.08115) and their numbers, analysis.json.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src.model_utils.command import run_command
+from src.model_utils.config import config_from_command_line, require
+from src.model_utils.errors import UserError
+
+EXTRA = {
+    "output_dir": ("", "folder for the pictures"),
+    "score_thr": (0.3, "least score of a detection in the confusion matrix"),
+}
+
+
+def main() -> None:
+    """Check the configuration, then analyse."""
+    config, extra = config_from_command_line(__doc__, extra=EXTRA)
+    require(config, "prediction_path")
+    if not extra.output_dir:
+        raise UserError("--output_dir is missing; give a folder for the pictures")
+    if not isinstance(extra.score_thr, int | float) or not 0 <= extra.score_thr <= 1:
+        raise UserError(f"--score_thr {extra.score_thr}: must be a number from 0 to 1")
+    from src.engine.evaluator import saved_detections
+    from src.evaluation.analysis import analyse
+
+    analyse(saved_detections(config, Path(config.prediction_path)), extra.output_dir, extra.score_thr)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,55 @@
+"""The learning rate of a configuration over its epochs, as a picture.
+
+    python tools/plot_lr.py --config_path configs/nas_fpn/retinanet_r50_nasfpn_640.yaml --steps_per_epoch 916 \\
+        --output lr.png
+
+Steps are counted from the training data of the configuration unless --steps_per_epoch says how many there are.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src.model_utils.command import run_command
+from src.model_utils.config import Config, config_from_command_line
+from src.model_utils.errors import UserError
+
+EXTRA = {
+    "output": ("lr.png", "picture to write (.png, .svg, .pdf, .jpg)"),
+    "steps_per_epoch": (0, "updates an epoch; 0: training images / (batch_size x accumulate_step x device_num)"),
+}
+
+
+def main() -> None:
+    """Check the configuration, then draw."""
+    config, extra = config_from_command_line(__doc__, extra=EXTRA)
+    steps = extra.steps_per_epoch
+    if not isinstance(steps, int) or steps < 0:
+        raise UserError(f"--steps_per_epoch {steps}: must be a number of steps")
+    from src.engine.lr_schedule import draw_schedule
+
+    draw_schedule(config, steps or steps_of_data(config), extra.output)
+    print(extra.output)
+
+
+def steps_of_data(config: Config) -> int:
+    """Updates an epoch with the training data of the configuration.
+
+    Raises:
+        UserError: there is no such data, or less than one step of it.
+    """
+    from src.data.data_source import open_data
+
+    try:
+        images = len(open_data(config, training=True).records)
+    except UserError as error:
+        raise UserError(f"--steps_per_epoch is missing, and the training data cannot be counted: {error}") from error
+    steps = images // (config.batch_size * config.device_num) // config.accumulate_step
+    if steps == 0:
+        raise UserError(f"{config.train_dataset}: {images} images are fewer than one step; give --steps_per_epoch")
+    return steps
+
+
+if __name__ == "__main__":
+    run_command(main)
