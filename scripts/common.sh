@@ -47,6 +47,24 @@ existing() {
     realpath -s -- "$path"
 }
 
+# install_packages PACKAGE...: with apt-get, as root or through sudo without a password.
+install_packages() {
+    local as_root=()
+    if ! command -v apt-get >/dev/null; then
+        fail "this machine lacks $*; install it with the system's package manager"
+    fi
+    if ((EUID != 0)); then
+        if ! sudo -n true 2>/dev/null; then
+            fail "this machine lacks $*; run: sudo apt-get install $*"
+        fi
+        as_root=(sudo -n)
+    fi
+    echo "== installing system packages: $*"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q || true
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" ||
+        fail "apt-get could not install $*; install it by hand and run this again"
+}
+
 # The Python that runs the project: $PYTHON when set, else that of the environment that set-up makes, else python3.
 project_python() {
     if [[ -n "${PYTHON:-}" ]]; then
@@ -58,25 +76,49 @@ project_python() {
     fi
 }
 
-# Number of GPUs that the driver lists; 0 without one.
-gpu_count() {
-    local listing
-    listing="$(nvidia-smi -L 2>/dev/null)" || listing=""
-    grep -c '^GPU ' <<<"$listing" || true
+# Whether only to print what would be started (DRY_RUN=1); devices are not looked for then.
+dry_run() {
+    [[ "${DRY_RUN:-0}" == 1 ]]
 }
 
-# require_device COUNT: prints the device to run on. DEVICE_TARGET chooses it; GPU unless set, and then COUNT must exist.
+# require_number NAME VALUE LEAST: fails, naming the argument, unless VALUE is a whole number from LEAST.
+require_number() {
+    if [[ ! "$2" =~ ^(0|[1-9][0-9]*)$ ]] || (($2 < $3)); then
+        fail "$1: must be a whole number from $3, not '$2'"
+    fi
+}
+
+# device_count GPU|Ascend: number of GPUs that the driver lists, or of Ascend devices in /dev; 0 without one.
+device_count() {
+    local listing
+    if [[ "$1" == GPU ]]; then
+        listing="$(nvidia-smi -L 2>/dev/null)" || listing=""
+        grep -c '^GPU ' <<<"$listing" || true
+    else
+        find /dev -maxdepth 1 -name 'davinci[0-9]*' 2>/dev/null | wc -l
+    fi
+}
+
+# require_device COUNT [DEFAULT]: prints the device to run on. DEVICE_TARGET chooses it, DEFAULT (else GPU) when that is
+# not set; COUNT of them must exist.
 require_device() {
-    local wanted="$1" target="${DEVICE_TARGET:-GPU}" found
+    local wanted="$1" target="${DEVICE_TARGET:-${2:-GPU}}" name missing found
     case "$target" in
-        CPU | Ascend) ;;
-        GPU)
-            found="$(gpu_count)"
+        CPU) ;;
+        GPU | Ascend)
+            name=GPU missing="nvidia-smi -L lists none"
+            if [[ "$target" == Ascend ]]; then
+                name="Ascend device" missing="there is no /dev/davinci0 or the like"
+            fi
+            found="$(device_count "$target")"
+            if dry_run; then
+                found="$wanted"
+            fi
             if ((found == 0)); then
-                fail "no GPU on this machine (nvidia-smi -L lists none); to run on the CPU, set DEVICE_TARGET=CPU"
+                fail "no $name on this machine ($missing); to run on the CPU, set DEVICE_TARGET=CPU"
             fi
             if ((found < wanted)); then
-                fail "$wanted GPUs asked for, this machine has $found"
+                fail "$wanted ${name}s asked for, this machine has $found"
             fi
             ;;
         *) fail "DEVICE_TARGET: must be GPU, CPU or Ascend, not '$target'" ;;

@@ -30,24 +30,6 @@ find_python() {
     fail "no Python 3.10, 3.11 or 3.12 found (MindSpore 2.10 has no other); on Debian or Ubuntu: apt-get install python3 python3-venv"
 }
 
-# install_packages PACKAGE...: with apt-get, as root or through sudo without a password.
-install_packages() {
-    local as_root=()
-    if ! command -v apt-get >/dev/null; then
-        fail "this machine lacks $*; install it with the system's package manager"
-    fi
-    if ((EUID != 0)); then
-        if ! sudo -n true 2>/dev/null; then
-            fail "this machine lacks $*; run: sudo apt-get install $*"
-        fi
-        as_root=(sudo -n)
-    fi
-    echo "== installing system packages: $*"
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q || true
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" ||
-        fail "apt-get could not install $*; install it by hand and run this again"
-}
-
 # MindSpore's operators need the OpenMP run-time library, which a bare machine lacks.
 require_openmp() {
     if ! "$1" -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null; then

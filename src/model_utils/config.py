@@ -7,6 +7,7 @@ A configuration is a YAML file; `base: ../_base_/x.yaml` names one file it inher
 import difflib
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,21 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from src.model_utils.config_checks import inconsistencies
-from src.model_utils.config_schema import CONFIGS, Config
+from src.model_utils.config_schema import BACKBONE_CONFIGS, CONFIGS, Config
+from src.model_utils.config_schema.seed_keys import seed_keys, standard_keys
+from src.model_utils.default_config import default_config
 from src.model_utils.errors import UserError
 
-__all__ = ["Config", "load_config", "config_from_command_line", "save_config", "require"]
+__all__ = ["Config", "load_config", "config_from_command_line", "config_from_values", "save_config", "require"]
+
+Layer = tuple[str, dict]  # file (or the command line), its nested values
 
 COMMAND_LINE = "command line"
 DEFAULT_DETECTOR = "retinanet"
 
 
 def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
-    """Read a YAML file, what it inherits, and apply overrides.
+    """Read a YAML file, what it inherits, and apply overrides; published spellings of keys (seed_keys.py) are welcome.
 
     Args:
         path: YAML file.
@@ -36,16 +41,26 @@ def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Co
     Raises:
         UserError: an unknown key (the nearest known one is named), a wrong type, an impossible or contradictory value.
     """
-    values, origins = _read_with_bases(Path(path), ())
-    for name, value in (overrides or {}).items():
-        if isinstance(value, str):
-            value = _parse_value(name, value)
-        _set_nested(values, origins, name.split("."), value)
-    return _validate(values, origins, str(path))
+    layers = [*_read_with_bases(Path(path), ()), (COMMAND_LINE, _nested(overrides or {}))]
+    return _validate(*_combined(layers), str(path))
+
+
+def config_from_values(values: dict[str, Any], origin: str, overrides: dict[str, Any] | None = None) -> Config:
+    """`load_config` of values that stand in no YAML file, such as those that a checkpoint holds.
+
+    Args:
+        values: nested values.
+        origin: where they are from, for messages.
+        overrides: as of `load_config`.
+    """
+    return _validate(*_combined([(origin, values), (COMMAND_LINE, _nested(overrides or {}))]), origin)
 
 
 def config_from_command_line(
-    doc: str, argv: list[str] | None = None, extra: dict[str, tuple[Any, str]] | None = None
+    doc: str,
+    argv: list[str] | None = None,
+    extra: dict[str, tuple[Any, str]] | None = None,
+    fallback: Callable[[dict[str, Any]], Config | None] | None = None,
 ) -> Config | tuple[Config, Namespace]:
     """Configuration of a program from its arguments: `--config_path C`, any key as `--key value`, `--help`.
 
@@ -53,12 +68,13 @@ def config_from_command_line(
         doc: the program's docstring, shown by `--help`.
         argv: arguments without the program's name; None: those of the process.
         extra: arguments of this program alone that are no configuration keys: {name: (default, comment)}.
+        fallback: gives the configuration from the other arguments where `--config_path` is missing, or None.
 
     Returns:
         The configuration, or (configuration, extra arguments) when `extra` is given.
     """
     arguments = _split_arguments(sys.argv[1:] if argv is None else argv)
-    path = arguments.pop("config_path", None)
+    path = _config_path(arguments)
     if arguments.pop("help", None) is not None:
         config = load_config(path) if path else None
         print(_help_text(doc, config, extra or {}))
@@ -68,9 +84,12 @@ def config_from_command_line(
         if name in arguments:
             value = arguments.pop(name)
             extras[name] = _parse_value(name, value) if not isinstance(extras[name], str) else value
-    if path is None:
+    config = load_config(path, arguments) if path is not None else fallback and fallback(arguments)
+    if config is None and (default := default_config(Path(sys.argv[0]).name, arguments)) is not None:
+        print(f"configuration: {default} (the default of this command; --config_path names another)", flush=True)
+        config = load_config(default, arguments)
+    if config is None:
         raise UserError("--config_path is missing; give a YAML file of configs/, or --help")
-    config = load_config(path, arguments)
     return (config, Namespace(**extras)) if extra is not None else config
 
 
@@ -87,21 +106,43 @@ def require(config: Config, *names: str) -> None:
             raise UserError(f"--{name} is missing in {config.config_path or 'the configuration'}: {comment}")
 
 
-def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict]:
-    """Merged values of a file and its bases, and the file that each dotted key came from."""
+def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[Layer]:
+    """A file and its bases, the innermost base first."""
     if path.resolve() in seen:
         raise UserError(f"{path}: inherits from itself through {' -> '.join(map(str, seen))}")
     values = _read_yaml(path)
     base = values.pop("base", None)
+    if base is None:
+        return [(str(path), values)]
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base must be the path of one YAML file, not {base!r}")
+    base_path = path.parent / base
+    if not base_path.is_file():
+        raise UserError(f"{path}: base {base} does not exist ({base_path})")
+    return [*_read_with_bases(base_path, (*seen, path.resolve())), (str(path), values)]
+
+
+def _nested(overrides: dict[str, Any]) -> dict:
+    """{'a.b': 'text'} -> {'a': {'b': value}}."""
+    nested: dict[str, Any] = {}
+    for name, value in overrides.items():
+        section, parts = nested, name.split(".")
+        for part in parts[:-1]:
+            if not isinstance(section.get(part), dict):
+                section[part] = {}
+            section = section[part]
+        section[parts[-1]] = _parse_value(name, value) if isinstance(value, str) else value
+    return nested
+
+
+def _combined(layers: list[Layer]) -> tuple[dict, dict[str, str]]:
+    """Merged values under this project's keys, and where each dotted key came from."""
+    detector = next((values["detector"] for _, values in layers[::-1] if "detector" in values), DEFAULT_DETECTOR)
     merged, origins = {}, {}
-    if base is not None:
-        if not isinstance(base, str):
-            raise UserError(f"{path}: base must be the path of one YAML file, not {base!r}")
-        base_path = path.parent / base
-        if not base_path.is_file():
-            raise UserError(f"{path}: base {base} does not exist ({base_path})")
-        merged, origins = _read_with_bases(base_path, (*seen, path.resolve()))
-    _merge(merged, values, origins, str(path), ())
+    for origin, values in layers:
+        values, spelled = standard_keys(values, detector, origin)
+        _merge(merged, values, origins, origin, ())
+        origins.update({name: f"{origin} (as {seed})" for name, seed in spelled.items()})
     return merged, origins
 
 
@@ -131,15 +172,6 @@ def _merge(target: dict, values: dict, origins: dict, origin: str, prefix: tuple
             origins[".".join(here)] = origin
 
 
-def _set_nested(values: dict, origins: dict, parts: list[str], value: Any) -> None:
-    for part in parts[:-1]:
-        if not isinstance(values.get(part), dict):
-            values[part] = {}
-        values = values[part]
-    values[parts[-1]] = value
-    origins[".".join(parts)] = COMMAND_LINE
-
-
 def _parse_value(name: str, text: Any) -> Any:
     if not isinstance(text, str) or text == "":  # `--key` alone is True
         return text
@@ -147,6 +179,14 @@ def _parse_value(name: str, text: Any) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         raise UserError(f"command line: --{name} {text}: cannot be read as a value") from None
+
+
+def _config_path(arguments: dict[str, Any]) -> Any:
+    """Take the configuration's path out of the arguments; ModelArts' READMEs write it `_config_path`."""
+    path, published = arguments.pop("config_path", None), arguments.pop("_config_path", None)
+    if path is not None and published not in (None, path):
+        raise UserError(f"command line: _config_path is {published}, but config_path is {path}; give one of them")
+    return published if path is None else path
 
 
 def _split_arguments(argv: list[str]) -> dict[str, Any]:
@@ -172,12 +212,20 @@ def _split_arguments(argv: list[str]) -> dict[str, Any]:
 
 
 def _model(values: dict, origins: dict, path: str) -> type[Config]:
-    """The class of configurations that `detector` chooses."""
+    """The class of configurations that `detector` and `backbone.type` choose."""
     name = values.get("detector", DEFAULT_DETECTOR)
     if not isinstance(name, str) or name not in CONFIGS:
         where = _origin("detector", origins, path)
         raise UserError(f"{where}: detector: {name!r} is not allowed: known are {', '.join(CONFIGS)}")
-    return CONFIGS[name]
+    backbone = values.get("backbone")
+    variants = BACKBONE_CONFIGS.get(name)
+    if variants is None or not isinstance(backbone, dict) or "type" not in backbone:
+        return CONFIGS[name]
+    kind = backbone["type"]
+    if not isinstance(kind, str) or kind not in variants:
+        where = _origin("backbone.type", origins, path)
+        raise UserError(f"{where}: backbone.type: {kind!r} is not allowed: known are {', '.join(variants)}")
+    return variants[kind]
 
 
 def _validate(values: dict, origins: dict, path: str) -> Config:
@@ -207,6 +255,8 @@ def _explain(error: dict, model: type[Config], origins: dict, path: str) -> str:
     name = ".".join(parts)
     where = _origin(name, origins, path)
     if error["type"] == "extra_forbidden":
+        # A section that only a published spelling made has its origin at the key in it.
+        where = next((origin for key, origin in origins.items() if key.startswith(f"{name}.")), where)
         close = _nearest_key(parts, model)
         return f"{where}: unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "; --help lists the keys")
     what = error["msg"][0].lower() + error["msg"][1:]
@@ -220,6 +270,7 @@ def _nearest_key(parts: list[str], model: type[Config]) -> str | None:
     if close:
         return siblings[close[0]]
     same_leaf = [name for name in known if name.split(".")[-1] == parts[-1]]
+    known += seed_keys(model.model_fields["detector"].default)
     close = same_leaf[:1] or difflib.get_close_matches(".".join(parts), known, n=1, cutoff=0.5)
     return close[0] if close else None
 
@@ -249,10 +300,13 @@ def _help_text(doc: str, config: Config | None, extra: dict[str, tuple[Any, str]
     lines += [f"  --{name}: {comment} (default: {default})" for name, (default, comment) in extra.items()]
     lines += ["", f"keys of the configuration{f' (values of {config.config_path})' if config else ''}:"]
     shown_config = config or CONFIGS[DEFAULT_DETECTOR].model_construct()
+    published = seed_keys(shown_config.detector)
     for name, field in _leaves(type(shown_config)):
         default = lookup(shown_config, name)
         shown = f"{str(default)[:60]}..." if len(str(default)) > 60 else default
         lines.append(f"  --{name}: {field.description} (default: {shown!r})")
+    lines += ["", "published spellings that are understood too:"]
+    lines += [f"  --{seed}: {', '.join(names)}" for seed, names in published.items()]
     return "\n".join(lines)
 
 

@@ -10,12 +10,17 @@ _LAUNCHERS = (
 )
 
 
+def is_scheduler() -> bool:
+    """Whether this process is msrun's scheduler, which only joins the communication."""
+    return os.environ.get("MS_ROLE") == "MS_SCHED"
+
+
 def launched_as() -> tuple[int, int, int] | None:
     """(rank, world size, rank on this machine) that a launcher gave this process; None without a launcher.
 
     msrun also starts a scheduler from the same command, which only joins the communication and has no rank of its own.
     """
-    if os.environ.get("MS_ROLE") == "MS_SCHED":
+    if is_scheduler():
         return 0, int(os.environ["MS_WORKER_NUM"]), 0
     for rank, world, local in _LAUNCHERS:
         values = [os.environ.get(name) for name in (rank, world, local)]

@@ -1,8 +1,26 @@
-"""Whether progress is shown as a bar."""
+"""Progress: a bar where a person watches, else a few plain lines."""
 
 import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
 
 
 def wants_bar(mode: str) -> bool:
     """Whether a progress bar is wanted: mode is 'on', 'off', or 'auto' (when a person watches)."""
     return mode == "on" or (mode == "auto" and sys.stderr.isatty())
+
+
+def with_progress(items: Iterable[Item], total: int, unit: str, mode: str = "auto") -> Iterator[Item]:
+    """Iterate with a progress bar, or with some ten plain lines where no terminal is (or `mode` is 'off')."""
+    if wants_bar(mode):
+        yield from tqdm(items, total=total, unit=unit)
+        return
+    every = max(1, total // 10)
+    for count, item in enumerate(items, 1):
+        yield item
+        if count % every == 0 or count == total:
+            print(f"{count}/{total} {unit}", flush=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from src.model_utils.config_schema.experiment import Config
+from src.model_utils.config_schema.resnet import ResNetConfig
 from src.model_utils.config_schema.sections import (
     Activation,
     AssignerConfig,
@@ -12,6 +13,7 @@ from src.model_utils.config_schema.sections import (
     BoxLossConfig,
     Fraction,
     NonNegative,
+    NonNegativeInt,
     NormConfig,
     Positive,
     PositiveInt,
@@ -21,8 +23,8 @@ from src.model_utils.config_schema.sections import (
 )
 
 
-class BackboneConfig(Section):
-    type: Literal["spinenet"] = key("spinenet", "backbone type")
+class SpineNetConfig(Section):
+    type: Literal["spinenet"] = key("spinenet", "backbone type: spinenet, or resnet with NAS-FPN")
     arch: Text = key("49", "backbone architecture: 49S, 49, 96, 143 or 190")
     width: Positive | None = key(None, "factor on the number of filters; empty: the architecture's")
     out_channels: PositiveInt | None = key(None, "channels of each endpoint; empty: the architecture's")
@@ -33,6 +35,22 @@ class BackboneConfig(Section):
     )
     zero_init_residual: bool = key(False, "start with a zero gamma in the last BN of each residual branch")
     norm_cfg: NormConfig = key(NormConfig(), "batch normalization of the backbone")
+
+
+class NASFPNConfig(Section):
+    in_channels: list[PositiveInt] = key(
+        [512, 1024, 2048], "channels of each feature map of the backbone", min_length=1
+    )
+    out_channels: PositiveInt = key(256, "channels of each output level")
+    num_outs: PositiveInt = key(5, "number of output levels; the cells that the search found merge 5")
+    stack_times: PositiveInt = key(7, "number of stacked cells")
+    start_level: NonNegativeInt = key(0, "first of in_channels that is used")
+    end_level: Annotated[int, Field(ge=-1)] = key(-1, "last of in_channels that is used; -1: the last")
+    norm_cfg: NormConfig = key(NormConfig(momentum=0.1, eps=1e-5), "batch normalization of the neck")
+
+
+class NeckConfig(Section):
+    nas_fpn: NASFPNConfig = key(NASFPNConfig(), "NAS-FPN")
 
 
 class FocalLossConfig(Section):
@@ -80,10 +98,31 @@ class TestConfig(Section):
 
 
 class RetinaNetConfig(Config):
-    """An experiment with RetinaNet."""
+    """What experiments with RetinaNet have in common; the backbone chooses the subclass."""
 
     detector: Literal["retinanet"] = key("retinanet", "which detector")
-    backbone: BackboneConfig = key(BackboneConfig(), "backbone")
     bbox_head: BBoxHeadConfig = key(BBoxHeadConfig(), "dense head")
     train_cfg: TrainConfig = key(TrainConfig(), "targets in training")
     test_cfg: TestConfig = key(TestConfig(), "post-processing")
+    num_retinanet_boxes: NonNegativeInt = key(0, "number of anchors, compared with that of the input size; 0: not")
+
+
+class SpineNetRetinaNetConfig(RetinaNetConfig):
+    """An experiment with RetinaNet on a SpineNet."""
+
+    backbone: SpineNetConfig = key(SpineNetConfig(), "backbone")
+
+
+class NASFPNRetinaNetConfig(RetinaNetConfig):
+    """An experiment with RetinaNet on a ResNet with NAS-FPN."""
+
+    backbone: ResNetConfig = key(ResNetConfig(out_indices=[1, 2, 3], norm_eval=False), "backbone")
+    neck: NeckConfig = key(NeckConfig(), "neck")
+    bbox_head: BBoxHeadConfig = key(
+        BBoxHeadConfig(
+            loss_bbox=BoxLossConfig(type="l1"),
+            anchor_generator=AnchorGeneratorConfig(octave_base_scale=4),
+            norm_cfg=NormConfig(momentum=0.1, eps=1e-5),
+        ),
+        "dense head",
+    )

@@ -1,0 +1,164 @@
+# shellcheck shell=bash
+# Shared by the commands of scripts/nas_fpn and scripts/refinedet, which name devices instead of folders to write to.
+# They run on Ascend (those named _gpu: on GPUs) unless DEVICE_TARGET says otherwise, and write to OUTPUT_DIR, or where
+# the command says when that is not set.
+
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=launch.sh
+source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+
+# read_arguments SCRIPT MIN MAX "$@": MIN to MAX arguments by their places, then any --KEY VALUE of the configuration.
+# Sets PLACED, the former, and KEYS, the latter; prints the usage of SCRIPT and exits as check_usage does.
+read_arguments() {
+    local script="$1" least="$2" most="$3" word
+    shift 3
+    for word in "$@"; do
+        if [[ "$word" == --help ]]; then
+            check_usage "$script" 0 0 "$word"
+        fi
+    done
+    PLACED=()
+    while (($# > 0)) && [[ "$1" != --?* ]]; do
+        PLACED+=("$1")
+        shift
+    done
+    KEYS=("$@")
+    check_usage "$script" "$least" "$most" "${PLACED[@]}"
+}
+
+# add_config DEFAULT: the configuration to ARGUMENTS: CONFIG_PATH when set, else DEFAULT, the choice of the program where
+# that is empty (src/model_utils/default_config.py).
+add_config() {
+    local config
+    if [[ -n "${CONFIG_PATH:-}" ]]; then
+        config="$(existing CONFIG_PATH file "$CONFIG_PATH")"
+        ARGUMENTS+=(--config_path "$config")
+    elif [[ -n "$1" ]]; then
+        ARGUMENTS+=(--config_path "$PROJECT_ROOT/$1")
+    fi
+}
+
+# add_schedule EPOCH_SIZE LR: to ARGUMENTS.
+add_schedule() {
+    require_number EPOCH_SIZE "$1" 1
+    [[ "$2" =~ ^[0-9]*\.?[0-9]+(e-?[0-9]+)?$ ]] || fail "LR: must be a number, not '$2'"
+    ARGUMENTS+=(--epoch_size "$1" --lr "$2")
+}
+
+# add_dataset DATASET: which annotations, to ARGUMENTS.
+add_dataset() {
+    case "$1" in
+        coco | voc | other) ARGUMENTS+=(--dataset "$1") ;;
+        *) fail "DATASET: must be coco, voc or other, not '$1'" ;;
+    esac
+}
+
+# add_mindrecord MINDRECORD_DIR: packed data, to ARGUMENTS; an empty MINDRECORD_DIR is for the images themselves.
+add_mindrecord() {
+    local folder=""
+    if [[ -n "$1" ]]; then
+        [[ -d "$1" ]] || fail "MINDRECORD_DIR: no such folder: $1; create_data.py makes one, '' trains on the images"
+        folder="$(realpath -s -- "$1")"
+    fi
+    ARGUMENTS+=(--mindrecord_dir "$folder")
+}
+
+# add_pre_trained [PRE_TRAINED [PRE_TRAINED_EPOCH_SIZE]]: the checkpoint to start from, and how many epochs of the
+# schedule it has behind it, to ARGUMENTS.
+add_pre_trained() {
+    local checkpoint
+    if (($# > 0)) && [[ -n "$1" ]]; then
+        checkpoint="$(existing PRE_TRAINED file "$1")"
+        ARGUMENTS+=(--pre_trained "$checkpoint")
+    fi
+    if (($# > 1)); then
+        [[ -n "$1" || "$2" == 0 ]] || fail "PRE_TRAINED_EPOCH_SIZE: $2 epochs are done, but PRE_TRAINED is empty"
+        require_number PRE_TRAINED_EPOCH_SIZE "$2" 0
+        ARGUMENTS+=(--pre_trained_epoch_size "$2")
+    fi
+}
+
+# train_on_one FOLDER DEFAULT_DEVICE DEVICE_ID: trains with ARGUMENTS and KEYS on one device. The run is FOLDER/ckpt, what
+# it prints also FOLDER/log.txt.
+train_on_one() {
+    local folder device python command
+    require_number DEVICE_ID "$3" 0
+    device="$(require_device 1 "$2")"
+    python="$(project_python)"
+    folder="$(realpath -m -- "${OUTPUT_DIR:-$1}")"
+    command=("$python" "$PROJECT_ROOT/train.py" --device_target "$device" --device_id "$3" "${ARGUMENTS[@]}")
+    add_run_folder command "$folder"
+    command+=("${KEYS[@]}")
+    if dry_run; then
+        echo "rank 0: $(show_command "${command[@]}")"
+        return 0
+    fi
+    start_run "$folder"
+    exec "${command[@]}"
+}
+
+# train_on_several FOLDER DEFAULT_DEVICE DEVICE_NUM [RANK_TABLE_FILE]: the same on several devices, a process each;
+# FOLDER/ckpt/processes has what each one prints. An empty RANK_TABLE_FILE is for msrun.
+train_on_several() {
+    local folder device python launcher arguments number="$3"
+    require_number DEVICE_NUM "$number" 1
+    device="$(require_device 1 "$2")"
+    python="$(project_python)"
+    if [[ -n "${4:-}" ]]; then
+        read_rank_table "$4" "$number" "$python"
+    fi
+    require_device "$((${#LOCAL_DEVICES[@]} > 0 ? ${#LOCAL_DEVICES[@]} : number))" "$2" >/dev/null
+    launcher="$(launcher_for "$device")"
+    folder="$(realpath -m -- "${OUTPUT_DIR:-$1}")"
+    arguments=(--device_target "$device" --run_distribute 1 --device_num "$number" "${ARGUMENTS[@]}")
+    add_run_folder arguments "$folder"
+    arguments+=("${KEYS[@]}")
+    if ! dry_run; then
+        start_run "$folder"
+    fi
+    launch "$launcher" "$number" "$python" "$folder/ckpt/processes" "${arguments[@]}"
+}
+
+# evaluate_on_one LOG DEFAULT_DEVICE DEVICE_ID CHECKPOINT_PATH: evaluates with ARGUMENTS and KEYS; what it prints goes to
+# LOG too.
+evaluate_on_one() {
+    local log device python checkpoint command
+    require_number DEVICE_ID "$3" 0
+    checkpoint="$(existing CHECKPOINT_PATH file "$4")"
+    device="$(require_device 1 "$2")"
+    python="$(project_python)"
+    log="$(realpath -m -- "${OUTPUT_DIR:-.}/$1")"
+    command=("$python" "$PROJECT_ROOT/eval.py" --device_target "$device" --device_id "$3" "${ARGUMENTS[@]}"
+        --checkpoint_path "$checkpoint" "${KEYS[@]}")
+    if dry_run; then
+        echo "rank 0: $(show_command "${command[@]}")"
+        return 0
+    fi
+    copy_output_to "$log"
+    exec "${command[@]}"
+}
+
+# add_run_folder ARRAY FOLDER: to ARRAY, keys that put everything of a run, its checkpoints too, into FOLDER/ckpt.
+add_run_folder() {
+    local -n words="$1"
+    words+=(--train_outputs "$2" --brief ckpt --save_checkpoint_path "$2/ckpt")
+}
+
+# start_run FOLDER: refuses to write over another run, and logs to FOLDER/log.txt.
+start_run() {
+    if [[ -e "$1/ckpt/last.ckpt" && " ${KEYS[*]} " != *" --resume"* ]]; then
+        fail "$1/ckpt holds a training already; add --resume 1 to continue it, or set OUTPUT_DIR to another folder"
+    fi
+    copy_output_to "$1/log.txt"
+}
+
+# copy_output_to FILE: what this script prints from here on is also added to FILE.
+copy_output_to() {
+    if ! mkdir -p -- "$(dirname -- "$1")" 2>/dev/null || ! touch -- "$1" 2>/dev/null; then
+        fail "cannot write to $1"
+    fi
+    echo "output: also in $1"
+    # tee -i: Ctrl-C is for the program, whose last words it is to write
+    exec > >(exec tee -ia -- "$1") 2> >(exec tee -ia -- "$1" >&2)
+}

@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# Shared by the run_infer_310.sh of the models: inference on Ascend 310 and evaluation of what it wrote.
+#
+# On the CPU (DEVICE_TARGET=CPU) the exported network runs in Python instead, and the rest of the road is the same.
+
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# infer_310 MINDIR_PATH DATA_PATH ANNO_PATH DEVICE_ID DATASET: predicts the images of DATA_PATH and evaluates the result
+# files. ANNO_PATH: COCO annotations, or what postprocess.py takes for the DATASET (coco, voc, other). Writes infer.log,
+# acc.log, result_Files, time_Result, predictions.json and its metrics to OUTPUT_DIR, or here when that is not set.
+infer_310() {
+    local mindir data anno python output build arguments
+    mindir="$(existing MINDIR_PATH file "$1")"
+    data="$(existing DATA_PATH folder "$2")"
+    anno="$(existing ANNO_PATH any "$3")"
+    require_number DEVICE_ID "$4" 0
+    python="$(project_python)"
+    output="$(realpath -m -- "${OUTPUT_DIR:-.}")"
+    build="$(realpath -m -- "${BUILD_DIR:-$PROJECT_ROOT/build/ascend310_infer}")"
+    if ! { mkdir -p -- "$output" && cd -- "$output" && : >infer.log && : >acc.log; } 2>/dev/null; then
+        fail "cannot write to $output"
+    fi
+
+    arguments=(--mindir_path "$mindir" --dataset_path "$data" --output_path "$output" --device_id "$4")
+    if [[ "$5" == coco && -f "$anno" ]]; then
+        arguments+=(--anno_path "$anno") # for the sizes of the images
+    fi
+    if [[ "${DEVICE_TARGET:-Ascend}" == CPU ]]; then
+        echo "== predicting on the CPU; the log is in $output/infer.log"
+        PYTHONPATH="$PROJECT_ROOT" logged infer.log "$python" -m src.deploy.infer_files "${arguments[@]}"
+    else
+        predict_on_chip "$build" "${arguments[@]}"
+    fi
+    echo "== evaluating; the table is also in $output/acc.log"
+    logged acc.log "$python" "$PROJECT_ROOT/postprocess.py" --mindir_path "$mindir" --result_path "$output/result_Files" \
+        --anno_path "$anno" --img_path "$data" --dataset "$5" --prediction_path "$output/predictions.json"
+}
+
+# predict_on_chip BUILD ARGUMENT...: builds the program in the folder BUILD and runs it.
+predict_on_chip() {
+    local predictor="${PREDICTOR:-lite}" build="$1" folder
+    shift
+    [[ "${DEVICE_TARGET:-Ascend}" == Ascend ]] || fail "DEVICE_TARGET: must be Ascend or CPU, not '$DEVICE_TARGET'"
+    [[ "$predictor" == lite || "$predictor" == stand_in ]] || fail "PREDICTOR: must be lite or stand_in, not '$predictor'"
+    if [[ "$predictor" == lite ]]; then
+        require_device 1 Ascend >/dev/null
+        export LITE_HOME="${LITE_HOME:-${MS_LITE_HOME:-}}"
+        for folder in runtime/lib runtime/third_party/glog runtime/third_party/dnnl tools/converter/lib; do
+            export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$LITE_HOME/$folder"
+        done
+    fi
+    command -v cmake >/dev/null || fail "cmake not found: install it (apt-get install cmake g++)"
+    echo "== building ascend310_infer in $build; the log is in $PWD/infer.log"
+    if ! {
+        cmake -S "$PROJECT_ROOT/ascend310_infer" -B "$build" -DPREDICTOR="$predictor" &&
+            cmake --build "$build" --parallel
+    } >>infer.log 2>&1; then
+        grep -iA 4 -m 1 error infer.log >&2 || true
+        fail "ascend310_infer could not be built; $PWD/infer.log says more"
+    fi
+    echo "== predicting on the chip; the log is in $PWD/infer.log"
+    logged infer.log "$build/main" "$@"
+}
+
+# logged FILE COMMAND...: what the command prints is also added to FILE; its exit code stays.
+logged() {
+    local file="$1"
+    shift
+    {
+        "$@" 2>&1 >&3 | tee -a -- "$file" >&2
+    } 3>&1 | tee -a -- "$file"
+}

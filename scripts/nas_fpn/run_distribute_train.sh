@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Trains the NAS-FPN RetinaNet on several devices, one process a device.
+#
+# usage: bash scripts/nas_fpn/run_distribute_train.sh DEVICE_NUM RANK_TABLE_FILE MINDRECORD_DIR PRE_TRAINED(optional) PRE_TRAINED_EPOCH_SIZE(optional) [--KEY VALUE]...
+#
+# DEVICE_NUM              number of devices; the total batch is DEVICE_NUM x batch_size
+# RANK_TABLE_FILE         JSON file with the devices (MindSpore's hccl_tools.py writes it), checked before anything
+#                         starts; '' starts devices 0 to DEVICE_NUM - 1 of this machine with msrun, which needs none
+# MINDRECORD_DIR          folder that create_data.py made; '' trains on the images that the configuration names
+# PRE_TRAINED             checkpoint to start from
+# PRE_TRAINED_EPOCH_SIZE  epochs that it was trained for; the learning rate goes on from there
+# --KEY VALUE             any key of the configuration, such as --batch_size 8 or --resume 1
+#
+# The checkpoints go to ./ckpt, with the run's curves, metrics and configuration, what process 0 prints also to
+# ./log.txt, and what each process prints to ./ckpt/processes. When one process fails, the whole run ends.
+#
+# In the environment:
+# CONFIG_PATH    configuration; default configs/nas_fpn/retinanet_r50_nasfpn_640.yaml
+# OUTPUT_DIR     folder instead of the current one
+# DEVICE_TARGET  Ascend (default), GPU or CPU; for example DEVICE_TARGET=CPU
+# LAUNCHER       Ascend: rank_table (default; one process for each device of the table) or msrun (the modern way);
+#                GPU: mpirun (default) or msrun; CPU: msrun
+# SERVER_ID      which server of a rank table with several this machine is, when its addresses do not tell
+# BIND_CORES=1   share the CPU's cores out among the processes
+# DRY_RUN=1      only print what each rank would start
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../device_commands.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../device_commands.sh"
+
+read_arguments "$0" 3 5 "$@"
+ARGUMENTS=()
+add_config configs/nas_fpn/retinanet_r50_nasfpn_640.yaml
+add_mindrecord "${PLACED[2]}"
+add_pre_trained "${PLACED[@]:3}"
+train_on_several . Ascend "${PLACED[@]:0:2}"

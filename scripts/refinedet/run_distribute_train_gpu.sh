@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Trains RefineDet on several GPUs, one process a device.
+#
+# usage: bash scripts/refinedet/run_distribute_train_gpu.sh [DEVICE_NUM] [EPOCH_SIZE] [LR] [DATASET] [PRE_TRAINED](optional) [PRE_TRAINED_EPOCH_SIZE](optional) [--KEY VALUE]...
+#
+# DEVICE_NUM              number of devices; the total batch is DEVICE_NUM x batch_size
+# EPOCH_SIZE              number of epochs
+# LR                      learning rate
+# DATASET                 coco, voc or other
+# PRE_TRAINED             checkpoint to start from
+# PRE_TRAINED_EPOCH_SIZE  epochs that it was trained for; the learning rate goes on from there
+# --KEY VALUE             any key of the configuration, such as --batch_size 8 or --resume 1
+#
+# The results go to ./LOG_ and the number of devices, such as ./LOG_8p: checkpoints, curves, metrics and the
+# configuration to LOG_8p/ckpt, what process 0 prints also to LOG_8p/log.txt, and what each process prints to
+# LOG_8p/ckpt/processes. When one process fails, the whole run ends.
+#
+# In the environment:
+# CONFIG_PATH    configuration; default: that of `python train.py --dataset DATASET`
+# OUTPUT_DIR     folder instead of ./LOG_8p
+# DEVICE_TARGET  GPU (default), Ascend or CPU; for example DEVICE_TARGET=CPU
+# LAUNCHER       GPU: mpirun (default) or msrun; CPU: msrun
+# DRY_RUN=1      only print what each rank would start
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=../device_commands.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../device_commands.sh"
+
+read_arguments "$0" 4 6 "$@"
+ARGUMENTS=()
+add_config ""
+add_schedule "${PLACED[1]}" "${PLACED[2]}"
+add_dataset "${PLACED[3]}"
+add_pre_trained "${PLACED[@]:4}"
+train_on_several "LOG_${PLACED[0]}p" GPU "${PLACED[0]}"

@@ -1,0 +1,155 @@
+"""Runs a program on Huawei's ModelArts, where data lies in OBS, an object store that the package moxing copies from.
+
+Only with `enable_modelarts` (RefineDet's README: `run_online`) does anything happen.
+"""
+
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from src.model_utils.config import Config
+from src.model_utils.errors import UserError
+from src.model_utils.local_adapter import is_scheduler, launched_as
+from src.model_utils.once_per_machine import once_per_machine
+
+DATA_KEYS = (
+    "train_dataset", "val_dataset", "mindrecord_dir", "coco_root", "instance_set", "voc_root", "image_dir", "anno_path",
+)  # fmt: skip
+OUTPUT_KEYS = ("train_outputs", "save_checkpoint_path", "prediction_path", "pred_output", "file_name")
+
+
+@contextmanager
+def on_modelarts(config: Config) -> Iterator[None]:
+    """Run a block with data from OBS, and send what it wrote to OBS, also when it fails or is stopped.
+
+    Before the block, `data_url` is copied to `data_path` and `checkpoint_url` to `load_path`, by one process of each
+    machine; the others wait. Relative paths of what the program writes are taken in `output_path`, which the process of
+    rank 0 copies to `train_url` afterwards. Where no path of the configuration lies in `data_path`, that folder becomes
+    the root of the data set.
+
+    Args:
+        config: checked configuration; its paths are changed. Without `enable_modelarts` nothing is done.
+
+    Raises:
+        UserError: moxing is missing; something cannot be copied or unpacked.
+    """
+    if not config.enable_modelarts or is_scheduler():
+        yield
+        return
+    mox = _moxing()
+    with ExitStack() as stack:
+        if config.data_url:
+            archive = config.modelarts_dataset_unzip_name
+            stack.enter_context(_downloaded(mox, config.data_url, config.data_path, archive))
+            _find_data(config)
+        if config.checkpoint_url:
+            stack.enter_context(_downloaded(mox, config.checkpoint_url, config.load_path))
+        _collect_outputs(config)
+        uploads = (launched_as() or (config.rank_id,))[0] == 0
+        try:
+            yield
+        except BaseException:
+            if uploads:
+                try:
+                    _upload(mox, config.output_path, config.train_url)
+                except UserError as error:  # beside what ended the program
+                    print(f"error: {error}", file=sys.stderr, flush=True)
+            raise
+        if uploads:
+            _upload(mox, config.output_path, config.train_url)
+
+
+def _moxing():
+    try:
+        import moxing
+    except ImportError:
+        raise UserError(
+            "enable_modelarts: the package moxing is not here; only ModelArts has it, elsewhere leave this key out"
+        ) from None
+    return moxing
+
+
+@contextmanager
+def _downloaded(mox, url: str, folder: str, archive: str = "") -> Iterator[None]:
+    """Within the block `folder` holds what `url` has, and the content of its `archive`.zip."""
+
+    def download() -> None:
+        print(f"copying {url} to {folder}", flush=True)
+        try:
+            mox.file.copy_parallel(url, folder)
+        except Exception as error:  # moxing's own are not documented
+            raise UserError(f"{url} cannot be copied to {folder} ({_in_one_line(error)})") from None
+        if archive:
+            unpack(Path(folder), archive)
+
+    with once_per_machine(Path(folder), url, download):
+        yield
+
+
+def unpack(folder: Path, name: str) -> None:
+    """Unpack folder/name.zip to folder/name; an archive may hold that folder or only what belongs in it.
+
+    Raises:
+        UserError: the archive is missing or damaged, or the disk is full; folder/name is then as it was.
+    """
+    archive, target, partial = folder / f"{name}.zip", folder / name, folder / f".{name}.partial"
+    if not archive.is_file():
+        raise UserError(f"modelarts_dataset_unzip_name: {archive} does not exist")
+    print(f"unpacking {archive}", flush=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            opened.extractall(partial)
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:  # RuntimeError: it wants a password
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"{archive} cannot be unpacked ({_in_one_line(error)})") from None
+    inner = partial / name
+    source = inner if inner.is_dir() and len(list(partial.iterdir())) == 1 else partial
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(source, target)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _find_data(config: Config) -> None:
+    """Make the downloaded folder the root of the data set, unless a path of the configuration lies in it."""
+    root = Path(config.data_path)
+    if any(root in (path := Path(getattr(config, name))).parents or root == path for name in DATA_KEYS):
+        return
+    config.train_dataset = config.val_dataset = ""
+    if not Path(config.mindrecord_dir).is_dir():
+        config.mindrecord_dir = ""
+    changed = {"coco": "coco_root", "voc": "voc_root", "other": "image_dir"}[config.dataset]
+    setattr(config, changed, str(root))
+    if config.dataset == "other":
+        config.anno_path = str(root / config.anno_path)
+    print(f"{changed}: {root}, since no path of the configuration lies in data_path", flush=True)
+
+
+def _collect_outputs(config: Config) -> None:
+    for name in OUTPUT_KEYS:
+        if value := getattr(config, name):
+            setattr(config, name, str(Path(config.output_path) / value))
+
+
+def _upload(mox, folder: str, url: str) -> None:
+    if not Path(folder).is_dir():
+        return
+    if not url:
+        print(f"warning: train_url is not set, so the results stay in {folder}", flush=True)
+        return
+    print(f"copying {folder} to {url}", flush=True)
+    try:
+        mox.file.copy_parallel(folder, url)
+    except Exception as error:
+        raise UserError(
+            f"{folder} cannot be copied to {url} ({_in_one_line(error)}); the results are still in {folder}"
+        ) from None
+
+
+def _in_one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]
