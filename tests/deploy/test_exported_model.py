@@ -1,0 +1,96 @@
+"""Exported files as detectors, with a stand-in for what runs them."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from src.deploy import exported_model
+from src.deploy.export_card import ExportCard, Port, Preprocessing, sha256_of
+from src.deploy.exported_model import ExportedDetector, open_exported
+from src.deploy.onnx_file import OnnxModel
+from src.model_utils.config import load_config
+from src.model_utils.errors import UserError
+from tests.end_to_end.commands import ROOT
+
+LEVELS = {"kind": "levels", "level_sizes": [2, 1]}
+
+
+class CountingModel:
+    """Three anchors of two classes; the first score tells the image, and calls are counted."""
+
+    def __init__(self, path):
+        self.sizes = []
+
+    def run(self, images):
+        self.sizes.append(len(images))
+        boxes = np.tile(np.float32([[0, 0, 8, 8], [20, 20, 30, 40], [0, 0, 8, 9]]), (len(images), 1, 1))
+        scores = np.tile(np.float32([[0.9, 0.0], [0.0, 0.5], [0.3, 0.0]]), (len(images), 1, 1))
+        scores[:, 0, 0] = images[:, 0, 0, 0]
+        return [boxes, scores]
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    monkeypatch.setitem(exported_model.MODELS, ".mindir", CountingModel)
+
+
+def card_for(config, path, batch_size=2):
+    path.write_bytes(b"a network")
+    ExportCard(
+        format="MINDIR",
+        form="raw",
+        detector=config.detector,
+        inputs=[Port(name="image", shape=[batch_size, 3, 128, 128])],
+        outputs=[Port(name="boxes", shape=[batch_size, 3, 4]), Port(name="scores", shape=[batch_size, 3, 2])],
+        preprocessing=Preprocessing.of(config),
+        class_names=config.class_names,
+        category_ids=[],
+        selection=LEVELS,
+        mask_threshold=None,
+        checkpoint="best.ckpt",
+        checkpoint_sha256="",
+        sha256=sha256_of(path),
+    ).save(path)
+    return path
+
+
+def images(values) -> np.ndarray:
+    return np.broadcast_to(np.float32(values)[:, None, None, None], (len(values), 3, 2, 2))
+
+
+@pytest.mark.parametrize(("batch_size", "calls"), [(2, [2, 2]), (1, [1, 1, 1]), (5, [5]), (-1, [3]), (3, [3])])
+def test_any_number_of_images_goes_through_a_file(tmp_path, batch_size, calls):
+    model = open_exported(
+        card_for(load_config(ROOT / "configs/demo/refinedet.yaml"), tmp_path / "a.mindir", batch_size)
+    )
+    boxes, scores = model.run(images([0.7, 0.8, 0.6]))
+    assert model.model.sizes == calls and boxes.shape == (3, 3, 4)
+    assert scores[:, 0, 0].tolist() == pytest.approx([0.7, 0.8, 0.6])
+
+
+def test_the_configuration_says_how_raw_outputs_become_detections(tmp_path):
+    overrides = {"test_cfg.score_thr": 0.4, "test_cfg.max_per_img": 5, "checkpoint_path": "a.mindir"}
+    config = load_config(ROOT / "configs/demo/spinenet_retinanet.yaml", overrides)
+    detector = ExportedDetector(card_for(config, tmp_path / "a.mindir"), config)
+    info = np.tile(np.float32([64, 64, 128, 128, 2, 2]), (2, 1))
+    found = detector.predict(images([0.7, 0.3]), info)
+    assert found.valid.tolist() == [[True, True, False, False, False], [True, False, False, False, False]]
+    assert found.labels[0, :2].tolist() == [0, 1] and found.boxes[0, 1].tolist() == [10, 10, 15, 20]
+    detector.set_train(True)
+    assert detector.training is False
+
+
+def test_raw_files_of_mask_models_cannot_predict(tmp_path):
+    config = load_config(ROOT / "configs/demo/mask_rcnn.yaml")
+    with pytest.raises(UserError, match="a.mindir is of the raw form, without masks; .* --export_form detections"):
+        ExportedDetector(card_for(config, tmp_path / "a.mindir"), config)
+
+
+def test_onnx_runtime_is_missing_or_the_file_is_broken(tmp_path, monkeypatch):
+    (tmp_path / "a.onnx").write_bytes(b"no network")
+    with pytest.raises(UserError, match="a.onnx: ONNX Runtime cannot load this file"):
+        OnnxModel(tmp_path / "a.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match="ONNX files need the package onnxruntime: pip install -r requirements.txt"):
+        OnnxModel(tmp_path / "a.onnx")
