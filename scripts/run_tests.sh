@@ -4,6 +4,7 @@
 # usage: bash scripts/run_tests.sh [PYTEST_ARGUMENT]...
 #
 # Without arguments: the whole suite. Examples of arguments: tests/data, -k anchor, -m "not slow", -x.
+# Two to four tests run at once, as there are cores (-n 0: one after the other); files are kept together.
 # The program of ascend310_infer is compiled and tested too; what it needs is installed where that is allowed.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -28,4 +29,4 @@ PYTHON="$VENV_DIR/bin/python" bash "$PROJECT_ROOT/scripts/build_custom.sh" cpu
 want_libraries_of_ascend310
 cd "$PROJECT_ROOT"
 echo "== running the tests"
-exec "$VENV_DIR/bin/python" -m pytest "$@"
+exec "$VENV_DIR/bin/python" -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

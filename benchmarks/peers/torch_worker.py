@@ -1,11 +1,18 @@
-"""Runs the PyTorch peer of spinenet_speed.py: reads one command a line, answers one JSON a line after '@'."""
+"""Runs a PyTorch peer of the RetinaNet benchmarks: reads one command a line, answers one JSON a line after '@'.
 
+    python torch_worker.py MODULE WEIGHTS INPUTS THREADS
+
+MODULE is a file beside this one whose `detector()` makes the network.
+"""
+
+import importlib
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch_retinanet import RetinaNet, anchors_of, losses
+from torch import nn
+from torch_retinanet import anchors_of, detect, losses
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -14,7 +21,7 @@ from sides import serve
 RENAMED = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
 
-def load_weights(net: RetinaNet, path: str) -> None:
+def load_weights(net: nn.Module, path: str) -> None:
     """Load the weights that the MindSpore side saved; every one must have its place."""
     state = {}
     with np.load(path) as arrays:
@@ -28,28 +35,38 @@ def load_weights(net: RetinaNet, path: str) -> None:
 
 
 def main() -> None:
-    weights, inputs, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    module, weights, inputs, threads = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
     torch.set_num_threads(threads)
-    net = RetinaNet()
+    net = importlib.import_module(module).detector()
     load_weights(net, weights)
     with np.load(inputs) as data:
         images = torch.from_numpy(data["image"])
         valid = data["valid"]
         boxes = [torch.from_numpy(b[v]) for b, v in zip(data["boxes"], valid, strict=True)]
         labels = [torch.from_numpy(x[v]).long() for x, v in zip(data["labels"], valid, strict=True)]
-    anchors = anchors_of(images.shape[-1])
+        rate, weight_decay = float(data["lr"]), float(data["weight_decay"])
+    size = images.shape[-1]
+    anchors = anchors_of(size, net.base_scale)
     decayed = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": 4e-5}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=0.0001, momentum=0.9)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9)
 
-    def predict(save_to: str | None) -> dict:
+    def network(save_to: str | None) -> dict:
         net.eval()
         with torch.inference_mode():
             outputs = [x.numpy() for level in net(images[:1]) for x in level]
         if save_to:
             np.savez(save_to, *outputs)
         return {}
+
+    def predict(save_to: str | None) -> dict:
+        net.eval()
+        with torch.inference_mode():
+            boxes, scores, labels = (x.numpy() for x in detect(*net(images[:1]), anchors, size))
+        if save_to:
+            np.savez(save_to, boxes=boxes, scores=scores, labels=labels)
+        return {"detections": len(boxes)}
 
     def train(_: str | None) -> dict:
         net.train()
@@ -59,7 +76,7 @@ def main() -> None:
         optimizer.step()
         return {"losses": terms.tolist()}
 
-    serve({"predict": predict, "train": train})
+    serve({"network": network, "predict": predict, "train": train})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from src.model_utils.errors import UserError
 
 __all__ = [
     "TrainingState",
+    "checkpoint_config",
     "convert_weights",
     "load_checkpoint_weights",
     "load_fitting_weights",
@@ -99,6 +100,15 @@ def load_checkpoint_weights(path: str | Path) -> dict[str, np.ndarray]:
         UserError: the file is missing, truncated, changed, or no checkpoint.
     """
     return _weights(_read(Path(path))[0])
+
+
+def checkpoint_config(path: str | Path) -> dict:
+    """The configuration that a checkpoint notes, as nested values; {} where it notes none.
+
+    Raises:
+        UserError: as `load_checkpoint_weights`.
+    """
+    return _read(Path(path))[1].get("config", {})
 
 
 def load_weights(net: nn.Cell, arrays: dict[str, np.ndarray], source: str = "the checkpoint") -> None:

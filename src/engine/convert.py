@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from src.engine.convert_refinedet import check_port, from_port, from_vgg_classifier, is_port, is_vgg_classifier
 from src.engine.convert_torchvision import from_torchvision, is_torchvision
 from src.model_utils.errors import UserError
 
@@ -18,8 +19,13 @@ BN_NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "r
 # mmdetection lists the head's shared convolutions once a level; this project holds level 0's.
 SHARED_CONV = re.compile(r"^bbox_head\.(cls|reg)_convs\.(\d+)\.(\d+)\.conv\.")
 DETECTOR_PARTS = ("backbone.", "neck.", "rpn_head.", "roi_head.", "bbox_head.")
-# Where the number of classes shows: outputs of RetinaNet, Mask R-CNN and Cascade Mask R-CNN.
-CLASS_BIASES = ("bbox_head.retina_cls.bias", "roi_head.bbox_head.fc_cls.bias", "roi_head.bbox_head.0.fc_cls.bias")
+# Where the number of classes shows: outputs of RetinaNet, Mask R-CNN, Cascade Mask R-CNN and RefineDet.
+CLASS_BIASES = (
+    "bbox_head.retina_cls.bias",
+    "roi_head.bbox_head.fc_cls.bias",
+    "roi_head.bbox_head.0.fc_cls.bias",
+    "odm_head.conf_convs.0.bias",
+)
 MMDETECTION_1 = re.compile(r"^(bbox_head\.(\d\.)?(shared_fcs|fc_cls)|mask_head)\.")
 LISTED = 5  # names in a message before "and so many more"
 
@@ -44,9 +50,9 @@ def read_state(path: str | Path) -> dict[str, Any]:
 def convert_weights(state: Mapping[str, Any], config) -> dict[str, np.ndarray]:
     """Rename published weights for the network that a configuration describes.
 
-    Knows mmdetection's names of detectors (`backbone.*`, `roi_head.*`), torchvision's Mask R-CNN, bare backbones,
-    `module.` prefixes, and state dicts inside a checkpoint. Logs a warning for entries that have no place and for
-    parameters that none is for.
+    Knows mmdetection's names of detectors (`backbone.*`, `roi_head.*`), torchvision's Mask R-CNN, RefineDet.PyTorch's,
+    bare backbones, ImageNet classifiers (ResNet, VGG-16), `module.` prefixes, and state dicts inside a checkpoint. Logs
+    a warning for entries that have no place and for parameters that none is for.
 
     Args:
         state: {published name: array or PyTorch tensor}.
@@ -63,6 +69,8 @@ def convert_weights(state: Mapping[str, Any], config) -> dict[str, np.ndarray]:
 
     shapes = {parameter.name: tuple(parameter.shape) for parameter in build_detector(config).get_parameters()}
     arrays = weight_arrays(state)
+    if is_port(arrays):
+        check_port(config)
     arrays = from_torchvision(arrays, config) if is_torchvision(arrays) else with_full_names(arrays)
     named = our_names(_merge_shared(arrays))
     homeless = [name for name in named if name not in shapes]
@@ -102,7 +110,7 @@ def weight_arrays(state: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def with_full_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """With the `backbone.` that a bare backbone lacks.
+    """With the `backbone.` that a bare backbone lacks; RefineDet.PyTorch's and VGG-16's names become this project's.
 
     Raises:
         UserError: the names are those of a Mask R-CNN of mmdetection 1.
@@ -112,6 +120,10 @@ def with_full_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             "these are weights of mmdetection 1, whose classes and boxes are encoded in another way; convert them with"
             " mmdetection 2's tools/model_converters/upgrade_model_version.py first"
         )
+    if is_port(arrays):
+        return from_port(arrays)
+    if is_vgg_classifier(arrays):
+        return from_vgg_classifier(arrays)
     if not any(name.startswith(DETECTOR_PARTS) for name in arrays):
         arrays = {f"backbone.{name}": array for name, array in arrays.items()}
     return arrays
@@ -147,10 +159,11 @@ def _check_classes(arrays: dict[str, np.ndarray], shapes: dict[str, tuple], clas
     if name is None or arrays[name].shape == shapes[name]:
         return
     what = f"{arrays[name].size - 1} classes"
-    if name.endswith("retina_cls.bias"):
-        anchors = shapes[name][0] // classes
+    if not name.endswith("fc_cls.bias"):  # several anchors, and RefineDet's background
+        background = int(name.startswith("odm_head."))
+        anchors = shapes[name][0] // (classes + background)
         theirs, rest = divmod(arrays[name].size, anchors)
-        what = f"{theirs} classes" if not rest else f"{arrays[name].size} outputs of {anchors} anchors"
+        what = f"{theirs - background} classes" if not rest else f"{arrays[name].size} outputs of {anchors} anchors"
     raise UserError(
         f"the weights predict {what}, the configuration {classes} (num_classes {classes + 1} with background):"
         " convert with num_classes and coco_classes of the weights, then train your own classes from the result with"

@@ -1,7 +1,13 @@
 """Learning rate of each step."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from src.model_utils.config import Config
+
+Schedule = Callable[[int], float]
 
 
 @dataclass(frozen=True)
@@ -44,5 +50,89 @@ class LearningRateSchedule:
         total = max(self.steps_per_epoch * self.epochs - self.warmup_steps, 1)
         progress = min((step - self.warmup_steps) / total, 1.0)
         if self.kind == "cosine":
-            return self.minimum + (self.base - self.minimum) * 0.5 * (1 + math.cos(math.pi * progress))
+            return _cosine(self.base, self.minimum, progress)
         return self.minimum + (self.base - self.minimum) * (1 - progress)
+
+
+@dataclass(frozen=True)
+class FivePhaseSchedule:
+    """Five linear ramps, each ending ten times as high as the one before, then a cosine.
+
+    The schedule of the published MindSpore NAS-FPN. Its README names the keys and prints learning rates of the first
+    two ramps; the first ramp ends at a third of where the second begins, and the second begins where, ten times
+    lower, the third does.
+
+    Attributes:
+        base: learning rate at the end of the fifth ramp.
+        initial: that of the first step.
+        end_rate: last learning rate of the cosine as a share of `base`.
+        steps_per_epoch: updates an epoch.
+        epochs: number of epochs.
+        warmup_epochs: epochs of each ramp.
+    """
+
+    base: float
+    initial: float
+    end_rate: float
+    steps_per_epoch: int
+    epochs: int
+    warmup_epochs: tuple[int, int, int, int, int]
+
+    def __call__(self, step: int) -> float:
+        """Learning rate of update `step`, counted from 0."""
+        ramps = [(self.initial, self.base * 1e-4 / 3)]
+        ramps += [(self.base * 10.0**power, self.base * 10.0 ** (power + 1)) for power in range(-4, 0)]
+        for (first, last), epochs in zip(ramps, self.warmup_epochs, strict=True):
+            steps = epochs * self.steps_per_epoch
+            if step < steps:
+                return first + (last - first) * step / steps
+            step -= steps
+        total = (self.epochs - sum(self.warmup_epochs)) * self.steps_per_epoch
+        return _cosine(self.base, self.base * self.end_rate, min(step / max(total, 1), 1.0))
+
+
+def _cosine(first: float, last: float, progress: float) -> float:
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def build_schedule(config: Config, steps_per_epoch: int) -> Schedule:
+    """The schedule that `config.lr_type` names."""
+    if config.lr_type == "five_phase":
+        ramps = tuple(getattr(config, f"warmup_epochs{phase}") for phase in range(1, 6))
+        return FivePhaseSchedule(
+            config.lr, config.lr_init, config.lr_end_rate, steps_per_epoch, config.epoch_size, ramps
+        )
+    return LearningRateSchedule(
+        config.lr,
+        config.min_lr,
+        steps_per_epoch,
+        config.epoch_size,
+        config.warmup_step,
+        config.warmup_ratio,
+        config.lr_type,
+        tuple(config.lr_steps),
+    )
+
+
+def draw_schedule(config: Config, steps_per_epoch: int, path: str | Path) -> None:
+    """Draw the learning rate of a configuration over its epochs, on a linear and on a logarithmic axis.
+
+    Raises:
+        UserError: the picture cannot be written.
+    """
+    from src.evaluation.figures import new_figure, save_figure
+
+    schedule = build_schedule(config, steps_per_epoch)
+    stride = max(config.epoch_size * steps_per_epoch // 5000, 1)
+    steps = range(0, config.epoch_size * steps_per_epoch, stride)
+    epochs, rates = [step / steps_per_epoch for step in steps], [schedule(step) for step in steps]
+    figure = new_figure(11, 3.6)
+    for panel, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
+        panel.plot(epochs, rates, color="tab:blue")
+        panel.set_xlabel("epoch")
+        panel.set_ylabel("learning rate")
+        panel.set_yscale(scale)
+        panel.set_xlim(0, config.epoch_size)
+        panel.grid(alpha=0.3)
+    figure.suptitle(f"{config.brief}: {config.lr_type}, {steps_per_epoch} steps an epoch")
+    save_figure(figure, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from src.blocks.detectors import build_detector
+from src.data.data_source import require_data
 from src.data.loader import build_eval_loader, build_train_loader
 from src.engine.checkpoint import (
     TrainingState,
@@ -19,14 +20,15 @@ from src.engine.checkpoint import (
 )
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluate import evaluate_detector, evaluator_of, timed
-from src.engine.lr_schedule import LearningRateSchedule
+from src.engine.lr_schedule import build_schedule
 from src.engine.optimizer import build_optimizer
 from src.engine.pretrained import load_pretrained_backbone
 from src.engine.run_log import RunLog
 from src.engine.train_step import Updater
 from src.evaluation.masks import mask_threshold_of
+from src.evaluation.metrics import VOC_STATISTICS
 from src.model_utils.command import Terminated
-from src.model_utils.config import Config, require, save_config
+from src.model_utils.config import Config, save_config
 from src.model_utils.device_adapter import Device, setup_device
 from src.model_utils.errors import UserError
 
@@ -39,7 +41,9 @@ def train(config: Config) -> None:
     Raises:
         UserError: bad data, checkpoints or devices; a loss that is not finite.
     """
-    require(config, "train_dataset", *(["val_dataset"] if config.run_eval else []))
+    require_data(config, training=True)
+    if config.run_eval:
+        require_data(config, training=False)
     device = setup_device(config)
     folder = Path(config.train_outputs) / config.brief
     checkpoint = _checkpoint_to_resume(config, folder)
@@ -56,7 +60,7 @@ def train(config: Config) -> None:
 
 def _checkpoint_to_resume(config: Config, folder: Path) -> Path | None:
     """The checkpoint that `resume` names; refuses to write over another run."""
-    last = CheckpointKeeper(folder / "checkpoints", 1, 1).last
+    last = CheckpointKeeper(config.checkpoint_folder, 1, 1).last
     if config.resume in ("", "1") and not last.exists():
         if config.resume:
             print(f"nothing to resume in {folder}: starting anew", flush=True)
@@ -114,22 +118,13 @@ class Trainer:
         if self.steps_per_epoch == 0:
             needed = config.batch_size * config.accumulate_step * device.world
             raise UserError(
-                f"{config.train_dataset} has {len(train_loader.dataset.records)} images, fewer than one step of "
-                f"{needed}: lower --batch_size or --accumulate_step"
+                f"{train_loader.dataset.annotation_file} has {len(train_loader.dataset.records)} images, fewer than "
+                f"one step of {needed}: lower --batch_size or --accumulate_step"
             )
         self.net = build_detector(config)
         self.net.set_train(True)
         self.optimizer = build_optimizer(config, self.net.trainable_params())
-        self.schedule = LearningRateSchedule(
-            config.lr,
-            config.min_lr,
-            self.steps_per_epoch,
-            config.epoch_size,
-            config.warmup_step,
-            config.warmup_ratio,
-            config.lr_type,
-            tuple(config.lr_steps),
-        )
+        self.schedule = build_schedule(config, self.steps_per_epoch)
         self.update = Updater(
             self.net,
             self.optimizer,
@@ -140,10 +135,9 @@ class Trainer:
             device.rank,
         )
         self.keeper = CheckpointKeeper(
-            folder / "checkpoints", config.keep_checkpoint_max, config.keep_best_checkpoints_max
+            config.checkpoint_folder, config.keep_checkpoint_max, config.keep_best_checkpoints_max
         )
-        if eval_loader is not None:
-            evaluator_of(eval_loader.dataset, config.with_masks)  # refuses annotations without masks before training
+        self.evaluator = evaluator_of(eval_loader.dataset, config.with_masks) if eval_loader is not None else None
         self.state = TrainingState(loss_scale=config.loss_scale, seed=config.seed, config=config.model_dump())
 
     def prepare(self, checkpoint: Path | None) -> None:
@@ -156,6 +150,7 @@ class Trainer:
             notes.append(f"resumed from {checkpoint} after step {self.state.step}")
         elif config.pre_trained:
             notes += self._load_pre_trained(config.pre_trained)
+            notes += self._go_on_after_pre_trained()
         elif path := getattr(config.backbone, "pretrained", ""):
             load_pretrained_backbone(self.net.backbone, path)
             notes.append(f"loaded the backbone from {path}")
@@ -238,8 +233,9 @@ class Trainer:
         mean_loss = state.loss_sum / max(state.step_in_epoch, 1)
         state.epoch += 1
         state.step_in_epoch, state.loss_sum = 0, 0.0
-        self._save_periodical()
         last = state.epoch == self.config.epoch_size
+        if state.epoch % self.config.save_checkpoint_epochs == 0 or last:
+            self._save_periodical()
         if self.eval_loader is not None and (state.epoch % self.config.eval_every == 0 or last):
             self._evaluate(stop, mean_loss)
         self.log.info(
@@ -248,11 +244,12 @@ class Trainer:
         self.log.redraw_curves()
 
     def _evaluate(self, stop: StopRequest, mean_loss: float) -> None:
+        self.evaluator.reset()
         metrics, milliseconds = timed(
             evaluate_detector,
             self.net,
             self.eval_loader,
-            evaluator_of(self.eval_loader.dataset, self.config.with_masks),
+            self.evaluator,
             self.device,
             self.folder,
             self.config.progress_bar,
@@ -264,7 +261,8 @@ class Trainer:
         batches = max(len(self.eval_loader), 1)
         self.log.info(f"Eval epoch time: {milliseconds:.3f} ms, per step time: {milliseconds / batches:.3f} ms")
         values = {**metrics.stats, "loss": mean_loss}
-        shown = {name: values[name] for name in (*(name for name in MAIN_METRICS if name in values), "loss")}
+        names = (name for name in (*MAIN_METRICS, *VOC_STATISTICS) if name in values)
+        shown = {name: values[name] for name in (*names, "loss")}
         self.log.info(f"Result metrics for epoch {self.state.epoch}: {shown}")
         self.log.metrics("eval", self.state.epoch, self.state.step, values)
         best = values[[name for name in MAIN_METRICS if name in values][-1]]
@@ -282,6 +280,20 @@ class Trainer:
             return [f"loaded {path}"]
         problems = load_fitting_weights(self.net, arrays)
         return [f"loaded what fits of {path}; {len(problems)} entries do not:", *(f"  {line}" for line in problems)]
+
+    def _go_on_after_pre_trained(self) -> list[str]:
+        """Count from the epoch or step that the weights were trained to; the loader and the schedule follow."""
+        config, state = self.config, self.state
+        state.step = config.global_step or config.pre_trained_epoch_size * self.steps_per_epoch
+        state.epoch, state.step_in_epoch = divmod(state.step, self.steps_per_epoch)
+        if state.epoch >= config.epoch_size:
+            raise UserError(
+                f"global_step: {state.step} steps are {state.epoch} epochs of {self.steps_per_epoch} steps here, but"
+                f" the training ends after epoch_size {config.epoch_size}"
+            )
+        if state.step == 0:
+            return []
+        return [f"going on after epoch {state.epoch}, step {state.step_in_epoch}: {state.step} steps are taken as done"]
 
     def _facts(self) -> list[str]:
         dataset, config = self.train_loader.dataset, self.config

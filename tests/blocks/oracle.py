@@ -1,6 +1,7 @@
 """Expected numbers of tests/oracles and how tests compare with them."""
 
 import json
+import re
 import zlib
 from pathlib import Path
 
@@ -57,3 +58,28 @@ def relative_error(expected: dict[str, np.ndarray], key: str, actual: ms.Tensor)
         assert actual.shape == tuple(expected[f"{key}/shape"])
         actual = actual.reshape(-1)[expected[f"{key}/idx"]]
     return float(np.abs(actual - wanted).max() / np.abs(wanted).max())
+
+
+def expected_losses(expected: dict[str, np.ndarray]) -> dict[str, float]:
+    """Losses by our names: mmdetection's are split by level, and followed by accuracies."""
+    sums: dict[str, float] = {}
+    for name, value in zip(expected["loss_names"], expected["loss_values"], strict=True):
+        name = re.sub(r"\.\d+$", "", str(name))
+        sums[name] = sums.get(name, 0.0) + float(value)
+    return {name: value for name, value in sums.items() if "loss" in name}
+
+
+def matched(detections, expected: dict[str, np.ndarray], prefix: str) -> int:
+    """Expected detections that have one of their own: the same label, IoU over 0.99, scores within 1e-3."""
+    boxes, free = detections.boxes[0], detections.valid[0].copy()
+    total = 0
+    for box, score, label in zip(*(expected[f"{prefix}/{key}"] for key in ("boxes", "scores", "labels")), strict=True):
+        sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+        common = np.prod(np.maximum(sides, 0), axis=1)
+        union = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - common
+        close = (common > 0.99 * union) & (np.abs(detections.scores[0] - score) < 1e-3)
+        place = np.flatnonzero(free & close & (detections.labels[0] == label))
+        if len(place):
+            free[place[0]] = False
+            total += 1
+    return total

@@ -11,14 +11,7 @@ from src.engine.train_step import GradientCell
 from src.evaluation.masks import encode_masks
 from src.model_utils.config import load_config
 from tests.blocks import oracle
-from tests.blocks.two_stage import (
-    CONFIGS,
-    NOTHING_DROPPED,
-    expected_losses,
-    matched,
-    published_detector,
-    training_batch,
-)
+from tests.blocks.two_stage import CONFIGS, NOTHING_DROPPED, published_detector, training_batch
 
 MODELS = ["mask_r50", "cascade_r50"]
 
@@ -45,7 +38,7 @@ def test_detections_equal_mmdetections(model):
     original, scale = expected["ori_hw"], float(expected["scale_factor"])
     info = np.array([[*original, *expected["img_hw"], scale, scale]], np.float32)
     found = net.predict(expected["x"].astype(np.float32), info)
-    assert matched(found, expected, "rescaled") >= 98
+    assert oracle.matched(found, expected, "rescaled") >= 98
     np.testing.assert_allclose(found.masks[0, :20], expected["net/mask_prob28_top20"], atol=1e-3)
     pasted = encode_masks(found.masks[0], found.boxes[0], int(original[0]), int(original[1]), 0.5)
     areas = coco_mask.area(pasted).astype(float)
@@ -64,7 +57,7 @@ def test_losses_and_gradients_equal_mmdetections(model):
     batch = training_batch(expected, NOTHING_DROPPED["num_gts"])
     terms, gradients = GradientCell(net, parameters, 1.0)(*batch, None, ms.Tensor(0, ms.int32))
     losses = dict(zip(net.loss_names, terms.asnumpy().tolist(), strict=True))
-    assert losses == pytest.approx(expected_losses(expected), rel=2e-4, abs=1e-6)
+    assert losses == pytest.approx(oracle.expected_losses(expected), rel=2e-4, abs=1e-6)
 
     names = [parameter.name.replace(".gamma", ".weight").replace(".beta", ".bias") for parameter in parameters]
     norms = {name: np.linalg.norm(g.asnumpy()) for name, g in zip(names, gradients, strict=True)}

@@ -20,7 +20,7 @@ test_cfg: {{max_per_img: 4}}
 """,
     "refinedet": f"""
 base: {ROOT}/configs/demo/refinedet.yaml
-backbone: {{base_channels: 8, stage_blocks: [1, 1, 1, 1]}}
+backbone: {{type: 'vgg16', base_channels: 4, with_bn: True}}
 neck: {{out_channels: 16}}
 test_cfg: {{score_thr: 0.2, max_per_img: 20}}
 """,

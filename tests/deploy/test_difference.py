@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from src.blocks.detectors.detections import Detections
-from src.deploy.difference import detections_difference, raw_difference
+from src.deploy.difference import NOTHING, detections_difference, raw_difference
 
 INFO = np.array([[100, 200, 64, 128, 0.64, 0.64]], np.float32)
 BOXES = np.array([[[0, 0, 10, 10], [20, 20, 60, 40], [100, 10, 180, 90]]], np.float32)
@@ -72,7 +72,8 @@ def test_rows_that_the_file_has_not_are_not_compared():
 
 def test_nothing_found():
     empty = FOUND._replace(valid=np.zeros((1, 3), bool))
-    assert detections_difference(empty, empty, INFO, 0.05).size == 0
+    assert detections_difference(empty, empty, INFO, 0.05) == NOTHING
+    assert detections_difference(FOUND, FOUND, INFO, 0.05) != NOTHING
     assert detections_difference(empty, FOUND, INFO, 0.05).size == pytest.approx(0.6)
     one = FOUND._replace(valid=np.array([[True, False, False]]))
     assert detections_difference(empty, one, INFO, 0.05).size == pytest.approx(0.85)

@@ -16,11 +16,14 @@ from src.blocks.detectors import build_detector
 from src.engine.checkpoint import load_checkpoint_weights, save_weights
 from src.model_utils.config import load_config
 from src.model_utils.config_schema import CascadeMaskRCNNConfig
+from tests.blocks.oracle import published_state
 from tests.end_to_end.commands import ROOT, environment
 from tests.engine.published_mask_rcnn import published_names, torchvision_state
 
-DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("configs/*/README.md")])
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "ascend310_infer/README.md", *ROOT.glob("configs/*/README.md")])
 INSTABOOST = ROOT / "configs/instaboost/README.md"
+NAS_FPN = ROOT / "configs/nas_fpn/README.md"
+REFINEDET = ROOT / "configs/refinedet/README.md"
 
 # Commands that other tests run, by their beginnings.
 RUN_ELSEWHERE = {
@@ -28,10 +31,32 @@ RUN_ELSEWHERE = {
     "bash scripts/run_tests.sh": "the suite itself",
     "source .venv/bin/activate": "nothing to run",
     "bash scripts/build_custom.sh": "tests/blocks/test_roi_kernels.py",
+    "python tools/": "tests/tools/test_commands.py",
     "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_eval_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_infer_gpu.sh": "test_scripts.py and test_masks.py",
+    "bash scripts/nas_fpn/run_single_train.sh": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
+    "bash scripts/nas_fpn/run_distribute_train.sh": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
+    "bash scripts/nas_fpn/run_eval.sh": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
+    "OUTPUT_DIR=second bash scripts/nas_fpn/run_single_train.sh": "test_device_commands.py",
+    "DRY_RUN=1 bash scripts/nas_fpn/run_distribute_train.sh": "tests/scripts/test_ascend_scripts.py",
+    "bash scripts/refinedet/run_": "tests/scripts/test_ascend_scripts.py",
+    "python train.py --device_id=0 ": "test_device_commands.py",
+    "python eval.py --dataset=coco --device_id=0 ": "test_device_commands.py",
+    "python train.py --run_online=True ": "tests/model_utils/test_moxing_adapter.py",
+    "python create_data.py": "test_create_data.py",
+    "python export.py": "test_export.py and test_infer_310.py",
+    "python eval.py --checkpoint_path outputs/first/detector.onnx": "test_export.py",
+    "python infer.py --checkpoint_path outputs/first/detector.onnx": "test_export.py",
+    "bash scripts/nas_fpn/run_infer_310.sh": "test_infer_310.py, with a stand-in for the chip",
+    "DEVICE_TARGET=CPU bash scripts/nas_fpn/run_infer_310.sh": "test_infer_310.py",
+    "python postprocess.py": "test_infer_310.py",
+    "python -m src.deploy.infer_files": "test_infer_310.py",
+    "cmake ": "tests/ascend310/test_program.py, with a stand-in for the chip",
+    "build/ascend310_infer/main": "tests/ascend310/test_program.py, with a stand-in for the chip",
+    "apt-get install": "scripts/run_tests.sh",
+    "export LITE_HOME=": "nothing to run",
 }
 
 
@@ -109,6 +134,31 @@ def test_the_conversion_commands_of_mask_rcnn_work(checkout: Path) -> None:
             (checkout / f"{source}{suffix}").unlink()  # 350 MB
 
 
+def test_the_conversion_command_of_nas_fpn_works(checkout: Path) -> None:
+    (command,) = [c for c in commands_of(NAS_FPN) if "convert_weights" in c]
+    net = build_detector(load_config(ROOT / "configs/nas_fpn/retinanet_r50_nasfpn_640_50e.yaml"))
+    np.savez(checkout / "retinanet_r50_nasfpn_crop640_50e.npz", **published_names(arrays_of(net)))
+    run(command.replace(".pth", ".npz"), checkout)
+    found = load_checkpoint_weights(checkout / "retinanet_r50_nasfpn_640_50e.ckpt")
+    for name, expected in arrays_of(net).items():
+        np.testing.assert_array_equal(found[name], expected, err_msg=name)
+    for file in checkout.glob("retinanet_r50_nasfpn*.*"):
+        file.unlink()  # 480 MB
+
+
+def test_the_conversion_command_of_refinedet_works(checkout: Path) -> None:
+    (command,) = [c for c in commands_of(REFINEDET) if "convert_weights" in c]
+    net = build_detector(load_config(ROOT / "configs/refinedet/refinedet_vgg16_320_voc.yaml"))
+    state = published_state("refinedet_vgg16_320_voc", 20254)
+    np.savez(checkout / "RefineDet320_VOC_final.npz", **state)
+    run(command.replace(".pth", ".npz"), checkout)
+    found = load_checkpoint_weights(checkout / "refinedet320_voc.ckpt")
+    assert found.keys() == arrays_of(net).keys()
+    np.testing.assert_array_equal(found["neck.blocks.1.conv3.conv.weight"], state["tcb2.4.weight"])
+    for file in ("RefineDet320_VOC_final.npz", "refinedet320_voc.ckpt"):
+        (checkout / file).unlink()  # 280 MB
+
+
 def arrays_of(net) -> dict[str, np.ndarray]:
     return {name: parameter.asnumpy() for name, parameter in net.parameters_dict().items()}
 
@@ -133,7 +183,8 @@ def test_no_command_is_left_out(document: Path) -> None:
     commands = commands_of(document)
     assert commands
     for command in commands:
-        ours = document == ROOT / "README.md" or document == INSTABOOST and "convert_weights" in command
+        converts = document in (INSTABOOST, NAS_FPN, REFINEDET) and "convert_weights" in command
+        ours = document == ROOT / "README.md" or converts
         assert is_run_elsewhere(command) or ours, command
 
 

@@ -1,8 +1,15 @@
 """Learning rates, against values worked out by hand."""
 
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
 import pytest
 
-from src.engine.lr_schedule import LearningRateSchedule
+from src.engine.lr_schedule import FivePhaseSchedule, LearningRateSchedule, build_schedule
+from src.model_utils.config import load_config
+from tests.conftest import ROOT
 
 
 def test_warm_up_starts_at_ratio_and_ends_at_base() -> None:
@@ -26,3 +33,40 @@ def test_smooth_decays_end_at_the_minimum(kind: str, middle: float) -> None:
 def test_cosine_is_not_linear() -> None:
     rate = LearningRateSchedule(1.0, 0.0, 10, 10, kind="cosine")
     assert rate(25) == pytest.approx(0.853553, abs=1e-6)
+
+
+# The published log: 916 steps an epoch, "epoch: 2 step: 916 ... lr:[0.000003]", and so on.
+PUBLISHED_RATES = {2: "0.000003", 3: "0.000028", 4: "0.000046", 5: "0.000064", 6: "0.000082"}
+NAS_FPN = ROOT / "configs/nas_fpn/retinanet_r50_nasfpn_640.yaml"
+
+
+def test_five_phases_print_the_published_learning_rates() -> None:
+    rate = build_schedule(load_config(NAS_FPN), 916)
+    assert {epoch: f"{rate(epoch * 916 - 1):.6f}" for epoch in PUBLISHED_RATES} == PUBLISHED_RATES
+
+
+def test_five_phases_rise_tenfold_each_and_end_with_a_cosine() -> None:
+    rate = FivePhaseSchedule(0.1, 1e-6, 0.005, steps_per_epoch=10, epochs=300, warmup_epochs=(2, 5, 23, 60, 160))
+    assert rate(0) == 1e-6
+    starts = [20, 70, 300, 900, 2500]
+    assert [rate(step) for step in starts] == pytest.approx([1e-5, 1e-4, 1e-3, 1e-2, 0.1])
+    assert rate(600) == pytest.approx(0.0055)  # in the middle of the fourth
+    assert rate(2750) == pytest.approx(0.1 * (1 + 0.005) / 2)
+    assert rate(2999) == pytest.approx(0.0005, rel=1e-2)
+    assert rate(2999) > rate(3000) == pytest.approx(0.0005)
+
+
+def test_ramps_of_no_epochs_are_left_out() -> None:
+    rate = FivePhaseSchedule(0.1, 1e-6, 0.01, steps_per_epoch=10, epochs=2, warmup_epochs=(0, 0, 0, 0, 1))
+    assert [rate(0), rate(10), rate(20)] == pytest.approx([0.01, 0.1, 0.001])
+
+
+def test_the_curve_of_a_configuration_is_drawn(tmp_path: Path) -> None:
+    picture = tmp_path / "lr.png"
+    command = [sys.executable, "tools/plot_lr.py", "--config_path", str(NAS_FPN), "--output", str(picture)]
+    done = subprocess.run([*command, "--steps_per_epoch", "916"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert min(cv2.imread(str(picture)).shape[:2]) > 200
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--steps_per_epoch is missing" in done.stderr

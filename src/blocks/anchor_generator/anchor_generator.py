@@ -8,8 +8,8 @@ import numpy as np
 class AnchorGenerator:
     """Boxes of several scales and height/width ratios around each grid point of each level.
 
-    Grid point (x, y) of a level lies at (x * stride, y * stride). Either `scales`, or `octave_base_scale` and
-    `scales_per_octave` (scales base * 2**(i/n)), in multiples of the stride.
+    Grid point (x, y) of a level lies at ((x + center_offset) * stride, (y + center_offset) * stride). Either `scales`,
+    or `octave_base_scale` and `scales_per_octave` (scales base * 2**(i/n)), in multiples of the stride.
 
     Args:
         strides: pixels between grid points, a level each.
@@ -18,6 +18,7 @@ class AnchorGenerator:
         scales_per_octave: number of scales between it and its double.
         scales: the scales themselves.
         rounded: round the corners of the anchors around the origin to whole pixels, as torchvision does.
+        center_offset: where in its cell a grid point lies, in strides: 0 its corner, 0.5 its middle (SSD's way).
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class AnchorGenerator:
         scales_per_octave: int | None = None,
         scales: Sequence[float] | None = None,
         rounded: bool = False,
+        center_offset: float = 0.0,
     ):
         if scales is None:
             scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
@@ -38,6 +40,9 @@ class AnchorGenerator:
         self.base_anchors = [self._base(stride, scales, width_ratios, height_ratios) for stride in self.strides]
         if rounded:
             self.base_anchors = [np.round(base) for base in self.base_anchors]
+        if center_offset:
+            shifts = [np.float32(center_offset * stride) for stride in self.strides]
+            self.base_anchors = [base + shift for base, shift in zip(self.base_anchors, shifts, strict=True)]
 
     @staticmethod
     def _base(stride, scales, width_ratios, height_ratios) -> np.ndarray:

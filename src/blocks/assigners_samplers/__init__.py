@@ -1,6 +1,7 @@
 """Which prior box answers for which object, and which of them train."""
 
 from src.blocks.assigners_samplers.grid_matcher import GridMatcher
+from src.blocks.assigners_samplers.hard_negatives import hard_negatives
 from src.blocks.assigners_samplers.max_iou_assigner import MaxIoUAssigner
 from src.blocks.assigners_samplers.pairwise_matcher import PairwiseMatcher
 from src.blocks.assigners_samplers.pseudo_sampler import PseudoSampler
@@ -18,4 +19,5 @@ __all__ = [
     "RPNTargets",
     "RandomSampler",
     "RoITargets",
+    "hard_negatives",
 ]

@@ -2,7 +2,8 @@
 
 from src.blocks.backbones.resnet import ResNet, ResNeXt
 from src.blocks.backbones.spinenet import SpineNet
+from src.blocks.backbones.vgg import VGG16
 
-BACKBONES = {"resnet": ResNet, "resnext": ResNeXt, "spinenet": SpineNet}
+BACKBONES = {"resnet": ResNet, "resnext": ResNeXt, "spinenet": SpineNet, "vgg16": VGG16}
 
-__all__ = ["BACKBONES", "ResNeXt", "ResNet", "SpineNet"]
+__all__ = ["BACKBONES", "ResNeXt", "ResNet", "SpineNet", "VGG16"]

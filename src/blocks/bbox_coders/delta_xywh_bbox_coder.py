@@ -14,6 +14,7 @@ class DeltaXYWHBBoxCoder(nn.Cell):
         target_means: subtracted from the deltas.
         target_stds: the deltas are divided by these.
         wh_ratio_clip: decoded sides change by at most this factor and its inverse.
+        log_epsilon: added to ratios of sides before their logarithm is taken; 0 in nearly all published networks.
     """
 
     def __init__(
@@ -21,6 +22,7 @@ class DeltaXYWHBBoxCoder(nn.Cell):
         target_means: Sequence[float] = (0.0, 0.0, 0.0, 0.0),
         target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
         wh_ratio_clip: float = 16 / 1000,
+        log_epsilon: float = 0.0,
     ):
         super().__init__()
         self.means_array = np.asarray(target_means, np.float32)
@@ -28,6 +30,7 @@ class DeltaXYWHBBoxCoder(nn.Cell):
         self.means = Tensor(self.means_array)
         self.stds = Tensor(self.stds_array)
         self.max_log_ratio = abs(math.log(wh_ratio_clip))
+        self.log_epsilon = log_epsilon
 
     def encode(self, references, boxes):
         """Deltas from references [...,4] to boxes [...,4]; both must have positive sides. Shapes broadcast."""
@@ -35,7 +38,10 @@ class DeltaXYWHBBoxCoder(nn.Cell):
         size = boxes[..., 2:] - boxes[..., :2]
         reference_centre = (references[..., 2:] + references[..., :2]) * 0.5
         centre = (boxes[..., 2:] + boxes[..., :2]) * 0.5
-        deltas = ops.concat(((centre - reference_centre) / reference_size, ops.log(size / reference_size)), -1)
+        ratio = size / reference_size
+        if self.log_epsilon > 0:
+            ratio = ratio + self.log_epsilon
+        deltas = ops.concat(((centre - reference_centre) / reference_size, ops.log(ratio)), -1)
         return (deltas - self.means) / self.stds
 
     def decode(self, references, deltas, max_size=None):

@@ -1,9 +1,11 @@
 """Heads that predict at every position of every level."""
 
+from src.blocks.dense_heads.anchor_rows import anchor_rows
+from src.blocks.dense_heads.multibox_head import MultiBoxHead
 from src.blocks.dense_heads.proposal_generator import ProposalGenerator
 from src.blocks.dense_heads.retina_sepbn_head import RetinaSepBNHead
 from src.blocks.dense_heads.rpn_head import RPNHead
 
 DENSE_HEADS = {"retina_sepbn": RetinaSepBNHead}
 
-__all__ = ["DENSE_HEADS", "ProposalGenerator", "RPNHead", "RetinaSepBNHead"]
+__all__ = ["DENSE_HEADS", "MultiBoxHead", "ProposalGenerator", "RPNHead", "RetinaSepBNHead", "anchor_rows"]

@@ -105,5 +105,5 @@ class ProposalGenerator(nn.Cell):
         scores, index = ops.topk(ranks, count)
         best = ops.concat((ops.gather(ops.concat(rows), index, 0), scores.expand_dims(1)), 1)
         if count < self.max_per_img:
-            best = ops.pad(best, ((0, 0, 0, self.max_per_img - count)), value=-1.0)
+            best = ops.concat((best, ops.full((self.max_per_img - count, 5), -1.0, dtype=best.dtype)))
         return best

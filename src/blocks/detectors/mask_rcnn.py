@@ -5,6 +5,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.blocks.assigners_samplers import RPNTargets
+from src.blocks.dense_heads import anchor_rows
 from src.blocks.detectors.detections import Detections
 from src.blocks.detectors.roi_head import RoIHead
 from src.blocks.losses import BoxLoss, box_loss, sigmoid_cross_entropy
@@ -162,8 +163,8 @@ class MaskRCNN(nn.Cell):
         """Objectness and localization loss, both divided by the number of sampled anchors."""
         positive, weights, target_deltas, num_sampled = targets
         number = ops.clamp(num_sampled, 1.0, None)
-        loss_cls = sigmoid_cross_entropy(_rows(logits, 1).squeeze(2), positive) * weights
-        loss_bbox = box_loss(self.rpn_loss_bbox, _rows(deltas, 4), target_deltas).sum(axis=2) * positive
+        loss_cls = sigmoid_cross_entropy(anchor_rows(logits, 1).squeeze(2), positive) * weights
+        loss_bbox = box_loss(self.rpn_loss_bbox, anchor_rows(deltas, 4), target_deltas).sum(axis=2) * positive
         weight_cls, weight_bbox = self.rpn_weights
         return loss_cls.sum() * (weight_cls / number), loss_bbox.sum() * (weight_bbox / number)
 
@@ -188,11 +189,3 @@ class _MaskStage(nn.Cell):
 
     def construct(self, levels, boxes, labels):
         return self.net.roi_head.mask_probabilities(levels, boxes, labels)
-
-
-def _rows(levels, width: int):
-    """A head's outputs [B,A*width,H,W] of all levels -> [B,P,width], P running over levels, y, x, anchors."""
-    rows = ()
-    for level in levels:
-        rows = rows + (level.transpose(0, 2, 3, 1).reshape(level.shape[0], -1, width),)
-    return ops.concat(rows, 1)

@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-from src.blocks.anchor_generator import AnchorGenerator
+from src.blocks.anchor_generator.build import build_anchor_generator
 from src.blocks.assigners_samplers import RCNNTargets, RPNTargets
-from src.blocks.backbones import BACKBONES
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 from src.blocks.bbox_heads import Shared2FCBBoxHead
 from src.blocks.dense_heads import ProposalGenerator, RPNHead
-from src.blocks.detectors.config_values import box_loss_of, norm_of, options_of
+from src.blocks.detectors.backbone_builder import build_backbone
+from src.blocks.detectors.config_values import box_loss_of, options_of
 from src.blocks.detectors.mask_rcnn import MaskRCNN
 from src.blocks.detectors.roi_head import RoIHead, RoILossWeights
 from src.blocks.mask_heads import FCNMaskHead, MaskTargets
@@ -43,7 +43,7 @@ def build_cascade_mask_rcnn(config) -> MaskRCNN:
 
 def _build(config, stages: list[Stage]) -> MaskRCNN:
     rpn = config.rpn
-    generator = AnchorGenerator(**options_of(rpn.anchor_generator))
+    generator = build_anchor_generator(config.detector, rpn.anchor_generator)
     coder = DeltaXYWHBBoxCoder(rpn.bbox_coder.target_means, rpn.bbox_coder.target_stds)
     train = config.train_cfg
     targets = RPNTargets(
@@ -60,7 +60,7 @@ def _build(config, stages: list[Stage]) -> MaskRCNN:
 
     test = config.test_cfg.rcnn
     return MaskRCNN(
-        backbone=_resnet(config.backbone),
+        backbone=build_backbone(config.backbone),
         neck=FPN(**options_of(config.neck.fpn)),
         rpn_head=RPNHead(rpn.in_channels, rpn.feat_channels, targets.num_anchors),
         rpn_targets=targets,
@@ -71,11 +71,6 @@ def _build(config, stages: list[Stage]) -> MaskRCNN:
         roi_head=_roi_head(config, stages),
         selection=RoISelection(test.score_thr, test.iou_threshold, test.max_per_img),
     )
-
-
-def _resnet(section):
-    options = options_of(section, "type", "pretrained", "norm_cfg")
-    return BACKBONES[section.type](norm=norm_of(section.norm_cfg), **options)
 
 
 def _roi_head(config, stages: list[Stage]) -> RoIHead:

@@ -26,7 +26,7 @@ class RetinaNet(nn.Cell):
     """One-stage detector.
 
     Args:
-        backbone: images to a tuple of levels (with its neck).
+        backbone: images to a tuple of feature maps.
         bbox_head: levels to class logits and box deltas, a tuple of levels each.
         targets: what the anchors should predict.
         loss_cls: classification loss.
@@ -34,6 +34,7 @@ class RetinaNet(nn.Cell):
         loss_bbox: localization loss.
         loss_bbox_weight: factor on it.
         selection: how raw outputs become detections.
+        neck: feature maps to the levels that the head reads; None: those are the levels.
     """
 
     loss_names = ("loss_cls", "loss_bbox")
@@ -48,9 +49,11 @@ class RetinaNet(nn.Cell):
         loss_bbox: BoxLoss,
         loss_bbox_weight: float,
         selection: Selection,
+        neck: nn.Cell | None = None,
     ):
         super().__init__()
         self.backbone = backbone
+        self.neck = neck
         self.bbox_head = bbox_head
         self.targets = targets
         self.loss_cls = loss_cls
@@ -63,8 +66,9 @@ class RetinaNet(nn.Cell):
         self.raw_head = [_RawHead(self)]
 
     def extract_features(self, images):
-        """images [B,3,H,W] -> tuple of levels."""
-        return self.backbone(images)
+        """images [B,3,H,W] -> tuple of levels after the neck."""
+        features = self.backbone(images)
+        return features if self.neck is None else self.neck(features)
 
     def dense_outputs(self, images):
         """Raw outputs.

@@ -2,31 +2,24 @@
 
 from mindspore import nn
 
-from src.blocks.anchor_generator import AnchorGenerator
-from src.blocks.backbones import BACKBONES
+from src.blocks.anchor_generator.build import build_anchor_generator
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 from src.blocks.dense_heads import DENSE_HEADS
-from src.blocks.detectors.config_values import box_loss_of, norm_of
+from src.blocks.detectors.backbone_builder import build_backbone
+from src.blocks.detectors.config_values import box_loss_of, norm_of, options_of
 from src.blocks.detectors.dense_targets import DenseTargets
 from src.blocks.detectors.retinanet import RetinaNet, Selection
 from src.blocks.losses import SigmoidFocalLoss
+from src.blocks.necks import NASFPN
 from src.model_utils.errors import UserError
 
 
-def _spinenet(section) -> nn.Cell:
-    return BACKBONES["spinenet"](
-        arch=section.arch,
-        width=section.width,
-        out_channels=section.out_channels,
-        block_repeats=section.block_repeats,
-        norm=norm_of(section.norm_cfg),
-        act=section.act,
-        endpoint_act=section.endpoint_act,
-        zero_init_residual=section.zero_init_residual,
-    )
-
-
-BACKBONE_BUILDERS = {"spinenet": _spinenet}
+def _build_neck(section) -> nn.Cell | None:
+    """The neck of a ResNet; a SpineNet has none."""
+    if section is None:
+        return None
+    options = options_of(section.nas_fpn, "norm_cfg")
+    return NASFPN(norm=norm_of(section.nas_fpn.norm_cfg), **options)
 
 
 def _check_input_size(height: int, width: int, stride: int) -> None:
@@ -40,19 +33,16 @@ def _check_input_size(height: int, width: int, stride: int) -> None:
 
 
 def build_retinanet(config) -> RetinaNet:
+    """A RetinaNet on a SpineNet, or on a ResNet with NAS-FPN."""
     head, test = config.bbox_head, config.test_cfg
     height, width = config.input_hw
     _check_input_size(height, width, max(head.anchor_generator.strides))
-    generator = AnchorGenerator(
-        strides=head.anchor_generator.strides,
-        ratios=head.anchor_generator.ratios,
-        octave_base_scale=head.anchor_generator.octave_base_scale,
-        scales_per_octave=head.anchor_generator.scales_per_octave,
-    )
+    generator = build_anchor_generator(config.detector, head.anchor_generator)
     coder = DeltaXYWHBBoxCoder(head.bbox_coder.target_means, head.bbox_coder.target_stds)
     assigner = config.train_cfg.assigner
     return RetinaNet(
-        backbone=BACKBONE_BUILDERS[config.backbone.type](config.backbone),
+        backbone=build_backbone(config.backbone),
+        neck=_build_neck(getattr(config, "neck", None)),
         bbox_head=DENSE_HEADS[head.type](
             num_classes=config.num_classes - 1,
             num_levels=head.num_ins,

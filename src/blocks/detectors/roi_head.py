@@ -159,7 +159,7 @@ class RoIHead(nn.Cell):
 
     def _mask_logits(self, stage, features, labels):
         """Logits [R,28,28] of the labelled class; of any class for the background, where nothing reads them."""
-        labels = ops.clamp(labels, 0, self.num_classes - 1)
+        labels = ops.minimum(ops.maximum(labels, 0), self.num_classes - 1)
         if self.num_stages == 1:
             return self.mask_head.class_logits(features, labels)
         return self.mask_head[stage].class_logits(features, labels)

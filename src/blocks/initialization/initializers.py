@@ -2,7 +2,7 @@
 
 import math
 
-from mindspore.common.initializer import HeNormal, Initializer, Normal, XavierUniform
+from mindspore.common.initializer import HeNormal, HeUniform, Initializer, Normal, XavierUniform
 
 
 def he_normal(fan_in: int) -> Initializer:
@@ -18,6 +18,11 @@ def kaiming_fan_out() -> Initializer:
 def xavier_uniform() -> Initializer:
     """Uniform with variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, equation 16)."""
     return XavierUniform()
+
+
+def lecun_uniform() -> Initializer:
+    """Uniform with variance 1 / fan_in (LeCun et al. 1998, section 4.6), the weights' way in mmdetection's NAS-FPN."""
+    return HeUniform(negative_slope=1)
 
 
 def normal(std: float) -> Initializer:

@@ -2,10 +2,12 @@
 
 from src.blocks.layers.activation import ACTIVATION_FLOORS, build_activation
 from src.blocks.layers.conv_module import ConvModule, conv2d
-from src.blocks.layers.counting import count_macs, count_parameters
+from src.blocks.layers.counting import count_parameters
 from src.blocks.layers.fast_conv2d import Conv2d, Dense, PointwiseConvolution, use_standard_operators
+from src.blocks.layers.l2_norm import L2Norm
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
-from src.blocks.layers.resize import max_pool, upsample_nearest
+from src.blocks.layers.resize import downsample_max, max_pool, upsample_nearest
+from src.blocks.layers.upsample2x2 import Upsample2x2, interleave
 
 __all__ = [
     "ACTIVATION_FLOORS",
@@ -13,13 +15,16 @@ __all__ = [
     "Conv2d",
     "ConvModule",
     "Dense",
+    "L2Norm",
     "Norm",
     "PointwiseConvolution",
+    "Upsample2x2",
     "build_activation",
     "build_norm",
     "conv2d",
-    "count_macs",
     "count_parameters",
+    "downsample_max",
+    "interleave",
     "max_pool",
     "upsample_nearest",
     "use_standard_operators",

@@ -19,8 +19,9 @@ def conv2d(
     has_bias: bool = False,
     groups: int = 1,
     weight_init: Callable[[], Initializer] | None = None,
+    dilation: int = 1,
 ) -> Conv2d:
-    """A convolution padded by kernel_size // 2 on all sides (PyTorch's way).
+    """A convolution padded by kernel_size // 2 * dilation on all sides (PyTorch's way).
 
     Args:
         in_channels: channels of the input.
@@ -30,6 +31,7 @@ def conv2d(
         has_bias: add a bias, which starts at zero.
         groups: number of groups of channels that do not see each other.
         weight_init: makes the weights' initializer; None: He-normal over the inputs.
+        dilation: pixels between the kernel's taps.
     """
     fan_in = in_channels // groups * kernel_size * kernel_size
     return Conv2d(
@@ -38,7 +40,8 @@ def conv2d(
         kernel_size,
         stride=stride,
         pad_mode="pad",
-        padding=kernel_size // 2,
+        padding=kernel_size // 2 * dilation,
+        dilation=dilation,
         group=groups,
         has_bias=has_bias,
         weight_init=weight_init() if weight_init else he_normal(fan_in),
@@ -54,9 +57,10 @@ class ConvModule(nn.Cell):
         out_channels: channels of the output.
         kernel_size: side of the square kernel; the padding is half of it.
         stride: of the convolution.
-        norm: the normalization; None: a bias instead.
+        norm: the normalization; None: none.
         act: `relu`, `swish` or `none`.
         weight_init: makes the initializer of the convolution's weights; None: He-normal over the inputs.
+        has_bias: whether the convolution has a bias; None: where no normalization follows.
     """
 
     def __init__(
@@ -68,11 +72,11 @@ class ConvModule(nn.Cell):
         norm: Norm | None = DEFAULT_NORM,
         act: str = "relu",
         weight_init: Callable[[], Initializer] | None = None,
+        has_bias: bool | None = None,
     ):
         super().__init__()
-        self.conv = conv2d(
-            in_channels, out_channels, kernel_size, stride, has_bias=norm is None, weight_init=weight_init
-        )
+        has_bias = norm is None if has_bias is None else has_bias
+        self.conv = conv2d(in_channels, out_channels, kernel_size, stride, has_bias=has_bias, weight_init=weight_init)
         self.bn = nn.Identity() if norm is None else build_norm(norm, out_channels)
         self.act = build_activation(act)
 

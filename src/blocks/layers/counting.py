@@ -1,43 +1,58 @@
 """Sizes of networks."""
 
 import math
+from collections import Counter
 
-from mindspore import Tensor, nn
+from mindspore import nn
+
+from src.blocks.layers.fast_conv2d import PointwiseConvolution
+
+
+def parameters_of_layers(net: nn.Cell) -> dict[str, int]:
+    """Learned values of each parameter by its name, as publications count them: weights, biases, gammas and betas.
+
+    Frozen gammas and betas count too, running means and variances do not. A shared parameter is there once.
+    """
+    learned = (p for p in net.get_parameters() if not p.name.endswith(("moving_mean", "moving_variance")))
+    return {p.name: math.prod(p.shape) for p in learned}
 
 
 def count_parameters(net: nn.Cell) -> int:
-    """Number of learned values as publications count them: weights, biases, gammas and betas, each shared one once.
-
-    Frozen gammas and betas count too; running means and variances do not.
-    """
-    seen = {id(p): p for p in net.get_parameters()}
-    learned = (p for p in seen.values() if not p.name.endswith(("moving_mean", "moving_variance")))
-    return sum(math.prod(p.shape) for p in learned)
+    """Number of learned values, see `parameters_of_layers`."""
+    return sum(parameters_of_layers(net).values())
 
 
-def count_macs(net: nn.Cell, run) -> int:
-    """Multiply-accumulate operations of all convolutions while `run()` executes in PYNATIVE mode.
+def macs_of_layers(net: nn.Cell, run) -> dict[str, int]:
+    """Multiply-accumulate operations of each convolution and each fully connected layer while `run()` executes.
 
     Args:
-        net: the network that `run` calls.
+        net: the network that `run` calls, in PYNATIVE mode.
         run: a function without arguments.
 
     Returns:
-        Sum over convolutions of output pixels x kernel size x input channels x output channels.
+        {name of the layer in the network: its output values x the inputs that each of them adds up}.
     """
-    total = 0
+    totals: Counter[str] = Counter()
+    handles = []
+    for name, cell in net.cells_and_names():
+        if isinstance(cell, nn.Conv2d | nn.Dense | PointwiseConvolution):
 
-    def add(cell: nn.Conv2d, _inputs, output: Tensor):
-        nonlocal total
-        batch, channels, height, width = output.shape
-        per_output = cell.in_channels // cell.group * cell.kernel_size[0] * cell.kernel_size[1]
-        total += batch * channels * height * width * per_output
+            def add(cell, inputs, output, name=name):
+                totals[name] += math.prod(output.shape) * _terms(cell, inputs)
 
-    convolutions = [cell for _, cell in net.cells_and_names() if isinstance(cell, nn.Conv2d)]
-    handles = [cell.register_forward_hook(add) for cell in convolutions]
+            handles.append(cell.register_forward_hook(add))
     try:
         run()
     finally:
         for handle in handles:
             handle.remove()
-    return total
+    return dict(totals)
+
+
+def _terms(cell: nn.Cell, inputs: tuple) -> int:
+    """Products that are added up to one output value."""
+    if isinstance(cell, PointwiseConvolution):
+        return inputs[1].shape[1]
+    if isinstance(cell, nn.Dense):
+        return cell.in_channels
+    return cell.in_channels // cell.group * math.prod(cell.kernel_size)

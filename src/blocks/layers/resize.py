@@ -16,6 +16,13 @@ def upsample_nearest(x, factor: int):
     return x.reshape(batch, channels, height * factor, width * factor)
 
 
+def downsample_max(x, factor: int):
+    """Largest of each factor x factor pixels: x [B,C,H,W] -> [B,C,H/factor,W/factor]; H and W are multiples of it."""
+    if factor == 1:
+        return x
+    return ops.MaxPool(kernel_size=factor, strides=factor, pad_mode="valid")(x)
+
+
 def max_pool(x, kernel_size: int, stride: int, floor: float = 0.0):
     """Max pooling of x [B,C,H,W] >= floor with padding kernel_size // 2 on all sides, to [B,C,H/stride,W/stride].
 

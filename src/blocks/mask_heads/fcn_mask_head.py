@@ -1,45 +1,9 @@
 """Mask head of convolutions (He et al. 2017, arXiv:1703.06870), named as mmdetection's FCNMaskHead."""
 
-from mindspore import Parameter, nn, ops
-from mindspore.common.initializer import initializer
+from mindspore import nn, ops
 
 from src.blocks.initialization import kaiming_fan_out
-from src.blocks.layers import ConvModule, PointwiseConvolution, conv2d
-
-
-class Upsample2x2(nn.Cell):
-    """Transposed convolution with kernel 2 and stride 2, whose four output pixels of an input pixel stay apart.
-
-    As the kernels do not overlap it is a 1x1 convolution to four times the channels. Pointwise layers may follow
-    before `interleave` puts the pixels in their places.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        # As PyTorch's ConvTranspose2d has it.
-        self.weight = Parameter(initializer(kaiming_fan_out(), (in_channels, out_channels, 2, 2)), name="weight")
-        self.bias = Parameter(initializer("zeros", (out_channels,)), name="bias")
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.convolve = PointwiseConvolution()
-
-    def construct(self, x):
-        """x [R,in_channels,H,W] -> [R*4,out_channels,H,W]; the four are (0,0), (0,1), (1,0), (1,1) as (y, x)."""
-        regions, _, height, width = x.shape
-        kernel = self.weight.transpose(2, 3, 1, 0).reshape(4 * self.out_channels, self.in_channels, 1, 1)
-        x = self.convolve(x, kernel)
-        return ops.bias_add(x.reshape(regions * 4, self.out_channels, height, width), self.bias)
-
-
-def interleave(x):
-    """x [R*4,C,H,W] of `Upsample2x2` -> [R,C,2*H,2*W]."""
-    parts, channels, height, width = x.shape
-    x = x.reshape(parts // 4, 2, 2, channels, height, width).transpose(0, 3, 4, 1, 5, 2)
-    return x.reshape(parts // 4, channels, 2 * height, 2 * width)
+from src.blocks.layers import ConvModule, Upsample2x2, conv2d, interleave
 
 
 class FCNMaskHead(nn.Cell):

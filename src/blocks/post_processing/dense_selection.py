@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
-from src.blocks.post_processing.nms import class_wise_nms
+from src.blocks.post_processing.candidates import Found, best_over, detections_of_batch, detections_of_image
 
 
 def _logit(probability: float) -> float:
@@ -66,37 +66,22 @@ class DensePostProcessor:
             boxes float32 [B,M,4] in pixels of the original image, scores float32 [B,M], labels int32 [B,M] and valid
             bool [B,M], best first; rows that are not valid are 0.
         """
-        batch, rows = len(image_info), self.max_per_img
-        boxes = np.zeros((batch, rows, 4), np.float32)
-        scores = np.zeros((batch, rows), np.float32)
-        labels = np.zeros((batch, rows), np.int32)
-        valid = np.zeros((batch, rows), bool)
-        for i in range(batch):
-            found = self._image([level[i] for level in logits], [level[i] for level in deltas], image_info[i])
-            count = len(found[1])
-            boxes[i, :count], scores[i, :count], labels[i, :count] = found
-            valid[i, :count] = True
-        return boxes, scores, labels, valid
+        images = [
+            self._image([level[i] for level in logits], [level[i] for level in deltas], image_info[i])
+            for i in range(len(image_info))
+        ]
+        return detections_of_batch(images, self.max_per_img)
 
-    def _image(self, logits, deltas, info):
+    def _image(self, logits, deltas, info) -> Found:
         parts = [self._level(*level) for level in zip(logits, deltas, self.anchors, strict=True)]
         boxes, best_logits, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
-        size = info[[3, 2, 3, 2]].astype(np.float32)
-        boxes = np.clip(boxes, 0, size)
-        large = (boxes[:, 2:] - boxes[:, :2] > self.min_bbox_size).all(axis=1)
-        boxes, best_logits, labels = boxes[large], best_logits[large], labels[large]
-        scores = 1 / (1 + np.exp(-best_logits))
-        kept = class_wise_nms(boxes, scores, labels, self.iou_threshold, self.max_per_img)
-        original = info[[1, 0, 1, 0]].astype(np.float32)
-        boxes = np.clip(boxes[kept] / info[[5, 4, 5, 4]].astype(np.float32), 0, original)
-        return boxes, scores[kept], labels[kept]
+        candidates = boxes, 1 / (1 + np.exp(-best_logits)), labels
+        return detections_of_image(candidates, info, self.iou_threshold, self.max_per_img, self.min_bbox_size)
 
     def _level(self, logits, deltas, anchors):
         """Best pairs of one level [A*K,H,W], [A*4,H,W] -> boxes [n,4], logits [n], labels [n]."""
         flat = logits.reshape(-1)
-        chosen = np.flatnonzero(flat > self.logit_thr)
-        if len(chosen) > self.nms_pre:
-            chosen = chosen[np.argpartition(-flat[chosen], self.nms_pre - 1)[: self.nms_pre]]
+        chosen = best_over(flat, self.logit_thr, self.nms_pre)
         positions = logits.shape[1] * logits.shape[2]
         if positions * self.num_anchors != len(anchors):
             raise ValueError(f"a level has {positions} positions, its anchors {len(anchors) // self.num_anchors}")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from mindspore import nn, ops
 
+from src.blocks.post_processing.candidates import detections_of_batch
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
 from src.blocks.post_processing.nms import class_wise_nms
 
@@ -40,20 +41,13 @@ class RoIPostProcessor:
             boxes float32 [B,D,4], scores float32 [B,D], labels int32 [B,D], valid bool [B,D], best first; rows that
             are not valid are 0.
         """
-        batch, rows = len(scores), self.selection.max_per_img
-        result = (
-            np.zeros((batch, rows, 4), np.float32),
-            np.zeros((batch, rows), np.float32),
-            np.zeros((batch, rows), np.int32),
-            np.zeros((batch, rows), bool),
-        )
-        for i in range(batch):
+        rows, images = self.selection.max_per_img, []
+        for i in range(len(scores)):
             roi, label = np.nonzero(scores[i] > self.selection.score_thr)
             candidates, score = boxes[i][roi, label if boxes.shape[2] > 1 else 0], scores[i][roi, label]
             kept = class_wise_nms(candidates, score, label, self.selection.iou_threshold, rows)
-            for array, values in zip(result, (candidates, score, label, np.ones(len(score), bool)), strict=True):
-                array[i, : len(kept)] = values[kept]
-        return result
+            images.append((candidates[kept], score[kept], label[kept]))
+        return detections_of_batch(images, rows)
 
 
 class RoIGraphSelection(nn.Cell):

@@ -48,7 +48,8 @@ class RoIAlign(nn.Cell):
             raise ValueError(f"RoIAlign takes 1 to {MOST_LEVELS} levels, not {len(strides)}")
         settings = [sampling_ratio, aligned, finest_scale, *strides]
         self.settings = ms.Tensor(np.array(settings, np.float32))
-        self.standard = StandardRoIAlign(output_size, strides, sampling_ratio, aligned, finest_scale)
+        self.arguments = (output_size, tuple(strides), sampling_ratio, aligned, finest_scale)
+        self.standard = StandardRoIAlign(*self.arguments)
         self.uses_standard_operators = ms.get_context("device_target") == "Ascend"
         self.kernel = None
         if not self.uses_standard_operators:
@@ -56,7 +57,12 @@ class RoIAlign(nn.Cell):
             self.kernel = _custom_operator(str(path), output_size, len(strides))
 
     def use_standard_operators(self) -> None:
-        """Compute by MindSpore's own operators from now on, as exported models must (see StandardRoIAlign)."""
+        """Compute by MindSpore's own operators from now on (see StandardRoIAlign)."""
+        self.uses_standard_operators = True
+
+    def export_as(self, form: type[StandardRoIAlign]) -> None:
+        """Compute by another form of standard operators from now on, one that suits a format of exported models."""
+        self.standard = form(*self.arguments)
         self.uses_standard_operators = True
 
     def construct(self, levels, rois):

@@ -1,4 +1,4 @@
-"""RoIAlign of MindSpore's own operators: for Ascend and for exported models, where the project's kernels are not."""
+"""RoIAlign of MindSpore's own operators: for Ascend, where the project's kernels are not."""
 
 from collections.abc import Sequence
 

@@ -137,7 +137,7 @@ class Config(Section):
     # evaluation and inference
     checkpoint_path: str = key("", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too")
     prediction_path: str = key("", "eval.py: JSON of predictions to write, or to evaluate where it exists")
-    pred_input: str = key("", "infer.py: image or folder of images")
+    pred_input: str = key("", "infer.py: image or folder of images; export.py: image to compare on, empty: a drawn one")
     pred_output: str = key("", "infer.py: JSON file to write")
 
     # export

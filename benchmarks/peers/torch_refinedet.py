@@ -1,0 +1,215 @@
+"""RefineDet on VGG-16 in PyTorch: the peer of refinedet_speed.py, which runs it with a Python that has torch.
+
+The same network from the paper's tables, with the same parameter names, and the detection step as PyTorch users write
+it: greedy suppression class by class, in PyTorch (as the public port does) or by torchvision's operator.
+Arguments: weights.npz, inputs.npz, number of threads.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch_worker import load_weights
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sides import serve
+
+GROUPS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+SCORE_THR, OBJECTNESS_THR, IOU_THR, NMS_PRE, MAX_DETECTIONS = 0.01, 0.01, 0.45, 1000, 500
+VARIANCES = (0.1, 0.2)
+
+
+def conv(channels: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, outputs, kernel, stride, kernel // 2 * dilation, dilation)
+
+
+class VGG16(nn.Module):
+    """conv4_3, conv5_3 and fc7."""
+
+    def __init__(self):
+        super().__init__()
+        layers, channels = [], 3
+        for i, (count, width) in enumerate(GROUPS):
+            for _ in range(count):
+                layers += [conv(channels, width, 3), nn.ReLU(inplace=True)]
+                channels = width
+            layers.append(nn.MaxPool2d(2, 2, ceil_mode=i == 2))
+        layers += [conv(512, 1024, 3, dilation=3), nn.ReLU(inplace=True), conv(1024, 1024, 1), nn.ReLU(inplace=True)]
+        self.features = nn.Sequential(*layers)
+
+    def forward(self, x):
+        conv4_3 = self.features[:23](x)
+        conv5_3 = self.features[23:30](conv4_3)
+        return conv4_3, conv5_3, self.features[30:](conv5_3)
+
+
+class L2Norm(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x):
+        return self.weight[None, :, None, None] * x / (x.pow(2).sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+class Levels(nn.Module):
+    """The ARM's four levels."""
+
+    def __init__(self):
+        super().__init__()
+        self.l2_norms = nn.ModuleList([L2Norm(512), L2Norm(512)])
+        self.conv6_1, self.conv6_2 = conv(1024, 256, 1), conv(256, 512, 3, 2)
+
+    def forward(self, features):
+        last = F.relu_(self.conv6_2(F.relu_(self.conv6_1(features[2]))))
+        return self.l2_norms[0](features[0]), self.l2_norms[1](features[1]), features[2], last
+
+
+def wrapped(name: str, module: nn.Module) -> nn.Module:
+    """A module that is called `name` inside its parent."""
+    outer = nn.Module()
+    outer.add_module(name, module)
+    return outer
+
+
+class TCB(nn.Module):
+    def __init__(self, channels: int, has_coarser: bool):
+        super().__init__()
+        for name, inputs in (("conv1", channels), ("conv2", 256), ("conv3", 256)):
+            self.add_module(name, wrapped("conv", conv(inputs, 256, 3)))
+        self.upsample = wrapped("deconv", nn.ConvTranspose2d(256, 256, 2, 2)) if has_coarser else None
+
+    def forward(self, x, coarser):
+        x = self.conv2.conv(F.relu_(self.conv1.conv(x)))
+        if self.upsample is not None:
+            x = x + self.upsample.deconv(coarser)
+        return F.relu_(self.conv3.conv(F.relu_(x)))
+
+
+class Head(nn.Module):
+    def __init__(self, channels: list[int], outputs: int):
+        super().__init__()
+        self.loc_convs = nn.ModuleList([conv(c, 12, 3) for c in channels])
+        self.conf_convs = nn.ModuleList([conv(c, 3 * outputs, 3) for c in channels])
+        self.outputs = outputs
+
+    def forward(self, levels):
+        def rows(convs: nn.ModuleList, width: int):
+            maps = [c(x).permute(0, 2, 3, 1).reshape(len(x), -1, width) for c, x in zip(convs, levels, strict=True)]
+            return torch.cat(maps, 1)
+
+        return rows(self.loc_convs, 4), rows(self.conf_convs, self.outputs)
+
+
+class RefineDet(nn.Module):
+    """Raw outputs: the ARM's deltas and scores, the ODM's deltas and scores."""
+
+    def __init__(self, outputs: int):
+        super().__init__()
+        widths = [512, 512, 1024, 512]
+        self.backbone, self.levels = VGG16(), Levels()
+        self.neck = wrapped("blocks", nn.ModuleList([TCB(c, i < 3) for i, c in enumerate(widths)]))
+        self.arm_head, self.odm_head = Head(widths, 2), Head([256] * 4, outputs)
+
+    def forward(self, images):
+        levels = self.levels(self.backbone(images))
+        connected, coarser = [], None
+        for block, level in zip(reversed(self.neck.blocks), reversed(levels), strict=True):
+            coarser = block(level, coarser)
+            connected.insert(0, coarser)
+        return (*self.arm_head(levels), *self.odm_head(connected))
+
+
+def decode(deltas, boxes):
+    """Deltas [P,4] of boxes (centre, size) [P,4] -> the same."""
+    centre = boxes[:, :2] + deltas[:, :2] * VARIANCES[0] * boxes[:, 2:]
+    return torch.cat([centre, boxes[:, 2:] * torch.exp(deltas[:, 2:] * VARIANCES[1])], 1)
+
+
+def greedy(boxes, scores):
+    """Suppression in PyTorch's operators: indices of the kept boxes."""
+    order, area, kept = scores.argsort(descending=True), (boxes[:, 2:] - boxes[:, :2]).prod(1), []
+    while len(order):
+        first = order[0]
+        kept.append(int(first))
+        order = order[1:]
+        sides = torch.minimum(boxes[first, 2:], boxes[order, 2:]) - torch.maximum(boxes[first, :2], boxes[order, :2])
+        common = sides.clamp(min=0).prod(1)
+        order = order[common / (area[first] + area[order] - common) <= IOU_THR]
+    return torch.tensor(kept)
+
+
+def detect(raw, anchors, nms):
+    """Raw outputs of one image -> rows (label, score, x1, y1, x2, y2) in network pixels, best first."""
+    arm_loc, arm_conf, odm_loc, odm_conf = (x[0] for x in raw)
+    scores = odm_conf.softmax(1)[:, 1:] * (arm_conf.softmax(1)[:, 1:] > OBJECTNESS_THR)
+    boxes = decode(odm_loc, decode(arm_loc, anchors))
+    boxes = torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
+    rows = []
+    for label in range(scores.shape[1]):
+        found = scores[:, label] > SCORE_THR
+        if not found.any():
+            continue
+        score, box = scores[found, label], boxes[found]
+        score, order = score.sort(descending=True)
+        score, box = score[:NMS_PRE], box[order[:NMS_PRE]]
+        kept = nms(box, score)
+        rows.append(torch.cat([torch.full((len(kept), 1), float(label)), score[kept, None], box[kept]], 1))
+    rows = torch.cat(rows) if rows else torch.zeros(0, 6)
+    return rows[rows[:, 1].argsort(descending=True)[:MAX_DETECTIONS]]
+
+
+def torchvision_nms():
+    """torchvision's suppression, or None where it is not installed."""
+    try:
+        from torchvision.ops import nms
+    except ImportError:
+        return None
+    return lambda boxes, scores: nms(boxes, scores, IOU_THR)
+
+
+def main() -> None:
+    weights, inputs, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    torch.set_num_threads(threads)
+    with np.load(inputs) as data:
+        arrays = {name: torch.from_numpy(data[name]) for name in data.files}
+    net = RefineDet(arrays["typical_odm_conf"].shape[-1])
+    load_weights(net, weights)
+    net.eval()
+    corners = arrays["anchors"]
+    anchors = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
+    by_operator = torchvision_nms()
+
+    def network(save_to: str | None) -> dict:
+        with torch.inference_mode():
+            outputs = [x.numpy() for x in net(arrays["image"])]
+        if save_to:
+            np.savez(save_to, *outputs)
+        return {}
+
+    def run_detection(kind: str, nms, save_to: str | None = None) -> dict:
+        with torch.inference_mode():
+            raw = [arrays[f"{kind}_{name}"] for name in ("arm_loc", "arm_conf", "odm_loc", "odm_conf")]
+            rows = detect(raw, anchors, nms)
+        if save_to:
+            np.savez(save_to, rows.numpy())
+        return {"detections": len(rows)}
+
+    def select(kind: str | None) -> dict:
+        return run_detection(str(kind), greedy)
+
+    def select_by_operator(kind: str | None) -> dict:
+        return {"missing": True} if by_operator is None else run_detection(str(kind), by_operator)
+
+    def save(kind: str | None) -> dict:
+        return run_detection(str(kind), greedy, str(Path(weights).with_name(f"peer_{kind}.npz")))
+
+    serve({"network": network, "select": select, "select_by_operator": select_by_operator, "save": save})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Export a checkpoint as MINDIR, ONNX or (on Ascend) AIR.
+
+    python export.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+        --file_name retinanet --file_format MINDIR --checkpoint_path retinanet.ckpt
+
+Writes retinanet.mindir, and retinanet.json beside it, which says what the file takes and gives. The file is run and
+compared with the checkpoint; one that differs is not kept. Without --config_path the configuration is the one that was
+saved with the checkpoint. eval.py and infer.py take .mindir and .onnx files as --checkpoint_path.
+"""
+
+from src.model_utils.command import run_command
+from src.model_utils.config import config_from_command_line
+from src.model_utils.moxing_adapter import on_modelarts
+from src.model_utils.saved_config import config_of_checkpoint
+
+
+def main() -> None:
+    """Check the configuration, then export."""
+    config = config_from_command_line(__doc__, fallback=config_of_checkpoint)
+    with on_modelarts(config):
+        from src.deploy.exporter import export
+
+        export(config)
+
+
+if __name__ == "__main__":
+    run_command(main)

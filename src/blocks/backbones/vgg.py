@@ -1,0 +1,71 @@
+"""VGG-16 (Simonyan and Zisserman 2015, arXiv:1409.1556) without its classifier, as SSD and RefineDet use it."""
+
+from mindspore import nn, ops
+
+from src.blocks.layers import Norm, build_norm, conv2d
+
+# Convolutions of each of the five groups, whose channels are 1, 2, 4, 8 and 8 times the first group's.
+GROUPS = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
+CEILING_POOL = 2  # the third pool keeps the last row and column of odd sizes (SSD's way), the others drop them
+FC_CHANNELS = 16
+FC6_DILATION = 3
+
+
+class VGG16(nn.Cell):
+    """Thirteen 3x3 convolutions and the fully connected fc6 and fc7 as convolutions; outputs at 1/8, 1/16 and 1/32.
+
+    fc6 is a 3x3 convolution with dilation 3, decimated from the classifier's 7x7 (Liu et al. 2016, section 3.1), fc7 a
+    1x1 convolution. Layers are numbered as in torchvision's `features`; fc6 and fc7 follow them.
+
+    Args:
+        base_channels: channels of the first group; 64 in the published network. Those of the other layers follow it.
+        norm: batch normalization after each convolution, as in torchvision's vgg16_bn; None: none, as published.
+
+    Attributes:
+        out_channels: channels of conv4_3, conv5_3 and fc7.
+    """
+
+    def __init__(self, base_channels: int = 64, norm: Norm | None = None):
+        super().__init__()
+        layers, outputs, channels = [], [], 3
+
+        def add(width: int, kernel_size: int, dilation: int = 1) -> None:
+            layers.append(conv2d(channels, width, kernel_size, has_bias=True, dilation=dilation))
+            if norm is not None:
+                layers.append(build_norm(norm, width))
+            layers.append(nn.ReLU())
+
+        for group, (convolutions, factor) in enumerate(GROUPS):
+            for _ in range(convolutions):
+                add(factor * base_channels, 3)
+                channels = factor * base_channels
+            if group >= len(GROUPS) - 2:
+                outputs.append(len(layers) - 1)
+            layers.append(_MaxPool2x2("same" if group == CEILING_POOL else "valid"))
+        add(FC_CHANNELS * base_channels, 3, FC6_DILATION)
+        channels = FC_CHANNELS * base_channels
+        add(channels, 1)
+        outputs.append(len(layers) - 1)
+        self.features = nn.CellList(layers)
+        self.outputs = tuple(outputs)
+        self.out_channels = (8 * base_channels, 8 * base_channels, channels)
+
+    def construct(self, images):
+        """images [B,3,H,W], sides multiples of 32 -> (conv4_3, conv5_3, fc7), [B,C,H/s,W/s] with s = 8, 16, 32."""
+        x, levels = images, ()
+        for i in range(len(self.features)):
+            x = self.features[i](x)
+            if i in self.outputs:
+                levels = levels + (x,)
+        return levels
+
+
+class _MaxPool2x2(nn.Cell):
+    """2x2 max pooling with stride 2; `same` rounds odd sizes up, `valid` down."""
+
+    def __init__(self, pad_mode: str):
+        super().__init__()
+        self.pool = ops.MaxPool(kernel_size=2, strides=2, pad_mode=pad_mode)
+
+    def construct(self, x):
+        return self.pool(x)

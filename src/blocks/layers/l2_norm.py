@@ -1,0 +1,31 @@
+"""L2 normalization over channels (ParseNet, Liu et al. 2015, arXiv:1506.04579)."""
+
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import initializer
+
+
+class L2Norm(nn.Cell):
+    """Scales the channels of each pixel to length 1, then each channel by a learned factor.
+
+    Early layers of VGG have larger values than late ones, which the heads of several levels should not see.
+
+    Args:
+        channels: channels of the input.
+        scale: the factors' initial value.
+        eps: added to the length.
+    """
+
+    def __init__(self, channels: int, scale: float, eps: float = 1e-10):
+        super().__init__()
+        self.weight = Parameter(initializer(scale, (channels,)), name="weight")
+        self.eps = eps
+
+    def construct(self, x):
+        """x [B,channels,H,W] -> the same shape."""
+        batch, channels, height, width = x.shape
+        # A root's gradient at 0 is infinite; a tiny number under it changes no other length.
+        squares = (x * x).sum(axis=1).reshape(batch, 1, height * width)
+        length = ops.sqrt(ops.maximum(squares, 1e-30)) + self.eps
+        # Products that broadcast are slow on CPU, a product of matrices is not; MindSpore's ONNX has no Reciprocal.
+        factors = ops.matmul(self.weight.reshape(channels, 1), ops.pow(length, -1.0))
+        return x * factors.reshape(x.shape)

@@ -1,0 +1,52 @@
+"""Transposed convolution to twice the size."""
+
+from collections.abc import Callable
+
+from mindspore import Parameter, nn, ops
+from mindspore.common.initializer import Initializer, initializer
+
+from src.blocks.initialization import kaiming_fan_out
+from src.blocks.layers.fast_conv2d import PointwiseConvolution
+
+
+class Upsample2x2(nn.Cell):
+    """Transposed convolution with kernel 2 and stride 2, whose four output pixels of an input pixel stay apart.
+
+    As the kernels do not overlap it is a 1x1 convolution to four times the channels. Pointwise layers may follow
+    before `interleave` puts the pixels in their places.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        has_bias: add a bias, which starts at zero.
+        weight_init: makes the weights' initializer.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        has_bias: bool = True,
+        weight_init: Callable[[], Initializer] = kaiming_fan_out,
+    ):
+        super().__init__()
+        # As PyTorch's ConvTranspose2d has it.
+        self.weight = Parameter(initializer(weight_init(), (in_channels, out_channels, 2, 2)), name="weight")
+        self.bias = Parameter(initializer("zeros", (out_channels,)), name="bias") if has_bias else None
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.convolve = PointwiseConvolution()
+
+    def construct(self, x):
+        """x [R,in_channels,H,W] -> [R*4,out_channels,H,W]; the four are (0,0), (0,1), (1,0), (1,1) as (y, x)."""
+        regions, _, height, width = x.shape
+        kernel = self.weight.transpose(2, 3, 1, 0).reshape(4 * self.out_channels, self.in_channels, 1, 1)
+        x = self.convolve(x, kernel).reshape(regions * 4, self.out_channels, height, width)
+        return x if self.bias is None else ops.bias_add(x, self.bias)
+
+
+def interleave(x):
+    """x [R*4,C,H,W] of `Upsample2x2` -> [R,C,2*H,2*W]."""
+    parts, channels, height, width = x.shape
+    x = x.reshape(parts // 4, 2, 2, channels, height, width).transpose(0, 3, 4, 1, 5, 2)
+    return x.reshape(parts // 4, channels, 2 * height, 2 * width)

@@ -1,0 +1,70 @@
+"""The merging cells of NAS-FPN (Ghiasi et al. 2019, arXiv:1904.07392, section 3.1), named as mmcv's.
+
+A cell brings two feature maps to one size, merges them, and runs ReLU, a 3x3 convolution and batch normalization. The
+convolution has a bias as in published checkpoints, though the normalization after it takes the bias away.
+"""
+
+from mindspore import nn, ops
+
+from src.blocks.initialization import lecun_uniform
+from src.blocks.layers import ConvModule, Norm, downsample_max, upsample_nearest
+
+
+def merging_convolution(channels: int, norm: Norm) -> ConvModule:
+    """What follows the ReLU of a merging cell."""
+    return ConvModule(channels, channels, 3, norm=norm, act="none", weight_init=lecun_uniform, has_bias=True)
+
+
+def resize_to(x, height: int, width: int):
+    """x [B,C,H,W] -> [B,C,height,width] by whole factors: nearest neighbours up, maxima down.
+
+    Raises:
+        ValueError: neither size divides the other.
+    """
+    rows, columns = x.shape[2:]
+    if height >= rows:
+        if height % rows or width * rows != columns * height:
+            raise ValueError(f"a map of {rows} x {columns} cannot be repeated to {height} x {width}")
+        return upsample_nearest(x, height // rows)
+    if rows % height or width * rows != columns * height:
+        raise ValueError(f"a map of {rows} x {columns} cannot be pooled to {height} x {width}")
+    return downsample_max(x, rows // height)
+
+
+class SumCell(nn.Cell):
+    """The sum of two maps, then ReLU, convolution, normalization.
+
+    Args:
+        channels: channels of both maps and of the result.
+        norm: the normalization.
+    """
+
+    def __init__(self, channels: int, norm: Norm):
+        super().__init__()
+        self.out_conv = merging_convolution(channels, norm)
+
+    def construct(self, first, second, height, width):
+        """first, second [B,C,*,*] -> [B,C,height,width]."""
+        merged = resize_to(first, height, width) + resize_to(second, height, width)
+        return self.out_conv(ops.relu(merged))
+
+
+class GlobalPoolingCell(nn.Cell):
+    """Second map + sigmoid(mean of the second map, a channel each) x first map, then as in `SumCell`.
+
+    Args:
+        channels: channels of both maps and of the result.
+        norm: the normalization.
+        with_out_conv: False: the merged map itself is the result.
+    """
+
+    def __init__(self, channels: int, norm: Norm, with_out_conv: bool = True):
+        super().__init__()
+        self.out_conv = merging_convolution(channels, norm) if with_out_conv else None
+
+    def construct(self, first, second, height, width):
+        """first, second [B,C,*,*] -> [B,C,height,width]."""
+        first, second = resize_to(first, height, width), resize_to(second, height, width)
+        attention = ops.sigmoid(second.mean((2, 3), keep_dims=True))
+        merged = second + attention * first
+        return merged if self.out_conv is None else self.out_conv(ops.relu(merged))

@@ -1,0 +1,63 @@
+"""What selections on the host share: best values over a threshold, detections of an image, rows of a batch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from src.blocks.post_processing.nms import class_wise_nms
+
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def best_over(values: np.ndarray, threshold: float, count: int) -> np.ndarray:
+    """Indices of at most `count` values [N] above a threshold: int64, in no order where there are more of them."""
+    chosen = np.flatnonzero(values > threshold)
+    if len(chosen) > count:
+        chosen = chosen[np.argpartition(-values[chosen], count - 1)[:count]]
+    return chosen
+
+
+def detections_of_image(
+    candidates: Found, info: np.ndarray, iou_threshold: float, max_per_img: int, min_bbox_size: float
+) -> Found:
+    """Clip, drop small boxes, suppress class by class, and go to the original image.
+
+    Args:
+        candidates: boxes float32 [C,4], x1 y1 x2 y2 in network pixels, scores float32 [C], labels int32 [C].
+        info: float32 [6]: original height, width; resized height, width; scale y, x.
+        iou_threshold: of the suppression within a class.
+        max_per_img: most detections.
+        min_bbox_size: boxes of smaller sides, in network pixels, are dropped.
+
+    Returns:
+        boxes [D,4] in pixels of the original image, scores [D], labels [D], best first.
+    """
+    boxes, scores, labels = candidates
+    boxes = np.clip(boxes, 0, info[[3, 2, 3, 2]].astype(np.float32))
+    large = (boxes[:, 2:] - boxes[:, :2] > min_bbox_size).all(axis=1)
+    boxes, scores, labels = boxes[large], scores[large], labels[large]
+    kept = class_wise_nms(boxes, scores, labels, iou_threshold, max_per_img)
+    original = info[[1, 0, 1, 0]].astype(np.float32)
+    boxes = np.clip(boxes[kept] / info[[5, 4, 5, 4]].astype(np.float32), 0, original)
+    return boxes, scores[kept], labels[kept]
+
+
+def detections_of_batch(images: Sequence[Found], rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, scores and labels of each image, filled up with zeros.
+
+    Args:
+        images: (boxes [D,4], scores [D], labels [D]) of each image, D at most `rows`.
+        rows: rows M of the result.
+
+    Returns:
+        boxes float32 [B,M,4], scores float32 [B,M], labels int32 [B,M], valid bool [B,M].
+    """
+    boxes = np.zeros((len(images), rows, 4), np.float32)
+    scores = np.zeros((len(images), rows), np.float32)
+    labels = np.zeros((len(images), rows), np.int32)
+    valid = np.zeros((len(images), rows), bool)
+    for i, found in enumerate(images):
+        count = len(found[1])
+        boxes[i, :count], scores[i, :count], labels[i, :count] = found
+        valid[i, :count] = True
+    return boxes, scores, labels, valid

@@ -1,0 +1,1 @@
+"""Exported models: writing, checking and running them."""

@@ -1,0 +1,93 @@
+"""Run exported files: as they are, or as detectors for evaluation and inference."""
+
+from pathlib import Path
+
+import numpy as np
+
+from src.blocks.detectors.detections import Detections
+from src.deploy.export_card import ExportCard, load_card, refuse_other_config
+from src.deploy.mindir_file import MindirModel
+from src.deploy.onnx_file import OnnxModel
+from src.deploy.raw_selection import build_selection, selection_values
+from src.model_utils.config import Config
+from src.model_utils.errors import UserError
+
+MODELS = {".mindir": MindirModel, ".onnx": OnnxModel}
+
+
+class ExportedModel:
+    """An exported file and its card.
+
+    Args:
+        path: file to run, .mindir or .onnx.
+        card: what is known about it.
+    """
+
+    def __init__(self, path: str | Path, card: ExportCard) -> None:
+        self.card = card
+        self.model = MODELS[Path(path).suffix](path)
+
+    def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Outputs for inputs of any batch size.
+
+        Where the file has a fixed one, it is called several times; the last call is filled up with the last image.
+
+        Args:
+            inputs: float32, in the card's order: image [B,3,H,W] and, where the card has it, image_info [B,6].
+        """
+        count, size = len(inputs[0]), self.card.batch_size
+        if size is None or size == count:
+            return self.model.run(*inputs)
+        calls = []
+        for first in range(0, count, size):
+            part = [value[first : first + size] for value in inputs]
+            missing = size - len(part[0])
+            calls.append(self.model.run(*(np.concatenate([v, np.repeat(v[-1:], missing, 0)]) for v in part)))
+        return [np.concatenate(values)[:count] for values in zip(*calls, strict=True)]
+
+
+def open_exported(path: str | Path) -> ExportedModel:
+    """An exported file with the card beside it.
+
+    Raises:
+        UserError: one of them is missing, damaged or not usable here.
+    """
+    card = load_card(path)
+    return ExportedModel(path, card)
+
+
+class ExportedDetector:
+    """An exported file with the interface of a detector that predicts.
+
+    Args:
+        path: file to run, .mindir or .onnx.
+        config: says how raw outputs become detections.
+
+    Raises:
+        UserError: as `open_exported`; the configuration is of another detector, or wants masks that the file has not.
+    """
+
+    training = False
+
+    def __init__(self, path: str | Path, config: Config) -> None:
+        card = load_card(path)
+        refuse_other_config(path, card, config)
+        self.names = [port.name for port in card.outputs]
+        if config.with_masks and "masks" not in self.names:
+            raise UserError(f"{path} is of the raw form, without masks; export it with --export_form detections")
+        self.exported = ExportedModel(path, card)
+        self.select = None
+        if card.selection is not None:
+            self.select = build_selection(selection_values(config, card.selection.get("level_sizes", ())))
+
+    def set_train(self, mode: bool = True) -> None:
+        """Nothing: a file computes as in evaluation."""
+
+    def predict(self, images: np.ndarray, image_info: np.ndarray) -> Detections:
+        """Detections of a batch; arguments as of the detectors."""
+        info = np.asarray(image_info, np.float32)
+        inputs = {"image": np.asarray(images, np.float32), "image_info": info}
+        outputs = self.exported.run(*(inputs[port.name] for port in self.exported.card.inputs))
+        if self.select is not None:
+            return Detections(*self.select(*outputs, info))
+        return Detections(**dict(zip(self.names, outputs, strict=True)))

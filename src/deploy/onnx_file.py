@@ -1,0 +1,84 @@
+"""ONNX files: written by MindSpore and improved here, run by ONNX Runtime."""
+
+import os
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.model_utils.errors import UserError
+
+
+def onnx_package(name: str) -> ModuleType:
+    """The package `onnx` or `onnxruntime`.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return __import__(name)
+    except ImportError:
+        raise UserError(f"ONNX files need the package {name}: pip install -r requirements.txt") from None
+
+
+def write_onnx_file(
+    cell: nn.Cell,
+    input_shapes: list[list[int]],
+    input_names: tuple[str, ...],
+    output_names: tuple[str, ...],
+    path: Path,
+    aligned_rois: bool,
+) -> None:
+    """Write a cell as ONNX and let the ONNX checker look at it.
+
+    Args:
+        cell: in evaluation mode, prepared for ONNX.
+        input_shapes: of its float32 inputs; -1 for a batch of any size.
+        input_names, output_names: in their order.
+        path: file to write.
+        aligned_rois: see `improved`.
+
+    Raises:
+        UserError: the package onnx is missing.
+    """
+    onnx = onnx_package("onnx")
+    from src.deploy.onnx_passes import improved
+
+    dynamic = any(shape[0] < 0 for shape in input_shapes)
+    inputs = [ms.Tensor(np.zeros([abs(size) for size in shape], np.float32)) for shape in input_shapes]
+    # MindSpore takes no spaces in names. The names of outputs are set later: given to it, it breaks some graphs.
+    with tempfile.TemporaryDirectory() as folder:
+        written = f"{folder}/model.onnx"
+        ms.onnx.export(cell, *inputs, file_name=written, input_names=list(input_names))
+        model = onnx.load(written)
+    onnx.save(improved(model, output_names, aligned_rois, dynamic), path)
+    onnx.checker.check_model(path, full_check=True)
+
+
+class OnnxModel:
+    """An ONNX file, run by ONNX Runtime on the CPU cores of this process.
+
+    Raises:
+        UserError: onnxruntime is missing, or cannot load the file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        runtime = onnx_package("onnxruntime")
+        options = runtime.SessionOptions()
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # loaders need the cores meanwhile
+        options.log_severity_level = 3
+        try:
+            self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own exceptions have no common class
+            raise UserError(f"{path}: ONNX Runtime cannot load this file ({str(error).splitlines()[0]})") from None
+        self.input_names = [value.name for value in self.session.get_inputs()]
+
+    def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """The outputs for float32 inputs, both in the file's order."""
+        values = (np.ascontiguousarray(value, np.float32) for value in inputs)
+        return self.session.run(None, dict(zip(self.input_names, values, strict=True)))

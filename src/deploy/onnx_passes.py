@@ -1,0 +1,198 @@
+"""What is changed in the ONNX graphs that MindSpore writes, so that they run everywhere, faster, and on any batch.
+
+MindSpore writes version 11 of the operators. Each pass changes the graph in place.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, version_converter
+
+OPSET = 17  # 12 has Clip of integers, 16 RoiAlign with half pixels; ONNX Runtime has had 17 since 1.12
+
+
+def improved(model: ModelProto, output_names: Sequence[str], aligned_rois: bool, dynamic_batch: bool) -> ModelProto:
+    """A model that MindSpore wrote, with all passes applied.
+
+    Args:
+        model: as `mindspore.onnx.export` wrote it, for a batch of one image if `dynamic_batch`.
+        output_names: new names of the outputs, in their order.
+        aligned_rois: RoiAlign counts from the centres of pixels.
+        dynamic_batch: the first axis of inputs and outputs may have any length.
+    """
+    _drop_repeated(model.graph)
+    model = version_converter.convert_version(model, OPSET)
+    graph = model.graph
+    _rename_outputs(graph, output_names)
+    _bias_along_channels(graph)
+    _pad_in_pooling(graph)
+    _resize_for_repetition(graph)
+    for node in graph.node:
+        if node.op_type == "RoiAlign":
+            _set_attribute(
+                node, "coordinate_transformation_mode", "half_pixel" if aligned_rois else "output_half_pixel"
+            )
+    if dynamic_batch:
+        _free_batch(graph)
+    _drop_unused(graph)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def _drop_repeated(graph: GraphProto) -> None:
+    """Keep one of equal nodes: a constant that is cast for several readers is written for each, under one name."""
+    seen: dict[str, NodeProto] = {}
+    for node in graph.node:
+        if node.output[0] not in seen:
+            seen[node.output[0]] = node
+        elif node.SerializeToString() != seen[node.output[0]].SerializeToString():
+            raise ValueError(f"two nodes of an ONNX graph write {node.output[0]}")
+    kept = list(seen.values())
+    if len(kept) < len(graph.node):
+        copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
+        del graph.node[:]
+        graph.node.extend(copies)
+
+
+def _rename_outputs(graph: GraphProto, names: Sequence[str]) -> None:
+    new = {output.name: name for output, name in zip(graph.output, names, strict=True)}
+    for output in graph.output:
+        output.name = new[output.name]
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [new.get(value, value) for value in values]
+
+
+def _bias_along_channels(graph: GraphProto) -> None:
+    """Add(Reshape(x) [B,C,H,W], bias [C]) -> Add(Reshape(x), bias [C,1,1]): BiasAdd is written as if C came last."""
+    makers, constants = _makers(graph), _Constants(graph)
+    for node in graph.node:
+        if node.op_type != "Add":
+            continue
+        reshape, bias = makers.get(node.input[0]), constants.value(node.input[1])
+        if bias is None or bias.ndim != 1 or reshape is None or reshape.op_type != "Reshape":
+            continue
+        shape = constants.value(reshape.input[1])
+        if shape is not None and len(shape) == 4 and shape[1] == len(bias):
+            node.input[1] = constants.add(bias.reshape(-1, 1, 1), f"{node.output[0]}_bias")
+
+
+def _pad_in_pooling(graph: GraphProto) -> None:
+    """MaxPool(zeros before columns(zeros before rows(x))) -> MaxPool(x, padded); see `src.blocks.layers.max_pool`.
+
+    x is not negative, so that its zeros are as good as the operator's own padding.
+    """
+    makers, constants = _makers(graph), _Constants(graph)
+    for node in graph.node:
+        if node.op_type != "MaxPool":
+            continue
+        columns, width = _zeros_before(makers.get(node.input[0]), 3, constants)
+        rows, height = _zeros_before(makers.get(columns), 2, constants)
+        if rows is None:
+            continue
+        node.input[0] = rows
+        for index in reversed(range(len(node.attribute))):
+            if node.attribute[index].name in ("auto_pad", "pads"):
+                del node.attribute[index]
+        _set_attribute(node, "pads", [height, width, 0, 0])
+
+
+def _zeros_before(node: NodeProto | None, axis: int, constants: "_Constants") -> tuple[str | None, int]:
+    """(x, number of zeros) of Concat(zeros, x) along an axis; (None, 0) for any other node."""
+    if node is None or node.op_type != "Concat" or len(node.input) != 2:
+        return None, 0
+    zeros = constants.value(node.input[0])
+    if zeros is None or zeros.ndim != 4 or zeros.any() or _attribute(node, "axis") != axis:
+        return None, 0
+    return node.input[1], zeros.shape[axis]
+
+
+def _resize_for_repetition(graph: GraphProto) -> None:
+    """Reshape [B,C,H,1,W,1], Expand [B,C,H,f,W,f], Reshape [B,C,Hf,Wf] -> Resize; see `upsample_nearest`."""
+    makers, constants = _makers(graph), _Constants(graph)
+    for node in list(graph.node):
+        expand = makers.get(node.input[0]) if node.op_type == "Reshape" else None
+        split = makers.get(expand.input[0]) if expand is not None and expand.op_type == "Expand" else None
+        if split is None or split.op_type != "Reshape":
+            continue
+        before, repeated, after = (constants.value(x.input[1]) for x in (split, expand, node))
+        if any(shape is None for shape in (before, repeated, after)) or len(before) != 6 or len(after) != 4:
+            continue
+        _, _, height, factor, width, same = repeated.tolist()
+        if before.tolist()[2:] != [height, 1, width, 1] or factor != same or after[2] != height * factor:
+            continue
+        scales = constants.add(np.array([1, 1, factor, factor], np.float32), f"{node.output[0]}_scales")
+        resize = helper.make_node(
+            "Resize",
+            [split.input[0], "", scales],
+            list(node.output),
+            name=f"{node.name}_resize",
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        node.CopyFrom(resize)
+
+
+def _free_batch(graph: GraphProto) -> None:
+    """Let the first axis have any length: no shape that a Reshape takes may name it."""
+    constants = _Constants(graph)
+    for node in graph.node:
+        if node.op_type == "Reshape":
+            shape = constants.value(node.input[1])
+            if shape is not None and len(shape) and shape[0] == 1:
+                shape = np.array([0, *shape[1:]], np.int64)  # 0: as long as the input's
+                node.input[1] = constants.add(shape, f"{node.output[0]}_shape")
+    for value in [*graph.input, *graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del graph.value_info[:]
+
+
+def _drop_unused(graph: GraphProto) -> None:
+    """Drop nodes and constants that nothing reads any more."""
+    needed = {output.name for output in graph.output}
+    for index in reversed(range(len(graph.node))):
+        node = graph.node[index]
+        if needed.isdisjoint(node.output):
+            del graph.node[index]
+        else:
+            needed.update(node.input)
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in needed:
+            del graph.initializer[index]
+
+
+def _makers(graph: GraphProto) -> dict[str, NodeProto]:
+    return {output: node for node in graph.node for output in node.output}
+
+
+class _Constants:
+    """The constant values of a graph: its initializers, Constant nodes and what these are cast to."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self.graph = graph
+        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self.tensors |= {name: _attribute(node, "value") for name, node in self._constant_nodes()}
+
+    def _constant_nodes(self) -> Iterator[tuple[str, NodeProto]]:
+        yield from ((node.output[0], node) for node in self.graph.node if node.op_type == "Constant")
+
+    def value(self, name: str) -> np.ndarray | None:
+        """The value, or None where it is not constant."""
+        return numpy_helper.to_array(self.tensors[name]) if name in self.tensors else None
+
+    def add(self, value: np.ndarray, name: str) -> str:
+        """Put a new initializer into the graph; returns its name."""
+        self.graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+
+def _attribute(node: NodeProto, name: str):
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
+
+
+def _set_attribute(node: NodeProto, name: str, value) -> None:
+    for index in reversed(range(len(node.attribute))):
+        if node.attribute[index].name == name:
+            del node.attribute[index]
+    node.attribute.append(helper.make_attribute(name, value))

@@ -1,0 +1,98 @@
+"""Trainings that go on from the weights of another one."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from src.engine import trainer as trainer_module
+from src.engine.checkpoint import save_weights
+from src.engine.trainer import StopRequest, Trainer
+from src.model_utils.config import Config, load_config
+from src.model_utils.device_adapter import Device
+from src.model_utils.errors import UserError
+from tests.conftest import ROOT
+from tests.engine.toy_detector import ToyDetector, toy_batch
+
+STEPS = 4  # an epoch
+RAMPS = {f"warmup_epochs{phase}": 1 for phase in range(1, 6)}
+
+
+class Loader:
+    """Batches for a toy detector; notes which epochs were asked for."""
+
+    def __init__(self) -> None:
+        self.dataset = SimpleNamespace(records=[None] * STEPS, problems=[])
+        self.asked = []
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def epoch(self, epoch: int, skip: int):
+        self.asked.append((epoch, skip))
+        return iter([toy_batch(2, epoch * STEPS + step) for step in range(skip, STEPS)])
+
+    def close(self) -> None:
+        pass
+
+
+def configured(tmp_path: Path, **overrides) -> Config:
+    save_weights(tmp_path / "earlier.ckpt", {p.name: p.asnumpy() for p in ToyDetector(seed=5).get_parameters()})
+    options = {"epoch_size": 8, "log_every": 1, "run_eval": 0, "save_every": 0, "brief": "run"}
+    options |= {"pre_trained": tmp_path / "earlier.ckpt", "train_outputs": tmp_path}
+    path = ROOT / "configs/nas_fpn/retinanet_r50_nasfpn_640.yaml"
+    return load_config(path, {**{k: str(v) for k, v in options.items()}, **RAMPS, **overrides})
+
+
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **overrides) -> tuple[Trainer, Loader, str]:
+    """A trainer at its end, its loader, and its log."""
+    monkeypatch.setattr(trainer_module, "build_detector", lambda config: ToyDetector())
+    loader = Loader()
+    trainer = Trainer(configured(tmp_path, **overrides), Device("CPU"), tmp_path / "run", loader, None)
+    trainer.prepare(None)
+    with StopRequest() as stop:
+        trainer.run(stop)
+    trainer.close()
+    return trainer, loader, (tmp_path / "run/train.log").read_text()
+
+
+def test_epochs_order_and_learning_rate_go_on_after_pre_trained_epoch_size(tmp_path, monkeypatch):
+    trainer, loader, log = trained(tmp_path, monkeypatch, pre_trained_epoch_size=6)
+    assert loader.asked == [(6, 0), (7, 0)]
+    assert "going on after epoch 6, step 0: 24 steps are taken as done" in log
+    assert "epoch: 7, step: 1, " in log and "epoch: 6, " not in log
+    rates = [float(line.rpartition("lr: ")[2]) for line in log.splitlines() if "lr: " in line]
+    assert rates == pytest.approx([trainer.schedule(step) for step in range(24, 32)], abs=1e-6)
+    assert rates[0] < 0.1 * 0.9  # the cosine after the ramps, not the first of them
+    assert trainer.state.step == 32
+
+
+def test_global_step_may_lie_within_an_epoch(tmp_path, monkeypatch):
+    _, loader, log = trained(tmp_path, monkeypatch, global_step=26)
+    assert loader.asked == [(6, 2), (7, 0)]
+    assert "going on after epoch 6, step 2: 26 steps" in log
+
+
+def test_without_either_the_training_begins_anew_from_the_weights(tmp_path, monkeypatch):
+    _, loader, log = trained(tmp_path, monkeypatch, epoch_size=6)
+    assert loader.asked[0] == (0, 0)
+    assert "loaded" in log and "going on" not in log
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"pre_trained_epoch_size": 8}, "pre_trained_epoch_size is 8, but the training ends after epoch_size 8"),
+        ({"pre_trained_epoch_size": 2, "global_step": 8}, "global_step is 8 and pre_trained_epoch_size 2: set one"),
+        ({"pre_trained_epoch_size": 2, "pre_trained": ""}, "pre_trained_epoch_size is 2, but pre_trained is empty"),
+        ({"epoch_size": 4}, "epoch_size is 4, fewer than the 5 epochs of warmup_epochs1 to warmup_epochs5"),
+    ],
+)
+def test_contradictions(tmp_path, overrides, message):
+    with pytest.raises(UserError, match=message):
+        configured(tmp_path, **overrides)
+
+
+def test_a_global_step_beyond_the_end(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="global_step: 32 steps are 8 epochs of 4 steps here"):
+        trained(tmp_path, monkeypatch, global_step=32)
