@@ -5,19 +5,23 @@
 
 Prints COCO's table (for a mask model also that of masks) and AP per class, and writes the numbers beside the checkpoint
 as *_metrics.json. When --prediction_path exists it is evaluated and the network does not run (the JSON of infer.py will
-do, too); otherwise the predictions are saved there.
+do, too); otherwise the predictions are saved there. Without --config_path the configuration is the one that was saved
+with the checkpoint.
 """
 
 from src.model_utils.command import run_command
 from src.model_utils.config import config_from_command_line
+from src.model_utils.moxing_adapter import on_modelarts
+from src.model_utils.saved_config import config_of_checkpoint
 
 
 def main() -> None:
     """Check the configuration, then evaluate."""
-    config = config_from_command_line(__doc__)
-    from src.engine.evaluator import evaluate
+    config = config_from_command_line(__doc__, fallback=config_of_checkpoint)
+    with on_modelarts(config):
+        from src.engine.evaluator import evaluate
 
-    evaluate(config)
+        evaluate(config)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ Writes train.log, metrics.csv, curves.png, config.yaml and checkpoints/ under tr
 
 from src.model_utils.command import run_command
 from src.model_utils.config import config_from_command_line
+from src.model_utils.moxing_adapter import on_modelarts
 
 
 def main() -> None:
     """Check the configuration, then train."""
     config = config_from_command_line(__doc__)
-    from src.engine.trainer import train
+    with on_modelarts(config):
+        from src.engine.trainer import train
 
-    train(config)
+        train(config)
 
 
 if __name__ == "__main__":
