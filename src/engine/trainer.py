@@ -314,6 +314,14 @@ class Trainer:
                 f"({config.batch_size} x {config.accumulate_step} accumulated x {self.device.world} devices): "
                 f"--lr {suggested:.4g} would match"
             )
+        backbone = config.backbone
+        if getattr(backbone, "frozen_stages", -1) >= 0 and not (
+            self.state.step or config.pre_trained or backbone.pretrained
+        ):
+            yield (
+                f"backbone.frozen_stages {backbone.frozen_stages} keeps random weights: name an ImageNet backbone in "
+                "backbone.pretrained, or set backbone.frozen_stages -1 and backbone.norm_eval 0 to train from nothing"
+            )
         if config.datasink:
             yield "datasink: 1 needs GPU or Ascend; this run goes step by step"
         yield from self.train_loader.dataset.problems[:10]

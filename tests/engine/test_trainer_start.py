@@ -96,3 +96,9 @@ def test_contradictions(tmp_path, overrides, message):
 def test_a_global_step_beyond_the_end(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="global_step: 32 steps are 8 epochs of 4 steps here"):
         trained(tmp_path, monkeypatch, global_step=32)
+
+
+@pytest.mark.parametrize(("overrides", "warned"), [({"pre_trained": ""}, True), ({}, False)])
+def test_frozen_stages_with_random_weights_are_pointed_out(tmp_path, monkeypatch, overrides, warned):
+    _, _, log = trained(tmp_path, monkeypatch, epoch_size=6, **{"backbone.frozen_stages": 1, **overrides})
+    assert ("backbone.frozen_stages 1 keeps random weights" in log) == warned

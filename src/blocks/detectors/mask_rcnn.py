@@ -7,6 +7,7 @@ from mindspore import Tensor, nn, ops
 from src.blocks.assigners_samplers import RPNTargets
 from src.blocks.dense_heads import anchor_rows
 from src.blocks.detectors.detections import Detections
+from src.blocks.detectors.prediction import as_array, as_tensor, evaluating
 from src.blocks.detectors.roi_head import RoIHead
 from src.blocks.losses import BoxLoss, box_loss, sigmoid_cross_entropy
 from src.blocks.post_processing import RoIGraphSelection, RoIPostProcessor, RoISelection
@@ -108,16 +109,11 @@ class MaskRCNN(nn.Cell):
             images: float32 [B,3,H,W], normalized; array or Tensor.
             image_info: float32 [B,6] as in `construct`; array or Tensor.
         """
-        info = image_info.asnumpy() if isinstance(image_info, Tensor) else np.asarray(image_info, np.float32)
-        training = self.training
-        self.set_train(False)
-        try:
-            images = images if isinstance(images, Tensor) else Tensor(images, ms.float32)
-            levels, scores, boxes = self.compiled_stages[0](images, Tensor(info))
+        info = as_array(image_info)
+        with evaluating(self):
+            levels, scores, boxes = self.compiled_stages[0](as_tensor(images), Tensor(info))
             boxes, scores, labels, valid = self.post_processor(scores.asnumpy(), boxes.asnumpy())
             masks = self._masks(levels, boxes, labels, valid)
-        finally:
-            self.set_train(training)
         original = info[:, None, [1, 0, 1, 0]]
         boxes = np.clip(boxes / info[:, None, [5, 4, 5, 4]], 0, original)
         return Detections(boxes, scores, labels, valid, masks)

@@ -1,11 +1,10 @@
 """RefineDet (Zhang et al. 2018, arXiv:1711.06897): anchors that are refined once, then classified and refined again."""
 
-import mindspore as ms
-import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import nn, ops
 
 from src.blocks.detectors.detections import Detections
 from src.blocks.detectors.multibox_loss import MultiBoxLoss
+from src.blocks.detectors.prediction import as_array, as_tensor, evaluating
 from src.blocks.detectors.refinedet_targets import RefineDetTargets
 from src.blocks.post_processing import MultiBoxGraphSelection, MultiBoxPostProcessor, MultiBoxSelection
 
@@ -112,14 +111,9 @@ class RefineDet(nn.Cell):
             images: float32 [B,3,H,W], normalized; array or Tensor.
             image_info: float32 [B,6] as in `construct`; array or Tensor.
         """
-        training = self.training
-        self.set_train(False)
-        try:
-            boxes, scores = self.decoder[0](images if isinstance(images, Tensor) else Tensor(images, ms.float32))
-        finally:
-            self.set_train(training)
-        info = image_info.asnumpy() if isinstance(image_info, Tensor) else np.asarray(image_info, np.float32)
-        return Detections(*self.post_processor(boxes.asnumpy(), scores.asnumpy(), info))
+        with evaluating(self):
+            boxes, scores = self.decoder[0](as_tensor(images))
+        return Detections(*self.post_processor(boxes.asnumpy(), scores.asnumpy(), as_array(image_info)))
 
     def count_positives(self, boxes, labels, valid, image_info=None):
         """Number of the ARM's positive anchors of a batch, a float32 scalar: what its losses are divided by.

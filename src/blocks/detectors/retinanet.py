@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-import mindspore as ms
-import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import nn, ops
 
 from src.blocks.detectors.dense_targets import DenseTargets
 from src.blocks.detectors.detections import Detections
+from src.blocks.detectors.prediction import as_array, as_tensor, evaluating
 from src.blocks.losses import BoxLoss, SigmoidFocalLoss, box_loss
 from src.blocks.post_processing import DensePostProcessor, GraphSelection
 
@@ -103,14 +102,10 @@ class RetinaNet(nn.Cell):
             images: float32 [B,3,H,W], normalized; array or Tensor.
             image_info: float32 [B,6] as in `construct`; array or Tensor.
         """
-        training = self.training
-        self.set_train(False)
-        try:
-            logits, deltas = self.raw_head[0](images if isinstance(images, Tensor) else Tensor(images, ms.float32))
-        finally:
-            self.set_train(training)
-        info = image_info.asnumpy() if isinstance(image_info, Tensor) else np.asarray(image_info, np.float32)
-        return Detections(*self.post_processor([x.asnumpy() for x in logits], [x.asnumpy() for x in deltas], info))
+        with evaluating(self):
+            logits, deltas = self.raw_head[0](as_tensor(images))
+        rows = [[level.asnumpy() for level in output] for output in (logits, deltas)]
+        return Detections(*self.post_processor(*rows, as_array(image_info)))
 
     def count_positives(self, boxes, labels, valid, image_info=None):
         """Number of positive anchors of a batch, a float32 scalar: what losses are divided by.
