@@ -6,7 +6,8 @@ The peer (peers/torch_refinedet.py) has the same weights and sees the same image
 first. Both live in processes of their own that take turns, on the same cores; the ratio is the median over the rounds
 of ours / PyTorch's. The detection step goes from raw outputs to detections: `typical` are those of a trained network,
 `crowded` random ones, of which nearly every box passes the threshold for some class. PyTorch's suppression is a loop of
-its operators, as in the public port, and torchvision's operator. Exit code 1 when the two differ.
+its operators, as in the public port, and torchvision's operator. ONNX Runtime's network decodes boxes and scores too.
+Exit code 1 when the two differ.
 """
 
 import argparse
@@ -16,7 +17,18 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from sides import PEERS, Side, operator_times, print_race_header, race, report_operators, report_race, serve
+from retinanet_race import OnnxSide
+from sides import (
+    PEERS,
+    Side,
+    export_onnx,
+    operator_times,
+    print_race_header,
+    race,
+    report_operators,
+    report_race,
+    serve,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -57,6 +69,7 @@ class OurSide:
         from mask_rcnn_parts import Forward
 
         from src.blocks.detectors import build_detector
+        from src.engine.checkpoint import save_weights
         from src.model_utils.config import load_config
 
         ms.set_device("CPU")
@@ -71,9 +84,11 @@ class OurSide:
         self.raw = {kind: raw_outputs(kind, anchors, config.num_classes - 1) for kind in KINDS}
         self.image = np.random.default_rng(1).standard_normal((1, 3, size, size), np.float32)
         self.info = np.float32([[size, size, size, size, 1, 1]])
-        np.savez(folder / "weights.npz", **{p.name: p.asnumpy() for p in self.net.get_parameters()})
+        weights = {p.name: p.asnumpy() for p in self.net.get_parameters()}
+        np.savez(folder / "weights.npz", **weights)
+        save_weights(folder / "weights.ckpt", weights)
         raw = {f"{kind}_{name}": x for kind in KINDS for name, x in zip(NAMES, self.raw[kind], strict=True)}
-        np.savez(folder / "inputs.npz", image=self.image, anchors=anchors, **raw)
+        np.savez(folder / "inputs.npz", image=self.image, image_info=self.info, anchors=anchors, **raw)
 
     def network(self, save_to: str | None) -> dict:
         """Raw outputs of one image, to host arrays."""
@@ -144,7 +159,12 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, help="cores that both may use (2)")
     parser.add_argument("--profile", type=int, default=1, choices=(0, 1), help="1: also say where the time goes (1)")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--onnx", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.serve and arguments.onnx:
+        side = OnnxSide(CONFIG, Path(arguments.serve), arguments.size, arguments.onnx)
+        serve({name: getattr(side, name) for name in ("network", "predict")})
+        return 0
     if arguments.serve:
         side = OurSide(Path(arguments.serve), arguments.size)
         serve({name: getattr(side, name) for name in ("network", "predict", "select", "save", "profile")})
@@ -154,8 +174,12 @@ def main() -> int:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # the processes below inherit it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours = Side(sys.executable, __file__, "--serve", folder, "--size", arguments.size)
+        script = (sys.executable, __file__, "--serve", folder, "--size", arguments.size)
+        ours = Side(*script)
         ours.answer()
+        sides = ("--img_width", arguments.size, "--img_height", arguments.size)
+        onnx = Side(*script, "--onnx", export_onnx(CONFIG, folder / "weights.ckpt", *sides))
+        onnx.answer()
         worker = ROOT / "benchmarks/peers/torch_refinedet.py"
         command = (arguments.torch_python, worker, folder / "weights.npz", folder / "inputs.npz", arguments.threads)
         peers = [Side(*command, **environment) for environment in PEERS.values()]
@@ -165,6 +189,8 @@ def main() -> int:
         peers[1].ask("network")  # PyTorch prepares itself at the first calls too
         print_race_header(24)
         report_race("network, batch 1", race("network", [ours, *peers], arguments.rounds), PEERS, 24)
+        onnx.ask("network")
+        report_race("ONNX Runtime, network", race("network", [onnx, *peers], arguments.rounds), PEERS, 24)
         for kind in KINDS:
             times = race(f"select {kind}", [ours, peers[0]], arguments.rounds)
             report_race(f"detection, {kind}", times, {"PyTorch, loop": {}}, 24)
@@ -176,7 +202,7 @@ def main() -> int:
         print(f"image to detections: {np.median(answers):.3f} s")
         if arguments.profile:
             report_operators("network", ours.ask("profile"))
-        for side in (ours, *peers):
+        for side in (ours, onnx, *peers):
             side.close()
     return 0 if equal else 1
 

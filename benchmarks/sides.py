@@ -76,6 +76,18 @@ class Side:
         self.process.wait()
 
 
+def export_onnx(config: Path, weights: Path, *overrides: object) -> Path:
+    """`weights`, a checkpoint, as a file of the same name that ends in .onnx."""
+    target = weights.with_suffix(".onnx")
+    source = ("--config_path", config, "--checkpoint_path", weights, "--device_target", "CPU")
+    program = Path(__file__).resolve().parents[1] / "export.py"
+    command = [sys.executable, program, *source, "--file_name", target, "--file_format", "ONNX", *overrides]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=target.parent)
+    if done.returncode:
+        raise SystemExit(f"{config} cannot be exported: {done.stderr.strip().splitlines()[-1]}")
+    return target
+
+
 def race(command: str, sides: list[Side], rounds: int) -> np.ndarray:
     """Seconds and CPU seconds, [2, rounds, sides], with the sides taking turns."""
     answers = [[side.ask(command) for side in sides] for _ in range(rounds)]

@@ -19,3 +19,14 @@ def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     os.chdir(folder)
     yield folder
     os.chdir(before)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seed MindSpore's and NumPy's generators before each test and its fixtures.
+
+    Weights are then the same whichever tests ran before in the process.
+    """
+    import mindspore as ms
+
+    ms.set_seed(0)

@@ -1,13 +1,16 @@
 """The data of a configuration: MindRecord files where `mindrecord_dir` is set, else images and annotations."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.data.coco import CocoDataset
 from src.data.datasets import open_dataset, require_source
 from src.data.listed_dataset import ListedDataset
+from src.data.mindrecord.create import create_mindrecord
 from src.data.mindrecord.dataset import MindRecordDataset, open_manifest
 from src.data.mindrecord.manifest import manifest_path
 from src.model_utils.errors import UserError
+from src.model_utils.once_per_machine import once_per_machine
 
 if TYPE_CHECKING:
     from src.model_utils.config import Config
@@ -39,7 +42,8 @@ def open_data(config: "Config", training: bool, with_masks: bool = False) -> Dat
 def require_data(config: "Config", training: bool) -> None:
     """Raise a UserError, before anything takes long, unless `open_data` has something to open that fits.
 
-    Of MindRecord files all is checked but the annotations and images inside, which have check sums of their own.
+    Of MindRecord files all is checked but the annotations and images inside, which have check sums of their own. Those
+    that are not there yet are made from the images and annotations, by one process of a machine for all.
     """
     name = _mindrecord_name(config, training)
     if not name:
@@ -47,13 +51,26 @@ def require_data(config: "Config", training: bool) -> None:
         return
     path = manifest_path(config.mindrecord_dir, name)
     if not path.exists():
-        key, needed = ("prefix", True) if training else ("eval_prefix", False)
-        raise UserError(
-            f"{path} does not exist: no complete data set {name} in mindrecord_dir; make it with python create_data.py "
-            f"--create_dataset {config.dataset} --prefix {name} --is_training {needed}, or set {key} to what is there "
-            "('': images as they are)"
-        )
+        _make(config, training, path, name)
     open_manifest(path, config.class_names, config.with_masks)
+
+
+def _make(config: "Config", training: bool, manifest: Path, name: str) -> None:
+    print(f"{manifest} does not exist: making {name} from the images and annotations", flush=True)
+    try:
+        require_source(config, training)
+        with once_per_machine(manifest.with_name(f".{name}"), str(manifest), lambda: _create(config, training)):
+            pass
+    except UserError as error:
+        key = "prefix" if training else "eval_prefix"
+        raise UserError(
+            f"no complete data set {name} in mindrecord_dir {config.mindrecord_dir}, and none can be made: {error} "
+            f"(--{key} '' takes the images as they are)"
+        ) from None
+
+
+def _create(config: "Config", training: bool) -> None:
+    create_mindrecord(config, training=training)
 
 
 def _mindrecord_name(config: "Config", training: bool) -> str:

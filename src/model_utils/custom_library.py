@@ -1,4 +1,4 @@
-"""The compiled operators (RoIAlign, convolutions): finds a library, or builds it on first use.
+"""The compiled operators (RoIAlign, convolutions, suppression): finds a library, or builds it on first use.
 
 As a command (`scripts/build_custom.sh`) it builds what this machine has compilers for. It needs the standard library
 only, and no MindSpore.
@@ -27,6 +27,7 @@ SOURCES = {
     "CPU": POOLING / "cpu/roi_align.cc",
     "GPU": POOLING / "cuda/roi_align.cu",
     "CPU convolution": LAYERS / "convolution.cc",
+    "CPU suppression": BLOCKS / "post_processing/cpu/nms.cc",
 }
 HEADERS = (POOLING / "roi_align_math.h", POOLING / "cpu/roi_align_simd.h", *sorted(LAYERS.glob("*.h")))
 CPU_FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
@@ -171,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         "targets", nargs="*", metavar="cpu|cuda", help="what to build; default: all that this machine can"
     )
     wanted = parser.parse_args(arguments).targets
-    names = {"cpu": ("CPU", "CPU convolution"), "cuda": ("GPU",)}
+    names = {"cpu": ("CPU", "CPU convolution", "CPU suppression"), "cuda": ("GPU",)}
     if unknown := [name for name in wanted if name not in names]:
         print(f"error: unknown target {unknown[0]!r}; there are cpu and cuda", file=sys.stderr)
         return 2

@@ -2,7 +2,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.blocks.post_processing import MulticlassNMS, class_wise_nms
+from src.blocks.post_processing import MulticlassNMS, class_wise_nms, nms
 from tests.blocks import oracle
 
 EXPECTED = oracle.arrays("nms")
@@ -70,3 +70,26 @@ def test_classes_do_not_suppress_each_other_and_few_candidates_leave_empty_rows(
 def test_no_candidates():
     kept = class_wise_nms(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), 0.5, 100)
     assert len(kept) == 0
+
+
+@pytest.mark.parametrize("max_count", [0, 7, 10_000])
+def test_the_kernel_and_numpy_keep_the_same(max_count):
+    assert nms._kernel() is not None
+    rng = np.random.default_rng(1)
+    corner = rng.uniform(0, 100, (1500, 2)).round()
+    boxes = np.concatenate([corner, corner + rng.uniform(0, 60, (1500, 2)).round()], 1).astype(np.float32)  # ties
+    boxes[::50, 2:] = boxes[::50, :2]  # empty
+    labels = rng.integers(-3, 9, 1500).astype(np.int32)
+    for threshold in (0.0, 0.3, 0.5, 1.0):
+        arguments = boxes, labels, threshold, max_count
+        if max_count == 0:
+            assert len(nms._kernel()(*arguments)) == 0
+        else:
+            np.testing.assert_array_equal(nms._kernel()(*arguments), nms.suppress_in_numpy(*arguments))
+
+
+def test_without_a_compiler(monkeypatch):
+    boxes, scores, labels = candidates("mc80")
+    compiled = class_wise_nms(boxes, scores, labels, 0.5, 100)
+    monkeypatch.setattr(nms, "_kernel", lambda: None)
+    np.testing.assert_array_equal(class_wise_nms(boxes, scores, labels, 0.5, 100), compiled)

@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.data.coco import CocoDataset
-from src.data.data_source import open_data
+from src.data.data_source import open_data, require_data
 from src.data.loader import build_eval_loader, build_train_loader
 from src.data.masks import decode_mask
 from src.data.mindrecord.create import create_mindrecord
@@ -89,6 +89,27 @@ def test_subsets_are_taken_when_the_data_is_used(shapes, packed):  # noqa: F811
 def test_classes_in_another_order(shapes, packed):  # noqa: F811
     raw, stored = both(shapes, packed, names=SHAPES[::-1])
     assert_same(epoch(raw), epoch(stored))
+
+
+def test_an_empty_folder_is_filled_from_the_source(shapes, tmp_path, capsys):  # noqa: F811
+    raw = make_config(shapes)
+    config = make_config(shapes, mindrecord_dir=str(tmp_path / "packed"))
+    require_data(config, training=True)
+    assert "train.mindrecord.json does not exist: making train.mindrecord from" in capsys.readouterr().out
+    require_data(config.model_copy(update={"train_dataset": ""}), training=True)
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "packed/eval.mindrecord.json").exists()
+    require_data(config, training=False)
+    assert_same(epoch(raw), epoch(config))
+    assert_same(epoch(raw, build=build_eval_loader), epoch(config, build=build_eval_loader))
+
+
+def test_a_source_that_is_not_there(shapes, tmp_path):  # noqa: F811
+    config = make_config(shapes, mindrecord_dir=str(tmp_path / "packed"))
+    for path, reason in (("", "--train_dataset is missing"), (str(tmp_path / "nowhere"), "nowhere: .*does not exist")):
+        with pytest.raises(UserError, match=f"no complete data set train.mindrecord .* none can be made: .*{reason}"):
+            require_data(config.model_copy(update={"train_dataset": path}), training=True)
+    assert not list((tmp_path / "packed").glob("train.mindrecord*"))
 
 
 def test_one_split_from_images(shapes, packed):  # noqa: F811

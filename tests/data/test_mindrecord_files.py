@@ -222,8 +222,8 @@ def test_killed_while_it_replaces_a_data_set(config, packed, monkeypatch, surviv
         with pytest.raises(SystemExit):
             killed.publish(manifest)
     os.close(killed._lock)
-    with pytest.raises(UserError, match="no complete data set train.mindrecord"):
-        require_data(config, training=True)
+    with pytest.raises(UserError, match="no complete data set train.mindrecord.*--train_dataset is missing"):
+        require_data(config.model_copy(update={"train_dataset": ""}), training=True)
     create_mindrecord(config, shards=2)
     assert {path.name for path in packed.iterdir()} == old
     assert len(build_train_loader(config).records) == 6

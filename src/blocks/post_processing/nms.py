@@ -1,6 +1,13 @@
-"""Greedy non-maximum suppression on the host."""
+"""Greedy non-maximum suppression on the host: in C++ (cpu/nms.cc), or in NumPy where there is no compiler."""
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
+
+from src.model_utils.custom_library import library
+from src.model_utils.errors import UserError
 
 
 def class_wise_nms(
@@ -21,7 +28,35 @@ def class_wise_nms(
         int64 [<= max_count], best score first; of equal scores the first row.
     """
     order = np.argsort(-scores, kind="stable")
-    boxes, labels = boxes[order], labels[order]
+    boxes = np.ascontiguousarray(boxes[order], np.float32)
+    labels = np.ascontiguousarray(labels[order], np.int32)
+    suppress = _kernel() or suppress_in_numpy
+    return order[suppress(boxes, labels, iou_threshold, max_count)]
+
+
+Suppression = Callable[[np.ndarray, np.ndarray, float, int], np.ndarray]
+
+
+@cache
+def _kernel() -> Suppression | None:
+    """The compiled suppression, of sorted boxes and labels, or None."""
+    try:
+        function = ctypes.CDLL(str(library("CPU suppression"))).ClassWiseNms
+    except (UserError, OSError):
+        return None
+    function.restype = ctypes.c_int64
+    arrays = [np.ctypeslib.ndpointer(kind, flags="C_CONTIGUOUS") for kind in (np.float32, np.int32, np.int64)]
+    function.argtypes = [*arrays[:2], ctypes.c_int64, ctypes.c_float, ctypes.c_int64, arrays[2]]
+
+    def suppress(boxes: np.ndarray, labels: np.ndarray, iou_threshold: float, max_count: int) -> np.ndarray:
+        kept = np.empty(min(max_count, len(boxes)), np.int64)
+        return kept[: function(boxes, labels, len(boxes), iou_threshold, len(kept), kept)]
+
+    return suppress
+
+
+def suppress_in_numpy(boxes: np.ndarray, labels: np.ndarray, iou_threshold: float, max_count: int) -> np.ndarray:
+    """Rows that are kept of boxes [M,4] and labels [M], best first."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     alive = np.ones(len(boxes), bool)
     rivals: dict[int, np.ndarray] = {}  # by class, the rows not yet looked at
@@ -37,10 +72,10 @@ def class_wise_nms(
             rivals[label] = np.flatnonzero(labels == label)
         others = rivals[label]
         others = others[(others > i) & alive[others]]
-        overlaps = _iou_with(boxes[i], areas[i], boxes[others], areas[others]) > iou_threshold
+        overlaps = _iou_with(boxes[i], areas[i], boxes[others], areas[others]) > np.float32(iou_threshold)
         alive[others[overlaps]] = False
         rivals[label] = others[~overlaps]
-    return order[kept]
+    return np.array(kept, np.int64)
 
 
 def _iou_with(box: np.ndarray, area: float, others: np.ndarray, areas: np.ndarray) -> np.ndarray:

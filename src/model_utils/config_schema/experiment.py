@@ -98,7 +98,9 @@ class Config(Section):
     keep_difficult: bool = key(False, "voc: train on objects marked difficult too")
     image_dir: str = key("", "other: folder of the images; empty: that of the TXT list")
     anno_path: str = key("", "other: TXT list, where train_dataset or val_dataset is empty")
-    mindrecord_dir: str = key("", "folder of MindRecord files (create_data.py), read instead of images; empty: images")
+    mindrecord_dir: str = key(
+        "", "folder of MindRecord files, read instead of images, made from them where missing; empty: images"
+    )
     prefix: str = key("train.mindrecord", "mindrecord_dir: name of the training data there; empty: images")
     eval_prefix: str = key("eval.mindrecord", "mindrecord_dir: name of the evaluation data there; empty: images")
     mindrecord_verify: bool = key(False, "compare the check sums of whole MindRecord files at the start")
