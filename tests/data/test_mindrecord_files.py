@@ -154,12 +154,6 @@ def test_no_manifest_of_this_version(config, packed, text, message):
         require_data(config, training=True)
 
 
-def test_nothing_there_says_how_to_make_it(config):
-    with pytest.raises(UserError, match=r"eval\.mindrecord\.json does not exist: .*set eval_prefix to") as error:
-        require_data(config, training=False)
-    assert "create_data.py --create_dataset coco --prefix eval.mindrecord --is_training False" in str(error.value)
-
-
 def test_made_again_from_the_same_is_kept_and_from_something_else_refused(config, packed, capsys):
     before = {path: path.stat().st_mtime_ns for path in packed.iterdir()}
     create_mindrecord(config)

@@ -27,11 +27,10 @@ def msrun(program: str, *arguments: object, cwd: Path) -> subprocess.CompletedPr
 
 def test_two_processes_train_like_one_with_twice_the_batch(tmp_path: Path, shapes: Path) -> None:
     """One process by train.py, two by the script."""
-    frozen = "{norm_cfg: {frozen: True}}"
     config = tmp_path / "one_epoch.yaml"
-    config.write_text(
-        f"base: tiny.yaml\nbackbone: {frozen}\nbbox_head: {frozen}\nepoch_size: 1\nopt_type: sgd\nbatch_size: 2\n"
-    )
+    frozen = "{norm_cfg: {frozen: True}}"
+    parts = f"backbone: {frozen}\nneck: {{nas_fpn: {frozen}}}\nbbox_head: {frozen}\n"
+    config.write_text(f"base: tiny.yaml\n{parts}epoch_size: 1\nopt_type: sgd\nbatch_size: 2\n")
     (tmp_path / "tiny.yaml").write_text(TINY_CONFIG)
     data = ("--train_dataset", shapes / "train", "--train_outputs", "out")
     run("train.py", "--config_path", config, *data, "--brief", "one", "--batch_size", 4, cwd=tmp_path)

@@ -197,7 +197,7 @@ def test_links_and_files_that_documents_name_exist(document: Path) -> None:
 
 def test_python_from_the_readme_works(checkout: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    config = load_config(ROOT / "configs/demo/spinenet_retinanet.yaml")
+    config = load_config(ROOT / "configs/demo/nas_fpn.yaml")
     net = build_detector(config)
     save_weights(checkout / "outputs/first/checkpoints/best.ckpt", arrays_of(net))
     code += "import numpy as np\n"

@@ -54,7 +54,7 @@ def test_a_run_logs_and_writes_what_the_readme_says(whole_run: tuple[Path, str])
     assert len(re.findall(r"INFO: Train epoch time: [\d.]+ ms, per step time: [\d.]+ ms", out)) == 2
     assert (folder / "train.log").read_text().splitlines()[-1] == out.splitlines()[-1]
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert "width: 0.1" in (folder / "config.yaml").read_text()
+    assert "base_channels: 8" in (folder / "config.yaml").read_text()
     names = {path.name for path in (folder / "checkpoints").iterdir()}
     assert {"last.ckpt", "best.ckpt", "step_00000024.ckpt"} <= names
     assert list(logged(folder)) == list(range(1, 25))

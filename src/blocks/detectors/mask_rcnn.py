@@ -122,7 +122,7 @@ class MaskRCNN(nn.Cell):
         """Masks [B,D,S,S] of detections in network pixels; computed for as many rows as are in use."""
         used = int(valid.sum(axis=1).max())
         rows = min(-(-max(used, 1) // MASK_ROW_STEP) * MASK_ROW_STEP, boxes.shape[1])
-        found = self.compiled_stages[1](levels, Tensor(boxes[:, :rows]), Tensor(labels[:, :rows])).asnumpy()
+        found = self.compiled_stages[1](Tensor(boxes[:, :rows]), Tensor(labels[:, :rows]), *levels).asnumpy()
         masks = np.zeros((*boxes.shape[:2], *found.shape[2:]), np.float32)
         masks[:, :rows] = found * valid[:, :rows, None, None]
         return masks
@@ -177,11 +177,15 @@ class _BoxStage(nn.Cell):
 
 
 class _MaskStage(nn.Cell):
-    """The mask heads as a cell of their own."""
+    """The mask heads as a cell of their own.
+
+    The levels are arguments of their own: a tuple of tensors is a constant to the compiler, which would compile anew
+    for each image.
+    """
 
     def __init__(self, net: MaskRCNN):
         super().__init__(auto_prefix=False)
         self.net = net
 
-    def construct(self, levels, boxes, labels):
+    def construct(self, boxes, labels, *levels):
         return self.net.roi_head.mask_probabilities(levels, boxes, labels)

@@ -46,8 +46,11 @@ class FPN(nn.Cell):
         levels = (self.fpn_convs[self.num_ins - 1](merged),)
         for i in range(self.num_ins - 2, -1, -1):
             height, width = features[i].shape[2:]
-            # Where a size was rounded up, nearest neighbours to `2n - 1` are those to `2n` without the last.
-            merged = self.lateral_convs[i](features[i]) + upsample_nearest(merged, 2)[:, :, :height, :width]
+            larger = upsample_nearest(merged, 2)
+            if larger.shape[2:] != (height, width):
+                # A size was rounded up: nearest neighbours to `2n - 1` are those to `2n` without the last.
+                larger = larger[:, :, :height, :width]
+            merged = self.lateral_convs[i](features[i]) + larger
             levels = (self.fpn_convs[i](merged),) + levels
         for _ in range(self.num_ins, self.num_outs):
             levels = levels + (levels[-1][:, :, ::2, ::2],)
