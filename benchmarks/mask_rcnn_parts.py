@@ -6,17 +6,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from src.blocks.detectors.mask_rcnn import MaskRCNN
-
-
-class Forward(nn.Cell):
-    """A function of tensors as a cell that compiles."""
-
-    def __init__(self, function: Callable) -> None:
-        super().__init__(auto_prefix=False)
-        self.function = function
-
-    def construct(self, *inputs):
-        return self.function(*inputs)
+from src.blocks.detectors.prediction import Compiled
 
 
 class Gradient(nn.Cell):
@@ -24,7 +14,7 @@ class Gradient(nn.Cell):
 
     def __init__(self, function: Callable, parameters: list[ms.Parameter], inputs: bool) -> None:
         super().__init__(auto_prefix=False)
-        self.function = Forward(function)
+        self.function = Compiled(function)
         self.parameters = ms.ParameterTuple(parameters)
         self.grad = ops.GradOperation(get_all=inputs, get_by_list=bool(parameters), sens_param=True)
 
@@ -47,14 +37,14 @@ class Parts:
         self.net, self.batch = net, batch
         net.set_train(True)
         info, self.seed = batch["image_info"], Tensor(0, ms.int32)
-        self.maps = Forward(net.backbone)(batch["image"])
-        self.levels = Forward(net.neck)(self.maps)
-        self.logits, self.deltas = Forward(net.rpn_head)(self.levels)
-        self.train_call = Forward(net.train_proposals)
-        self.test_call = Forward(net.test_proposals)
+        self.maps = Compiled(net.backbone)(batch["image"])
+        self.levels = Compiled(net.neck)(self.maps)
+        self.logits, self.deltas = Compiled(net.rpn_head)(self.levels)
+        self.train_call = Compiled(net.train_proposals)
+        self.test_call = Compiled(net.test_proposals)
         self.proposals, _, self.proposal_valid = self.train_call(self.logits, self.deltas, info)
         self.tested, _, self.test_valid = self.test_call(self.logits, self.deltas, info)
-        self.roi_targets = Forward(net.roi_head.targets[0])
+        self.roi_targets = Compiled(net.roi_head.targets[0])
         objects = batch["boxes"], batch["labels"], batch["valid"]
         self.target_inputs = (self.proposals, self.proposal_valid, *objects, self.seed)
         targets = self.roi_targets(*self.target_inputs)
@@ -74,8 +64,8 @@ class Parts:
         """Calls for `sides.time_parts`: forward, and forward with gradient where there is one."""
         net, head, batch = self.net, self.net.roi_head, self.batch
         test_rois = ops.concat((ops.zeros((self.tested.shape[1], 1)), self.tested[0]), 1)
-        pooled = Forward(head.bbox_extractor)(self.levels, self.rois)
-        mask_pooled = Forward(head.mask_extractor)(self.levels, self.few)
+        pooled = Compiled(head.bbox_extractor)(self.levels, self.rois)
+        mask_pooled = Compiled(head.mask_extractor)(self.levels, self.few)
         labels = ops.clamp(self.few_labels, 0, head.num_classes - 1)
         rois, few = self.rois, self.few
 
@@ -112,16 +102,16 @@ class Parts:
         plain = {
             "proposals": (self.train_call, (*raw, info)),
             "proposals, prediction": (self.test_call, (*raw, info)),
-            "RPN targets": (Forward(net.rpn_targets), (batch["boxes"], batch["valid"], info, self.seed)),
+            "RPN targets": (Compiled(net.rpn_targets), (batch["boxes"], batch["valid"], info, self.seed)),
             "RoI targets": (self.roi_targets, self.target_inputs),
-            "mask targets": (Forward(head.mask_targets), (batch["masks"], batch["boxes"], few, self.few_matched)),
+            "mask targets": (Compiled(head.mask_targets), (batch["masks"], batch["boxes"], few, self.few_matched)),
         }
         for name, (cell, inputs) in plain.items():
             tasks[name] = (lambda c=cell, i=inputs: finish(c(*i)), None)
         return tasks
 
     def _layer(self, name: str, function: Callable, inputs: tuple, cell: nn.Cell | None) -> tuple[Callable, Callable]:
-        forward = Forward(function)
+        forward = Compiled(function)
         parameters = [] if cell is None else cell.trainable_params()
         gradient = Gradient(function, parameters, name != "backbone")
         sens = forward(*inputs)

@@ -105,7 +105,7 @@ class OurSide:
     def network(self, _: str | None) -> dict:
         """All layers and the proposals, to host arrays; the mask head on the detections of `predict`."""
         self.net.set_train(False)
-        levels, scores, boxes = self.net.compiled_stages[0](self.tensors["image"], self.tensors["image_info"])
+        levels, scores, boxes = self.net.compiled_boxes(self.tensors["image"], self.tensors["image_info"])
         scores.asnumpy(), boxes.asnumpy()
         found = self.detections
         self.net._masks(levels, found.boxes, found.labels, found.valid)

@@ -66,9 +66,9 @@ class OurSide:
     def __init__(self, folder: Path, size: int) -> None:
         import src  # noqa: F401  before mindspore
         import mindspore as ms  # isort: skip
-        from mask_rcnn_parts import Forward
 
         from src.blocks.detectors import build_detector
+        from src.blocks.detectors.prediction import Compiled
         from src.engine.checkpoint import save_weights
         from src.model_utils.config import load_config
 
@@ -78,8 +78,8 @@ class OurSide:
         config = load_config(CONFIG, {"device_target": "CPU", "img_width": size, "img_height": size})
         self.net = build_detector(config).set_train(False)
         self.folder, self.tensor = folder, ms.Tensor
-        self.dense_outputs = Forward(self.net.dense_outputs)
-        self.decode = Forward(self.net.decode)
+        self.dense_outputs = Compiled(self.net.dense_outputs)
+        self.decode = Compiled(self.net.decode)
         anchors = self.net.targets.anchors.asnumpy()
         self.raw = {kind: raw_outputs(kind, anchors, config.num_classes - 1) for kind in KINDS}
         self.image = np.random.default_rng(1).standard_normal((1, 3, size, size), np.float32)

@@ -97,7 +97,7 @@ class OurSide:
     def network(self, save_to: str | None) -> dict:
         """Raw outputs of one image, to host arrays."""
         self.net.set_train(False)
-        outputs = [x.asnumpy() for level in self.net.raw_head[0](self.image) for x in level]
+        outputs = [x.asnumpy() for level in self.net.compiled_outputs(self.image) for x in level]
         if save_to:
             np.savez(save_to, *outputs)
         return {}
@@ -164,7 +164,7 @@ def settle_statistics(net, image) -> None:
 def spread_logits(net, image, mean: float, deviation: float) -> None:
     """Scale the class output of a new network to the given logits."""
     net.set_train(False)
-    logits = np.concatenate([level.asnumpy().reshape(-1) for level in net.raw_head[0](image)[0]])
+    logits = np.concatenate([level.asnumpy().reshape(-1) for level in net.compiled_outputs(image)[0]])
     output = net.bbox_head.retina_cls
     output.weight.set_data(output.weight * float(deviation / logits.std()))
     output.bias.set_data(output.bias * 0 + mean)

@@ -45,7 +45,7 @@ def test_detections_equal_mmdetections(model):
     close = np.isclose(areas, expected["rescaled/mask_area"], rtol=0.002, atol=20)
     assert close.sum() >= 98  # rows of nearly equal scores may change places, and pixels of 0.5 sides
     net.predict(expected["x"].astype(np.float32), info)
-    assert len(net.compiled_stages[1].compile_cache) == 1  # other images do not compile it anew
+    assert len(net.compiled_masks.compile_cache) == 1  # other images do not compile it anew
 
 
 @pytest.mark.parametrize("model", MODELS)

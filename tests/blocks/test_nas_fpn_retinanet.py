@@ -38,7 +38,7 @@ def test_detections_equal_mmdetections():
     expected = oracle.arrays("det_retina_nasfpn")
     net = published_detector(expected)
     images, scale = expected["x"].astype(np.float32), float(expected["scale_factor"])
-    logits, deltas = net.set_train(False).raw_head[0](ms.Tensor(images))
+    logits, deltas = net.set_train(False).compiled_outputs(ms.Tensor(images))
     for level in range(5):
         assert oracle.relative_error(expected, f"cls_l{level}", logits[level]) < 1e-3
         assert oracle.relative_error(expected, f"reg_l{level}", deltas[level]) < 1e-3

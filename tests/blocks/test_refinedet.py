@@ -6,6 +6,7 @@ import pytest
 from mindspore import nn, ops
 
 from src.blocks.detectors import Detections, build_detector
+from src.blocks.detectors.prediction import Compiled
 from src.blocks.detectors.refinedet_builder import anchors_of
 from src.blocks.layers import count_parameters
 from src.engine.checkpoint import load_weights
@@ -32,17 +33,6 @@ def published_detector(size: int) -> nn.Cell:
     state = oracle.published_state("refinedet_vgg16_320_voc", int(EXPECTED[f"{size}/seed"]))
     load_weights(net, convert_weights(state, config))
     return net.set_train(False)
-
-
-class Compiled(nn.Cell):
-    """A function of tensors as a cell that compiles."""
-
-    def __init__(self, function):
-        super().__init__(auto_prefix=False)
-        self.function = function
-
-    def construct(self, *inputs):
-        return self.function(*inputs)
 
 
 @pytest.mark.parametrize(

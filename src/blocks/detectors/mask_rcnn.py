@@ -7,7 +7,7 @@ from mindspore import Tensor, nn, ops
 from src.blocks.assigners_samplers import RPNTargets
 from src.blocks.dense_heads import anchor_rows
 from src.blocks.detectors.detections import Detections
-from src.blocks.detectors.prediction import as_array, as_tensor, evaluating
+from src.blocks.detectors.prediction import Compiled, as_array, as_tensor, evaluating
 from src.blocks.detectors.roi_head import RoIHead
 from src.blocks.losses import BoxLoss, box_loss, sigmoid_cross_entropy
 from src.blocks.post_processing import RoIGraphSelection, RoIPostProcessor, RoISelection
@@ -57,8 +57,8 @@ class MaskRCNN(nn.Cell):
         self.loss_names = ("loss_rpn_cls", "loss_rpn_bbox", *roi_head.loss_names)
         self.graph_selection = RoIGraphSelection(selection)
         self.post_processor = RoIPostProcessor(selection)
-        # In a list, or the inner cells would become children of this one and this one its own grandchild.
-        self.compiled_stages = [_BoxStage(self), _MaskStage(self)]
+        self.compiled_boxes = Compiled(self.scored_boxes)
+        self.compiled_masks = Compiled(self._mask_probabilities)
 
     def extract_features(self, images):
         """images [B,3,H,W] -> tuple of levels after the neck."""
@@ -111,7 +111,7 @@ class MaskRCNN(nn.Cell):
         """
         info = as_array(image_info)
         with evaluating(self):
-            levels, scores, boxes = self.compiled_stages[0](as_tensor(images), Tensor(info))
+            levels, scores, boxes = self.compiled_boxes(as_tensor(images), Tensor(info))
             boxes, scores, labels, valid = self.post_processor(scores.asnumpy(), boxes.asnumpy())
             masks = self._masks(levels, boxes, labels, valid)
         original = info[:, None, [1, 0, 1, 0]]
@@ -122,10 +122,13 @@ class MaskRCNN(nn.Cell):
         """Masks [B,D,S,S] of detections in network pixels; computed for as many rows as are in use."""
         used = int(valid.sum(axis=1).max())
         rows = min(-(-max(used, 1) // MASK_ROW_STEP) * MASK_ROW_STEP, boxes.shape[1])
-        found = self.compiled_stages[1](Tensor(boxes[:, :rows]), Tensor(labels[:, :rows]), *levels).asnumpy()
+        found = self.compiled_masks(Tensor(boxes[:, :rows]), Tensor(labels[:, :rows]), *levels).asnumpy()
         masks = np.zeros((*boxes.shape[:2], *found.shape[2:]), np.float32)
         masks[:, :rows] = found * valid[:, :rows, None, None]
         return masks
+
+    def _mask_probabilities(self, boxes, labels, *levels):
+        return self.roi_head.mask_probabilities(levels, boxes, labels)
 
     def losses(self, images, image_info, boxes, labels, valid, masks=None, normalizer=None, seed=None):
         """Weighted losses of a batch.
@@ -163,29 +166,3 @@ class MaskRCNN(nn.Cell):
         loss_bbox = box_loss(self.rpn_loss_bbox, anchor_rows(deltas, 4), target_deltas).sum(axis=2) * positive
         weight_cls, weight_bbox = self.rpn_weights
         return loss_cls.sum() * (weight_cls / number), loss_bbox.sum() * (weight_bbox / number)
-
-
-class _BoxStage(nn.Cell):
-    """`scored_boxes` as a cell of its own, which compiles once a shape and apart from training."""
-
-    def __init__(self, net: MaskRCNN):
-        super().__init__(auto_prefix=False)
-        self.net = net
-
-    def construct(self, images, image_info):
-        return self.net.scored_boxes(images, image_info)
-
-
-class _MaskStage(nn.Cell):
-    """The mask heads as a cell of their own.
-
-    The levels are arguments of their own: a tuple of tensors is a constant to the compiler, which would compile anew
-    for each image.
-    """
-
-    def __init__(self, net: MaskRCNN):
-        super().__init__(auto_prefix=False)
-        self.net = net
-
-    def construct(self, boxes, labels, *levels):
-        return self.net.roi_head.mask_probabilities(levels, boxes, labels)

@@ -1,6 +1,6 @@
 """What every detector's `predict` begins and ends with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import mindspore as ms
@@ -27,3 +27,17 @@ def as_tensor(images: np.ndarray | Tensor) -> Tensor:
 def as_array(image_info: np.ndarray | Tensor) -> np.ndarray:
     """Array or Tensor -> float32 array."""
     return image_info.asnumpy() if isinstance(image_info, Tensor) else np.asarray(image_info, np.float32)
+
+
+class Compiled(nn.Cell):
+    """A method of a network as a cell of its own, which compiles once a shape and apart from training.
+
+    Its arguments should be tensors: a tuple of them is a constant to the compiler, which would compile anew for each.
+    """
+
+    def __init__(self, method: Callable) -> None:
+        super().__init__(auto_prefix=False)
+        self.method = method
+
+    def construct(self, *tensors):
+        return self.method(*tensors)

@@ -4,7 +4,7 @@ from mindspore import nn, ops
 
 from src.blocks.detectors.detections import Detections
 from src.blocks.detectors.multibox_loss import MultiBoxLoss
-from src.blocks.detectors.prediction import as_array, as_tensor, evaluating
+from src.blocks.detectors.prediction import Compiled, as_array, as_tensor, evaluating
 from src.blocks.detectors.refinedet_targets import RefineDetTargets
 from src.blocks.post_processing import MultiBoxGraphSelection, MultiBoxPostProcessor, MultiBoxSelection
 
@@ -49,8 +49,7 @@ class RefineDet(nn.Cell):
         self.loss = loss
         self.graph_selection = MultiBoxGraphSelection(selection)
         self.post_processor = MultiBoxPostProcessor(selection)
-        # In a list, or the inner cell would become a child of this one and this one its own grandchild.
-        self.decoder = [_Decoder(self)]
+        self.compiled_outputs = Compiled(self.decoded_outputs)
 
     def extract_features(self, images):
         """images [B,3,H,W] -> tuple of the ODM's levels, [B,C,H/s,W/s] with s = 8, 16, 32, 64."""
@@ -112,7 +111,7 @@ class RefineDet(nn.Cell):
             image_info: float32 [B,6] as in `construct`; array or Tensor.
         """
         with evaluating(self):
-            boxes, scores = self.decoder[0](as_tensor(images))
+            boxes, scores = self.compiled_outputs(as_tensor(images))
         return Detections(*self.post_processor(boxes.asnumpy(), scores.asnumpy(), as_array(image_info)))
 
     def count_positives(self, boxes, labels, valid, image_info=None):
@@ -157,14 +156,3 @@ class RefineDet(nn.Cell):
             "odm_loc": odm_loss_loc / odm_normalizer,
             "odm_conf": odm_loss_conf / odm_normalizer,
         }
-
-
-class _Decoder(nn.Cell):
-    """`decoded_outputs` as a cell of its own, which compiles once a shape and apart from training."""
-
-    def __init__(self, net: RefineDet):
-        super().__init__(auto_prefix=False)
-        self.net = net
-
-    def construct(self, images):
-        return self.net.decoded_outputs(images)

@@ -6,7 +6,7 @@ from mindspore import nn, ops
 
 from src.blocks.detectors.dense_targets import DenseTargets
 from src.blocks.detectors.detections import Detections
-from src.blocks.detectors.prediction import as_array, as_tensor, evaluating
+from src.blocks.detectors.prediction import Compiled, as_array, as_tensor, evaluating
 from src.blocks.losses import BoxLoss, SigmoidFocalLoss, box_loss
 from src.blocks.post_processing import DensePostProcessor, GraphSelection
 
@@ -61,8 +61,7 @@ class RetinaNet(nn.Cell):
         self.loss_bbox_weight = loss_bbox_weight
         self.graph_selection = GraphSelection(targets.level_anchors, targets.num_anchors, targets.coder, *selection)
         self.post_processor = DensePostProcessor(targets.level_anchors, targets.num_anchors, targets.coder, *selection)
-        # In a list, or the inner cell would become a child of this one and this one its own grandchild.
-        self.raw_head = [_RawHead(self)]
+        self.compiled_outputs = Compiled(self.dense_outputs)
 
     def extract_features(self, images):
         """images [B,3,H,W] -> tuple of levels after the neck."""
@@ -103,7 +102,7 @@ class RetinaNet(nn.Cell):
             image_info: float32 [B,6] as in `construct`; array or Tensor.
         """
         with evaluating(self):
-            logits, deltas = self.raw_head[0](as_tensor(images))
+            logits, deltas = self.compiled_outputs(as_tensor(images))
         rows = [[level.asnumpy() for level in output] for output in (logits, deltas)]
         return Detections(*self.post_processor(*rows, as_array(image_info)))
 
@@ -151,17 +150,6 @@ class RetinaNet(nn.Cell):
         anchors = self.targets.num_anchors
         deltas = _positions_last(deltas, anchors).transpose(0, 3, 1, 2).reshape(target.shape)
         return (box_loss(self.loss_bbox, deltas, target).sum(axis=2) * positive).sum()
-
-
-class _RawHead(nn.Cell):
-    """`dense_outputs` as a cell of its own, which compiles once a shape and apart from training."""
-
-    def __init__(self, net: RetinaNet):
-        super().__init__(auto_prefix=False)
-        self.net = net
-
-    def construct(self, images):
-        return self.net.dense_outputs(images)
 
 
 def _positions_last(levels, anchors: int):
