@@ -1,6 +1,6 @@
-"""The commands of scripts/nas_fpn on the CPU: packed data, two processes, a schedule that goes on, evaluation.
+"""The commands of scripts/nas_fpn and scripts/refinedet on the CPU: packed data, two processes, evaluation.
 
-Without compilation (`--mode pynative`), since a step or two is all they take. RefineDet's commands share their code.
+Without compilation (`--mode pynative`), since a step or two is all they take.
 """
 
 import json
@@ -40,6 +40,21 @@ run_eval: 0
 mode: pynative
 """
 
+TINY_REFINEDET = f"""
+base: {ROOT}/configs/demo/refinedet.yaml
+backbone: {{base_channels: 8, stage_blocks: [1, 1, 1, 1]}}
+neck: {{out_channels: 16}}
+train_dataset_num: 4
+batch_size: 4
+base_batch_size: 4
+test_batch_size: 6
+mindrecord_dir: packed
+eval_prefix: ''
+log_every: 1
+run_eval: 0
+mode: pynative
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Path:
@@ -65,9 +80,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Path:
 
 
 def nas_fpn(folder: Path, script: str, *arguments: str | Path, **environment: str) -> str:
-    """What a script printed."""
+    """What a script of NAS-FPN printed."""
+    return printed(folder, f"nas_fpn/{script}", *arguments, **environment)
+
+
+def printed(folder: Path, script: str, *arguments: str | Path, **environment: str) -> str:
     settings = {"DEVICE_TARGET": "CPU", "CONFIG_PATH": "tiny.yaml", **environment}
-    done = run_script(f"nas_fpn/{script}", *arguments, cwd=folder, timeout=400, **settings)
+    done = run_script(script, *arguments, cwd=folder, timeout=400, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -96,6 +115,18 @@ def test_evaluation(folder: Path, shapes: Path) -> None:
     table = "Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ]"
     assert table in out
     assert table in (folder / "eval.log").read_text()
+
+
+def test_refinedet_packs_its_data_learns_and_is_evaluated(tmp_path: Path, shapes: Path) -> None:
+    data = f"train_dataset: {shapes}/train\nval_dataset: {shapes}/validation\n"
+    (tmp_path / "tiny.yaml").write_text(TINY_REFINEDET + data)
+    out = printed(tmp_path, "refinedet/run_standardalone_train.sh", "0", "1", "0.002", "coco")
+    assert "making train.mindrecord from the images and annotations" in out
+    assert (tmp_path / "packed/train.mindrecord.json").is_file()
+    assert list(logged(tmp_path / "LOG0/ckpt")) == [1]
+    out = printed(tmp_path, "refinedet/run_eval.sh", "coco", "LOG0/ckpt/last.ckpt", "0")
+    assert "Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ]" in out
+    assert (tmp_path / "eval0/log.txt").is_file()
 
 
 @pytest.mark.parametrize(
