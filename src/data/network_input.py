@@ -83,8 +83,3 @@ class EvalTransform:
         canvas = np.empty((3, *self.input_hw), np.float32)
         self.normalizer.write(sample["image"], canvas)
         return canvas, image_info(sample)
-
-
-def load_for_network(image_rgb: np.ndarray, config: "Config") -> tuple[np.ndarray, np.ndarray]:
-    """(image float32 [3, H, W], image_info float32 [6]) of a uint8 [h, w, 3] RGB image, as evaluation prepares it."""
-    return EvalTransform.from_config(config)(image_rgb)
