@@ -107,6 +107,7 @@ def with_random_statistics(net: nn.Cell) -> nn.Cell:
 
 
 def test_norm_eval_keeps_the_statistics_and_trains_the_affine_parameters():
+    ms.set_seed(1)  # weights of which no unit is within a step of its kink
     net = with_random_statistics(ResNet(**SMALL, norm_eval=True))
     before = arrays_of(net)
     images = TRAINING_IMAGES[:, :, :64, :64]
@@ -123,7 +124,7 @@ def test_norm_eval_keeps_the_statistics_and_trains_the_affine_parameters():
     assert_gradient_by_differences(net, images, weights, "layer4.0.conv2.weight", gradients)
 
 
-def assert_gradient_by_differences(net, images, weights, name, gradients, step=1e-2):
+def assert_gradient_by_differences(net, images, weights, name, gradients, step=1e-3):
     """Along the gradient itself; the network is nearly linear in its last layers."""
     parameter, gradient = net.parameters_dict()[name], gradients[name].asnumpy()
     direction = gradient / np.linalg.norm(gradient)

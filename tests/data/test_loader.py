@@ -7,7 +7,7 @@ import pytest
 
 from src.data.image import load_image
 from src.data.loader import FILLER_ID, build_eval_loader, build_train_loader, choose_targets
-from src.data.network_input import load_for_network
+from src.data.network_input import EvalTransform
 from src.model_utils.config import Config
 from src.model_utils.errors import UserError
 from tests.data.coco_files import IDS, NAMES, annotation, write_dataset
@@ -143,7 +143,7 @@ def test_evaluation_and_inference_prepare_images_alike(tmp_path, keep_ratio):
     config = make_config(tmp_path, keep_ratio=keep_ratio)
     (batch,) = epoch(config, build=build_eval_loader)
     for slot in range(2):
-        image, info = load_for_network(load_image(batch["path"][slot]), config)
+        image, info = EvalTransform.from_config(config)(load_image(batch["path"][slot]))
         assert np.array_equal(image, batch["image"][slot]) and np.array_equal(info, batch["image_info"][slot])
 
 

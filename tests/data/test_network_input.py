@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.network_input import EvalTransform, Normalizer, load_for_network
+from src.data.network_input import EvalTransform, Normalizer
 from src.model_utils.config import Config
 from tests.data.coco_files import noise_image
 
@@ -55,6 +55,6 @@ def test_eval_transform_equals_resize_then_normalise_then_pad():
 )
 def test_input_size_follows_the_configuration(keys, shape, resized):
     config = Config(coco_classes=["background", "cat"], num_classes=2, **keys)
-    image, info = load_for_network(noise_image(90, 120), config)
+    image, info = EvalTransform.from_config(config)(noise_image(90, 120))
     assert image.shape == shape
     assert tuple(info[2:4]) == resized

@@ -1,5 +1,7 @@
 """Keys of RefineDet: published spellings, and contradictions."""
 
+import re
+
 import pytest
 
 from src.model_utils.config import load_config
@@ -12,9 +14,11 @@ CONFIGS = ROOT / "configs" / "refinedet"
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_experiment_is_consistent(path):
     config = load_config(path)
-    side = int(path.stem.split("_")[2])
+    side = int(re.search(r"_(\d{3})", path.stem)[1])
     assert config.input_hw == (side, side) and config.brief == path.stem
-    assert config.num_classes == (21 if "voc" in path.stem else 81) == len(config.coco_classes)
+    classes = {"voc": 21, "bccd": 4}
+    assert config.num_classes == next((n for name, n in classes.items() if name in path.stem), 81)
+    assert config.num_classes == len(config.coco_classes)
     assert not config.keep_ratio
 
 
