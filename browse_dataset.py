@@ -7,9 +7,9 @@
 Any key of the configuration can be given too. Padding, crops, flips, colours and masks are as the network gets them.
 """
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.program import run_command
+from src.config import config_and_options
 
 EXTRA = {
     "output_dir": ("", "folder for the pages"),
@@ -21,10 +21,10 @@ EXTRA = {
 
 def main() -> None:
     """Check the arguments, then draw."""
-    config, extra = config_from_command_line(__doc__, extra=EXTRA)
+    config, extra = config_and_options(__doc__, EXTRA)
     if not extra.output_dir:
         raise UserError("--output_dir is missing; give a folder for the pages")
-    from src.data.browse import browse
+    from src.commands.browse import browse
 
     browse(config, extra.output_dir, extra.split, extra.num_images, extra.before_after == 1)
 

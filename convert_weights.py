@@ -17,9 +17,9 @@ Says which entries have no place and which parameters none was for.
 
 from pathlib import Path
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.program import run_command
+from src.config import config_and_options
 
 ARGUMENTS = {
     "source_file": ("", "weights to read: .pth, .pt, .safetensors or .npz"),
@@ -29,14 +29,14 @@ ARGUMENTS = {
 
 def main() -> None:
     """Check the arguments, then convert."""
-    config, arguments = config_from_command_line(__doc__, extra=ARGUMENTS)
+    config, arguments = config_and_options(__doc__, ARGUMENTS)
     for name, (_, comment) in ARGUMENTS.items():
         if not getattr(arguments, name):
             raise UserError(f"--{name} is missing: {comment}")
     if Path(arguments.output_file).suffix != ".ckpt":
         raise UserError(f"--output_file {arguments.output_file}: the name of a checkpoint ends in .ckpt")
-    from src.engine.checkpoint import save_weights
-    from src.engine.convert import convert_weights, read_state
+    from src.weights.checkpoint import save_weights
+    from src.weights.convert import convert_weights, read_state
 
     arrays = convert_weights(read_state(arguments.source_file), config)
     save_weights(arguments.output_file, arrays, config)

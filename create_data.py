@@ -8,8 +8,9 @@ val_dataset), what its classes are, and where the files go (mindrecord_dir). tra
 mindrecord_dir read them instead of the images. A run that is stopped leaves nothing that looks complete.
 """
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
+from src.commands.default_config import default_of
+from src.common.program import run_command
+from src.config import config_and_options
 
 OPTIONS = {
     "create_dataset": ("", "coco, voc or other: how the annotations are written; empty: the key dataset"),
@@ -22,7 +23,7 @@ OPTIONS = {
 
 def main() -> None:
     """Check the configuration, then read, check and write."""
-    config, options = config_from_command_line(__doc__, extra=OPTIONS)
+    config, options = config_and_options(__doc__, OPTIONS, fallbacks=(default_of("create_data.py"),))
     from src.data.mindrecord.create import create_mindrecord
 
     create_mindrecord(

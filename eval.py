@@ -9,17 +9,18 @@ do, too); otherwise the predictions are saved there. Without --config_path the c
 with the checkpoint.
 """
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
+from src.commands.default_config import default_of
+from src.commands.saved_config import config_of_checkpoint
+from src.common.program import run_command
+from src.config import config_from_command_line
 from src.model_utils.moxing_adapter import on_modelarts
-from src.model_utils.saved_config import config_of_checkpoint
 
 
 def main() -> None:
     """Check the configuration, then evaluate."""
-    config = config_from_command_line(__doc__, fallback=config_of_checkpoint)
+    config = config_from_command_line(__doc__, fallbacks=(config_of_checkpoint, default_of("eval.py")))
     with on_modelarts(config):
-        from src.engine.evaluator import evaluate
+        from src.commands.evaluate import evaluate
 
         evaluate(config)
 

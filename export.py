@@ -8,17 +8,18 @@ compared with the checkpoint; one that differs is not kept. Without --config_pat
 saved with the checkpoint. eval.py and infer.py take .mindir and .onnx files as --checkpoint_path.
 """
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
+from src.commands.default_config import default_of
+from src.commands.saved_config import config_of_checkpoint
+from src.common.program import run_command
+from src.config import config_from_command_line
 from src.model_utils.moxing_adapter import on_modelarts
-from src.model_utils.saved_config import config_of_checkpoint
 
 
 def main() -> None:
     """Check the configuration, then export."""
-    config = config_from_command_line(__doc__, fallback=config_of_checkpoint)
+    config = config_from_command_line(__doc__, fallbacks=(config_of_checkpoint, default_of("export.py")))
     with on_modelarts(config):
-        from src.deploy.exporter import export
+        from src.commands.export import export
 
         export(config)
 

@@ -8,14 +8,14 @@ draw_predictions.py draws them. Images that cannot be read are reported and skip
 images the network takes at once.
 """
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
+from src.common.program import run_command
+from src.config import config_from_command_line
 
 
 def main() -> None:
     """Check the configuration, then predict."""
     config = config_from_command_line(__doc__)
-    from src.evaluation.inference import infer
+    from src.commands.infer import infer
 
     infer(config)
 

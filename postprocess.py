@@ -9,7 +9,7 @@ beside it. Each image is read, suppressed and forgotten before the next, so that
 
 import argparse
 
-from src.model_utils.command import run_command
+from src.common.program import run_command
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=("coco", "voc", "other"), default="coco", help="what annotates it")
     parser.add_argument("--prediction_path", default="predictions.json", help="JSON file for the detections")
     args = parser.parse_args()
-    from src.deploy.postprocess import postprocess
+    from src.commands.postprocess import postprocess
 
     postprocess(**vars(args))
 

@@ -7,14 +7,15 @@ Writes train.log, metrics.csv, curves.png, config.yaml and checkpoints/ under tr
 --resume 1 continues an interrupted run; --finetune 1 --pre_trained X.ckpt starts from what fits of X.
 """
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
+from src.commands.default_config import default_of
+from src.common.program import run_command
+from src.config import config_from_command_line
 from src.model_utils.moxing_adapter import on_modelarts
 
 
 def main() -> None:
     """Check the configuration, then train."""
-    config = config_from_command_line(__doc__)
+    config = config_from_command_line(__doc__, fallbacks=(default_of("train.py"),))
     with on_modelarts(config):
         from src.engine.trainer import train
 

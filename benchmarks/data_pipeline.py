@@ -28,6 +28,7 @@ from pycocotools import mask as coco_mask
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from src.common.program import run_command
 from src.data.augmentation import train_transforms
 from src.data.coco import CocoDataset
 from src.data.coco_layout import find_annotation_file
@@ -39,8 +40,7 @@ from src.data.network_input import Normalizer
 from src.data.record import Record
 from src.data.synthetic import write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions
-from src.model_utils.command import run_command
-from src.model_utils.config_schema import Config
+from src.schema import Config
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)

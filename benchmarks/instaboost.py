@@ -23,12 +23,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from src.common.program import run_command
 from src.data.coco_layout import find_annotation_file, find_images_dir
 from src.data.image import load_image
 from src.data.instaboost import InstaBoost
 from src.data.masks import decode_mask
 from src.data.transforms import Sample
-from src.model_utils.command import run_command
 
 WORKER = Path(__file__).parent / "peers" / "instaboostfast_worker.py"
 

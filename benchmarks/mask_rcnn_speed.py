@@ -79,12 +79,12 @@ class OurSide:
         import src  # noqa: F401  before mindspore
         import mindspore as ms  # isort: skip
 
-        from src.blocks.detectors import build_detector
-        from src.engine.checkpoint import load_weights
-        from src.engine.convert import convert_weights
+        from src.config import load_config
         from src.engine.optimizer import build_optimizer
         from src.engine.train_step import Updater
-        from src.model_utils.config import load_config
+        from src.models import build_detector
+        from src.weights.checkpoint import load_weights
+        from src.weights.convert import convert_weights
 
         ms.set_device("CPU")
         ms.set_context(mode=ms.GRAPH_MODE)

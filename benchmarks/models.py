@@ -34,10 +34,10 @@ CONFIGS = [
 def serve_detector(config_path: str, weights: str) -> None:
     """Answer `predict` with a detector: an exported file, or a new network whose weights are saved first."""
     import src  # noqa: F401  before mindspore
-    from src.blocks.detectors import build_detector
+    from src.config import load_config
     from src.deploy.exported_model import ExportedDetector
-    from src.engine.checkpoint import save_weights
-    from src.model_utils.config import load_config
+    from src.models import build_detector
+    from src.weights.checkpoint import save_weights
 
     config = load_config(config_path, {"device_target": "CPU"})
     if Path(weights).exists():

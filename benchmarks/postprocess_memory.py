@@ -21,9 +21,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from src.common.checksum import sha256_of
 from src.deploy.export_card import ExportCard, Port, Preprocessing
 from src.deploy.result_files import result_paths, write_results
-from src.model_utils.checksum import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE, STRIDES, ANCHORS, CLASSES = 640, (8, 16, 32, 64, 128), 9, 80

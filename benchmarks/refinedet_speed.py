@@ -67,10 +67,10 @@ class OurSide:
         import src  # noqa: F401  before mindspore
         import mindspore as ms  # isort: skip
 
-        from src.blocks.detectors import build_detector
-        from src.blocks.detectors.prediction import Compiled
-        from src.engine.checkpoint import save_weights
-        from src.model_utils.config import load_config
+        from src.blocks.prediction import Compiled
+        from src.config import load_config
+        from src.models import build_detector
+        from src.weights.checkpoint import save_weights
 
         ms.set_device("CPU")
         ms.set_context(mode=ms.GRAPH_MODE)

@@ -67,11 +67,11 @@ class OurSide:
         import src  # noqa: F401  before mindspore
         import mindspore as ms  # isort: skip
 
-        from src.blocks.detectors import build_detector
-        from src.engine.checkpoint import load_checkpoint_weights, load_weights, save_weights
+        from src.config import load_config
         from src.engine.optimizer import build_optimizer
         from src.engine.train_step import Updater
-        from src.model_utils.config import load_config
+        from src.models import build_detector
+        from src.weights.checkpoint import load_checkpoint_weights, load_weights, save_weights
 
         ms.set_device("CPU")
         ms.set_context(mode=ms.GRAPH_MODE)
@@ -129,8 +129,8 @@ class OnnxSide:
     """An exported file in ONNX Runtime, in this process, with the project's selection after it."""
 
     def __init__(self, config_path: Path, folder: Path, size: int, onnx_file: str) -> None:
+        from src.config import load_config
         from src.deploy.exported_model import ExportedDetector
-        from src.model_utils.config import load_config
 
         self.detector = ExportedDetector(onnx_file, load_config(config_path, overrides_of(size)))
         with np.load(folder / "inputs.npz") as inputs:
@@ -285,7 +285,7 @@ def run(doc: str, config_path: Path, module: str, batch_size: int, with_detectio
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # the processes below inherit it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        from src.model_utils.config import load_config
+        from src.config import load_config
 
         inputs = make_inputs(arguments.size, arguments.batch_size, load_config(config_path).weight_decay)
         np.savez(folder / "inputs.npz", **inputs)

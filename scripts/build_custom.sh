@@ -15,4 +15,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 check_usage "$0" 0 2 "$@"
 python="$(project_python)"
-PYTHONPATH="$PROJECT_ROOT" exec "$python" "$PROJECT_ROOT/src/model_utils/custom_library.py" "$@"
+PYTHONPATH="$PROJECT_ROOT" exec "$python" "$PROJECT_ROOT/src/ops/library.py" "$@"

@@ -28,7 +28,7 @@ read_arguments() {
 }
 
 # add_config DEFAULT: the configuration to ARGUMENTS: CONFIG_PATH when set, else DEFAULT, the choice of the program where
-# that is empty (src/model_utils/default_config.py).
+# that is empty (src/commands/default_config.py).
 add_config() {
     local config
     if [[ -n "${CONFIG_PATH:-}" ]]; then

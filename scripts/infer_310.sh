@@ -28,7 +28,7 @@ infer_310() {
     fi
     if [[ "${DEVICE_TARGET:-Ascend}" == CPU ]]; then
         echo "== predicting on the CPU; the log is in $output/infer.log"
-        PYTHONPATH="$PROJECT_ROOT" logged infer.log "$python" -m src.deploy.infer_files "${arguments[@]}"
+        PYTHONPATH="$PROJECT_ROOT" logged infer.log "$python" -m src.commands.infer_files "${arguments[@]}"
     else
         predict_on_chip "$build" "${arguments[@]}"
     fi

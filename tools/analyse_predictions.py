@@ -12,9 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line, require
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.program import run_command
+from src.config import config_and_options
+from src.schema import require
 
 EXTRA = {
     "output_dir": ("", "folder for the pictures"),
@@ -24,14 +25,14 @@ EXTRA = {
 
 def main() -> None:
     """Check the configuration, then analyse."""
-    config, extra = config_from_command_line(__doc__, extra=EXTRA)
+    config, extra = config_and_options(__doc__, EXTRA)
     require(config, "prediction_path")
     if not extra.output_dir:
         raise UserError("--output_dir is missing; give a folder for the pictures")
     if not isinstance(extra.score_thr, int | float) or not 0 <= extra.score_thr <= 1:
         raise UserError(f"--score_thr {extra.score_thr}: must be a number from 0 to 1")
-    from src.engine.evaluator import saved_detections
-    from src.evaluation.analysis import analyse
+    from src.commands.analyse import analyse
+    from src.commands.evaluate import saved_detections
 
     analyse(saved_detections(config, Path(config.prediction_path)), extra.output_dir, extra.score_thr)
 

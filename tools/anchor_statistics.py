@@ -12,19 +12,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.program import run_command
+from src.config import config_and_options
 
 EXTRA = {"output": ("", "picture to write (.png, .svg, .pdf, .jpg)")}
 
 
 def main() -> None:
     """Check the configuration, then look at the data."""
-    config, extra = config_from_command_line(__doc__, extra=EXTRA)
+    config, extra = config_and_options(__doc__, EXTRA)
     if not extra.output:
         raise UserError("--output is missing; give a picture to write, such as anchors.png")
-    from src.data.anchor_report import report_anchors
+    from src.commands.anchors import report_anchors
 
     report_anchors(config, extra.output)
 

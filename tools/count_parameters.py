@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.model_utils.command import run_command
-from src.model_utils.config import config_from_command_line
+from src.common.program import run_command
+from src.config import config_from_command_line
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     from src.model_utils.device_adapter import setup_device
 
     setup_device(config.model_copy(update={"mode": "pynative", "run_distribute": False}))
-    from src.blocks.detectors.summary import summarise, summary_table
+    from src.commands.count_parameters import summarise, summary_table
 
     print(summary_table(summarise(config)))
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.model_utils.command import run_command
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.program import run_command
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", help="a name each run (default: that of its folder)")
     parser.add_argument("--x", choices=("step", "epoch"), default="step", help="horizontal axis (default: step)")
     args = parser.parse_args()
-    from src.evaluation.run_curves import compare_runs, read_run, summary_table
+    from src.visual.run_curves import compare_runs, read_run, summary_table
 
     if args.names and len(args.names) != len(args.runs):
         raise UserError(f"--names: {len(args.names)} names for {len(args.runs)} runs; give one each")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.model_utils.command import run_command
-from src.model_utils.config import Config, config_from_command_line
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.program import run_command
+from src.config import config_and_options
+from src.schema import Config
 
 EXTRA = {
     "output": ("lr.png", "picture to write (.png, .svg, .pdf, .jpg)"),
@@ -23,7 +24,7 @@ EXTRA = {
 
 def main() -> None:
     """Check the configuration, then draw."""
-    config, extra = config_from_command_line(__doc__, extra=EXTRA)
+    config, extra = config_and_options(__doc__, EXTRA)
     steps = extra.steps_per_epoch
     if not isinstance(steps, int) or steps < 0:
         raise UserError(f"--steps_per_epoch {steps}: must be a number of steps")

@@ -5,15 +5,15 @@ import os
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from src.common.errors import UserError
 from src.data.coco_layout import find_annotation_file, find_images_dir
 from src.data.coco_record import CocoRecordMaker
 from src.data.reader_checks import FolderListings, subset
 from src.data.reading_speed import parse_json, without_garbage_collection
-from src.model_utils.errors import UserError
 
 
 class CocoDataset:
-    """A COCO-format data set: one record an image, images without objects included.
+    """A COCO-format data set: one record per image, images without objects included.
 
     Attributes:
         records: list of `Record`, in the order of the annotation file.
@@ -23,6 +23,8 @@ class CocoDataset:
         problems: one line for each thing that was skipped or mended, with its path.
         missing_images: paths of images that the annotations name and the folder lacks (left out of `records`).
     """
+
+    voc_metrics = False
 
     def __init__(
         self,
@@ -68,6 +70,10 @@ class CocoDataset:
         self.records = [maker.record(self._path(image), image, annotations.get(image["id"], ())) for image in present]
         self.problems += maker.problems
         maker.check_masks(self.records, self.annotation_file)
+
+    def coco_annotations(self) -> dict:
+        """The content of the annotation file."""
+        return parse_json(self.annotation_file.read_bytes())
 
     def __len__(self) -> int:
         return len(self.records)

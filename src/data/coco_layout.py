@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
 
 SPLIT_NAMES = {"train": ("train",), "val": ("validation", "val", "valid")}
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.common.errors import UserError
 from src.data.masks import segmentation_fault
 from src.data.reader_checks import clip_box
 from src.data.record import Record
-from src.model_utils.errors import UserError
 
 if TYPE_CHECKING:
     from src.data.stored_image import StoredImage

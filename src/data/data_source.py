@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.common.errors import UserError
+from src.common.once_per_machine import once_per_machine
 from src.data.coco import CocoDataset
 from src.data.datasets import open_dataset, require_source
 from src.data.listed_dataset import ListedDataset
 from src.data.mindrecord.create import create_mindrecord
 from src.data.mindrecord.dataset import MindRecordDataset, open_manifest
 from src.data.mindrecord.manifest import manifest_path
-from src.model_utils.errors import UserError
-from src.model_utils.once_per_machine import once_per_machine
 
 if TYPE_CHECKING:
-    from src.model_utils.config import Config
+    from src.schema import Config
 
 Dataset = CocoDataset | ListedDataset | MindRecordDataset
 
@@ -52,7 +52,7 @@ def require_data(config: "Config", training: bool) -> None:
     path = manifest_path(config.mindrecord_dir, name)
     if not path.exists():
         _make(config, training, path, name)
-    open_manifest(path, config.class_names, config.with_masks)
+    open_manifest(path, config.class_names, config.mask_options is not None)
 
 
 def _make(config: "Config", training: bool, manifest: Path, name: str) -> None:

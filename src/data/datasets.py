@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.common.errors import UserError
 from src.data.coco import CocoDataset
 from src.data.listed_dataset import ListedDataset
 from src.data.txt_list import TxtDataset
 from src.data.voc import VocDataset
-from src.model_utils.errors import UserError
 
 if TYPE_CHECKING:
-    from src.model_utils.config import Config
+    from src.schema import Config
 
 _ROOT_KEYS = {"coco": "coco_root", "voc": "voc_root", "other": "anno_path"}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from src.common.errors import UserError
 from src.data.augmentation import train_transforms
 from src.data.data_source import Dataset, open_data
 from src.data.image import ImageError
@@ -27,10 +28,10 @@ from src.data.transforms import (
     choose_targets,
     read_sample,
 )
-from src.model_utils.errors import UserError
+from src.schema.instaboost import InstaBoostKeys
 
 if TYPE_CHECKING:
-    from src.model_utils.config import Config
+    from src.schema import Config
 
 logger = logging.getLogger(__name__)
 
@@ -293,7 +294,7 @@ def build_train_loader(config: "Config", rank: int = 0, world: int = 1, augment:
     Raises:
         UserError: see `open_data`; missing images, unless skip_broken; too few images.
     """
-    dataset = open_data(config, training=True, with_masks=config.with_masks)
+    dataset = open_data(config, training=True, with_masks=config.mask_options is not None)
     _check_category_ids(config, dataset)
     if dataset.missing_images and not config.skip_broken:
         raise UserError(
@@ -303,8 +304,8 @@ def build_train_loader(config: "Config", rank: int = 0, world: int = 1, augment:
     _note_crowded(dataset, config.num_gts)
     transforms = _augmentation(config) if augment else _plain_transforms(config)
     masks = {}
-    if config.with_masks:
-        masks = {"mask_crop_size": config.mask_crop_size, "mask_divider": config.mask_divider}
+    if (options := config.mask_options) is not None:
+        masks = {"mask_crop_size": options.crop_size, "mask_divider": options.divider}
     return _build(config, dataset, transforms, config.batch_size, True, rank, world, **masks)
 
 
@@ -327,7 +328,7 @@ def _augmentation(config: "Config") -> list[Transform]:
         channel_order_ratio=config.channel_order_ratio,
         iou_crop_ratio=config.iou_crop_ratio,
     )
-    instaboost = build_instaboost(config) if config.with_masks else None
+    instaboost = build_instaboost(config) if isinstance(config, InstaBoostKeys) else None
     return transforms if instaboost is None else [instaboost, *transforms]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from src.data.transforms import IDENTITY, Resize, Sample, resized_hw
 
 if TYPE_CHECKING:
-    from src.model_utils.config import Config
+    from src.schema import Config
 
 
 class Normalizer:

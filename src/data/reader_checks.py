@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
 
 MIN_BOX_SIDE = 1e-3  # pixels; a box that is thinner after clipping to its image is no box
 

@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from src.common.errors import UserError
+from src.common.program import run_command
 from src.data.synthetic_scene import SceneObject, SceneOptions, random_scene
 from src.data.synthetic_shapes import SHAPES
-from src.model_utils.command import run_command
-from src.model_utils.errors import UserError
 
 SPLITS = {"train": 1, "validation": 2}  # folder name: what its random numbers start from
 JPEG_QUALITY = 95

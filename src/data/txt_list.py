@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from src.common.errors import UserError
 from src.data.listed_dataset import ListedDataset, ListedImage, ListedObject
 from src.data.reader_checks import check_unique, subset
-from src.model_utils.errors import UserError
 
 # The path ends with the last image suffix of the line, so that it may hold spaces.
 _LINE = re.compile(r"(?P<path>.*\.(?:jpe?g|png|bmp|webp|tiff?|gif|ppm|pgm|jp2))(?:\s+(?P<objects>.*))?", re.IGNORECASE)

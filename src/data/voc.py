@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from xml.parsers import expat
 
+from src.common.errors import UserError
 from src.data.listed_dataset import ListedDataset, ListedImage, ListedObject
 from src.data.reader_checks import FolderListings, check_unique, subset
 from src.data.record import Record
 from src.data.voc_layout import VocImageSet, find_voc_sets
-from src.model_utils.errors import UserError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
 
 _SPLIT_FOLDERS = {"train": ("train",), "val": ("eval", "val", "validation", "test")}
 _IMAGE_FOLDERS = ("JPEGImages", "Images", "images")

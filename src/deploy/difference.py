@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from src.blocks.detectors.detections import Detections
+from src.blocks.detections import Detections
 
 TOLERANCE = 1e-3
 

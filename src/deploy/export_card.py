@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from src.model_utils.atomic import atomic_path
-from src.model_utils.checksum import sha256_of
-from src.model_utils.config import Config
-from src.model_utils.errors import UserError
+from src.common.atomic import atomic_path
+from src.common.checksum import sha256_of
+from src.common.errors import UserError
+from src.schema import Config
 
 Shape = list[int]  # -1: any number
 

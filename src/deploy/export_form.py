@@ -4,13 +4,12 @@ from typing import Literal, NamedTuple
 
 from mindspore import nn
 
-from src.blocks.detectors.decoded_outputs import decoded_outputs
 from src.blocks.layers import use_standard_operators
 from src.blocks.roi_extractors import RoIAlign
-from src.blocks.roi_extractors.exported_roi_align import MatrixRoIAlign, OnnxRoIAlign
 from src.deploy.export_card import Port
-from src.model_utils.config import Config
-from src.model_utils.errors import UserError
+from src.models.table import spec_of
+from src.ops.roi_align.exported_roi_align import MatrixRoIAlign, OnnxRoIAlign
+from src.schema import Config
 
 RAW_OUTPUTS = ("boxes", "scores")
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "valid", "masks")
@@ -54,7 +53,7 @@ def form_name(config: Config) -> Literal["raw", "detections"]:
     """The form that a configuration asks for."""
     if config.export_form != "auto":
         return config.export_form
-    return "detections" if config.with_masks else "raw"
+    return spec_of(config).export.default_form
 
 
 def export_form(net: nn.Cell, config: Config) -> ExportForm:
@@ -62,10 +61,10 @@ def export_form(net: nn.Cell, config: Config) -> ExportForm:
     name = form_name(config)
     net.set_train(False)
     if name == "raw":
-        cell = decoded_outputs(net, config.detector)
+        cell = spec_of(config).export.raw_form(net)
         cell.set_train(False)
         return ExportForm(name, cell, cell.input_names, RAW_OUTPUTS, tuple(cell.level_sizes))
-    outputs = DETECTION_OUTPUTS if config.with_masks else DETECTION_OUTPUTS[:-1]
+    outputs = DETECTION_OUTPUTS if config.mask_options else DETECTION_OUTPUTS[:-1]
     return ExportForm(name, net, ("image", "image_info"), outputs, ())
 
 
@@ -75,20 +74,3 @@ def prepare_for_file(net: nn.Cell, file_format: str) -> None:
     for _, cell in net.cells_and_names():
         if isinstance(cell, RoIAlign) and file_format in ROI_ALIGN_FORMS:
             cell.export_as(ROI_ALIGN_FORMS[file_format])
-
-
-def rois_are_aligned(config: Config) -> bool:
-    """Whether RoIAlign counts from the centres of pixels; ONNX files have one answer for all of them.
-
-    Raises:
-        UserError: boxes and masks are pooled differently.
-    """
-    if not config.with_masks:
-        return True
-    aligned, of_masks = config.roi.roi_layer.aligned, config.mask_roi.roi_layer.aligned
-    if aligned != of_masks:
-        raise UserError(
-            f"ONNX: roi.roi_layer.aligned is {aligned}, but mask_roi.roi_layer.aligned {of_masks}; make them equal, "
-            "or export MINDIR"
-        )
-    return aligned

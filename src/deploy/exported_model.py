@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from src.blocks.detectors.detections import Detections
+from src.blocks.detections import Detections
+from src.common.errors import UserError
 from src.deploy.export_card import ExportCard, load_card, refuse_other_config
 from src.deploy.mindir_file import MindirModel
 from src.deploy.onnx_file import OnnxModel
-from src.deploy.raw_selection import build_selection, selection_values
-from src.model_utils.config import Config
-from src.model_utils.errors import UserError
+from src.deploy.raw_selection import build_selection
+from src.models.table import spec_of
+from src.schema import Config
 
 MODELS = {".mindir": MindirModel, ".onnx": OnnxModel}
 
@@ -64,7 +65,7 @@ class ExportedDetector:
         config: says how raw outputs become detections.
 
     Raises:
-        UserError: as `open_exported`; the configuration is of another detector, or wants masks that the file has not.
+        UserError: as `open_exported`; the configuration is of another detector, or wants masks that the file lacks.
     """
 
     training = False
@@ -73,12 +74,13 @@ class ExportedDetector:
         card = load_card(path)
         refuse_other_config(path, card, config)
         self.names = [port.name for port in card.outputs]
-        if config.with_masks and "masks" not in self.names:
+        if config.mask_options and "masks" not in self.names:
             raise UserError(f"{path} is of the raw form, without masks; export it with --export_form detections")
         self.exported = ExportedModel(path, card)
         self.select = None
         if card.selection is not None:
-            self.select = build_selection(selection_values(config, card.selection.get("level_sizes", ())))
+            values = spec_of(config).export.selection(config, card.selection.get("level_sizes", ()))
+            self.select = build_selection(values)
 
     def set_train(self, mode: bool = True) -> None:
         """Nothing: a file computes as in evaluation."""

@@ -8,7 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
 
 ANY = -1
 

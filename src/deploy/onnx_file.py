@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
 
 
 def onnx_package(name: str) -> ModuleType:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from src.model_utils.atomic import atomic_path
-from src.model_utils.errors import UserError
+from src.common.atomic import atomic_path
+from src.common.errors import UserError
 
 RESULTS, TIMES = "result_Files", "time_Result/test_perform_static.txt"
 _FLOAT_BYTES = 4

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mindspore import nn
 
-from src.engine.checkpoint import TrainingState, point_to, save_training_state
+from src.weights.checkpoint import TrainingState, point_to, save_training_state
 
 
 class CheckpointKeeper:

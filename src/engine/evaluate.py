@@ -1,33 +1,35 @@
 """Run a detector over a data set and compute COCO metrics, on as many devices as were started."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mindspore import nn
 from tqdm import tqdm
 
+from src.common.progress import wants_bar
 from src.data.data_source import Dataset
 from src.engine.train_step import MeanOverDevices
 from src.evaluation.coco_metrics import CocoEvaluator
 from src.evaluation.masks import encode_detections
 from src.evaluation.metrics import Metrics
 from src.model_utils.device_adapter import Device
-from src.model_utils.progress import wants_bar
 
 
-def evaluator_of(dataset: Dataset, with_masks: bool = False) -> CocoEvaluator:
-    """An empty evaluator for a data set: of boxes, or of boxes and masks.
-
-    The ground truth is the data set's `coco_annotations()` where it has that, else its `annotation_file`.
+def evaluator_of(dataset: Dataset, iou_types: Sequence[str] = ("bbox",)) -> CocoEvaluator:
+    """An empty evaluator for a data set: of boxes ("bbox"), masks ("segm") or both.
 
     Raises:
         UserError: masks are to be evaluated and the annotations have none.
     """
-    kinds = ("bbox", "segm") if with_masks else ("bbox",)
-    annotations = dataset.coco_annotations() if hasattr(dataset, "coco_annotations") else dataset.annotation_file
-    with_voc = getattr(dataset, "voc_metrics", False)
-    return CocoEvaluator(annotations, dataset.class_names, dataset.category_ids, kinds, with_voc)
+    return CocoEvaluator(
+        dataset.coco_annotations(),
+        dataset.class_names,
+        dataset.category_ids,
+        iou_types,
+        dataset.voc_metrics,
+        origin=dataset.annotation_file,
+    )
 
 
 def evaluate_detector(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.model_utils.config import Config
+from src.schema import Config
 
 Schedule = Callable[[int], float]
 
@@ -120,7 +120,7 @@ def draw_schedule(config: Config, steps_per_epoch: int, path: str | Path) -> Non
     Raises:
         UserError: the picture cannot be written.
     """
-    from src.evaluation.figures import new_figure, save_figure
+    from src.visual.figures import new_figure, save_figure
 
     schedule = build_schedule(config, steps_per_epoch)
     stride = max(config.epoch_size * steps_per_epoch // 5000, 1)

@@ -2,7 +2,7 @@
 
 from mindspore import Parameter, nn
 
-from src.model_utils.config import Config
+from src.schema import Config
 
 NO_DECAY_SUFFIXES = (".gamma", ".beta", ".bias")
 

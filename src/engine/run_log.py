@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from src.model_utils.atomic import atomic_path
-from src.model_utils.errors import UserError
-from src.model_utils.progress import wants_bar
+from src.common.atomic import atomic_path
+from src.common.errors import UserError
+from src.common.progress import wants_bar
 
 CSV_COLUMNS = ("kind", "epoch", "step", "name", "value")
 
@@ -62,7 +62,7 @@ class RunLog:
     def redraw_curves(self) -> None:
         """Draw metrics.csv as curves.png."""
         if self.active:
-            from src.evaluation.curves import draw_curves
+            from src.visual.curves import draw_curves
 
             draw_curves(self.csv_path, self.folder / "curves.png")
 

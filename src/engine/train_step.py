@@ -161,12 +161,12 @@ class CountPositives(nn.Cell):
 class Updater:
     """Runs updates: a plain step, or `accumulate` batches an update that count like one batch of their joint size.
 
-    A detector with `count_positives` divides its losses by the number of positives. To equal the joint batch, several
-    batches (accumulated, or on several devices) must divide by their mean number, which is counted before the first
-    forward pass. A detector without it divides by samples of a fixed number, and its losses are averaged.
+    The losses of a detector that `divides_by_positives` are divided by the number of positives. To equal the joint
+    batch, several batches (accumulated, or on several devices) must divide by their mean number, which is counted
+    before the first forward pass. Other detectors divide by a fixed number of samples, and their losses are averaged.
 
     Args:
-        net: detector with `losses` and `loss_names`.
+        net: a `Detector`.
         optimizer: of its trainable parameters.
         loss_scale: the loss is multiplied, the gradients divided by it.
         grad_clip: greatest norm of all gradients together; 0: no clipping.
@@ -186,7 +186,7 @@ class Updater:
     ) -> None:
         self.optimizer = optimizer
         self.accumulate, self.world, self.rank = accumulate, world, rank
-        self.counter = CountPositives(net) if accumulate * world > 1 and hasattr(net, "count_positives") else None
+        self.counter = CountPositives(net) if accumulate * world > 1 and net.divides_by_positives else None
         self.mean_over_devices = MeanOverDevices(world) if world > 1 else lambda value: value
         gradients = GradientCell(net, optimizer.parameters, loss_scale)
         apply = ApplyGradients(optimizer, 1.0 / (loss_scale * accumulate), grad_clip, world)

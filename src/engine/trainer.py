@@ -8,29 +8,29 @@ from pathlib import Path
 
 import numpy as np
 
-from src.blocks.detectors import build_detector
+from src.common.errors import UserError
+from src.common.program import Terminated
+from src.config import save_config
 from src.data.data_source import require_data
 from src.data.loader import build_eval_loader, build_train_loader
-from src.engine.checkpoint import (
+from src.engine.checkpoint_keeper import CheckpointKeeper
+from src.engine.evaluate import evaluate_detector, evaluator_of, timed
+from src.engine.lr_schedule import build_schedule
+from src.engine.optimizer import build_optimizer
+from src.engine.run_log import RunLog
+from src.engine.train_step import Updater
+from src.evaluation.metrics import VOC_STATISTICS
+from src.model_utils.device_adapter import Device, setup_device
+from src.models import build_detector
+from src.schema import Config
+from src.weights.checkpoint import (
     TrainingState,
     load_checkpoint_weights,
     load_fitting_weights,
     load_training_state,
     load_weights,
 )
-from src.engine.checkpoint_keeper import CheckpointKeeper
-from src.engine.evaluate import evaluate_detector, evaluator_of, timed
-from src.engine.lr_schedule import build_schedule
-from src.engine.optimizer import build_optimizer
-from src.engine.pretrained import load_pretrained_backbone
-from src.engine.run_log import RunLog
-from src.engine.train_step import Updater
-from src.evaluation.masks import mask_threshold_of
-from src.evaluation.metrics import VOC_STATISTICS
-from src.model_utils.command import Terminated
-from src.model_utils.config import Config, save_config
-from src.model_utils.device_adapter import Device, setup_device
-from src.model_utils.errors import UserError
+from src.weights.pretrained import load_pretrained_backbone
 
 MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has tells which checkpoint is best
 
@@ -137,7 +137,7 @@ class Trainer:
         self.keeper = CheckpointKeeper(
             config.checkpoint_folder, config.keep_checkpoint_max, config.keep_best_checkpoints_max
         )
-        self.evaluator = evaluator_of(eval_loader.dataset, config.with_masks) if eval_loader is not None else None
+        self.evaluator = evaluator_of(eval_loader.dataset, config.iou_types) if eval_loader is not None else None
         self.state = TrainingState(loss_scale=config.loss_scale, seed=config.seed, config=config.model_dump())
 
     def prepare(self, checkpoint: Path | None) -> None:
@@ -151,7 +151,7 @@ class Trainer:
         elif config.pre_trained:
             notes += self._load_pre_trained(config.pre_trained)
             notes += self._go_on_after_pre_trained()
-        elif path := getattr(config.backbone, "pretrained", ""):
+        elif path := config.backbone.pretrained:
             load_pretrained_backbone(self.net.backbone, path)
             notes.append(f"loaded the backbone from {path}")
         self.log = RunLog(
@@ -254,7 +254,7 @@ class Trainer:
             self.folder,
             self.config.progress_bar,
             stop.raise_if_asked,
-            mask_threshold_of(self.config),
+            self.config.mask_threshold,
         )
         if metrics is None:
             return
@@ -315,11 +315,9 @@ class Trainer:
                 f"--lr {suggested:.4g} would match"
             )
         backbone = config.backbone
-        if getattr(backbone, "frozen_stages", -1) >= 0 and not (
-            self.state.step or config.pre_trained or backbone.pretrained
-        ):
+        if backbone.frozen >= 0 and not (self.state.step or config.pre_trained or backbone.pretrained):
             yield (
-                f"backbone.frozen_stages {backbone.frozen_stages} keeps random weights: name an ImageNet backbone in "
+                f"backbone.frozen_stages {backbone.frozen} keeps random weights: name an ImageNet backbone in "
                 "backbone.pretrained, or set backbone.frozen_stages -1 and backbone.norm_eval 0 to train from nothing"
             )
         if config.datasink:

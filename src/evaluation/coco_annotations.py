@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import UserError
 from src.data.masks import segmentation_fault
 from src.evaluation.coco_matching import Objects
-from src.model_utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from src.common.atomic import atomic_path
+from src.common.errors import UserError
 from src.data.masks import segmentation_fault
 from src.evaluation.coco_annotations import (
     check_categories,
@@ -24,8 +26,6 @@ from src.evaluation.coco_matching import AREA_RANGES, Objects, match_objects
 from src.evaluation.coco_precision import precision_and_recall
 from src.evaluation.metrics import VOC_STATISTICS, Metrics, coco_statistics, coco_table, mean_of_measured
 from src.evaluation.voc_metrics import voc_precision
-from src.model_utils.atomic import atomic_path
-from src.model_utils.errors import UserError
 
 
 class CocoEvaluator:
@@ -37,6 +37,7 @@ class CocoEvaluator:
         category_ids: the annotations' category id of each class.
         iou_types: 'bbox', 'segm' or both; 'segm' needs masks with every detection.
         with_voc: report the mean AP of Pascal VOC too.
+        origin: what messages call annotations that are given as content.
     """
 
     def __init__(
@@ -46,12 +47,13 @@ class CocoEvaluator:
         category_ids: list[int],
         iou_types: tuple[str, ...] = ("bbox",),
         with_voc: bool = False,
+        origin: str | Path = "annotations",
     ) -> None:
         self.annotations = read_annotations(annotations)
         check_categories(self.annotations, class_names, category_ids)
         self.class_names, self.category_ids, self.iou_types = list(class_names), list(category_ids), tuple(iou_types)
         if "segm" in self.iou_types:
-            check_segmentations(self.annotations, "annotations" if isinstance(annotations, dict) else str(annotations))
+            check_segmentations(self.annotations, str(origin if isinstance(annotations, dict) else annotations))
         self.with_voc = with_voc
         self.all_image_ids = image_ids_of(self.annotations)
         self._known: set[int] = set(self.all_image_ids.tolist())

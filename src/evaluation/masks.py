@@ -12,15 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from src.blocks.detectors.detections import Detections
-    from src.model_utils.config import Config
+    from src.blocks.detections import Detections
 
 PIXELS_AT_ONCE = 2**18  # of the windows of a group of masks: what is pasted is still in the cache when it is encoded
-
-
-def mask_threshold_of(config: "Config") -> float | None:
-    """The probability that makes a pixel part of a mask; None for a model without masks."""
-    return config.test_cfg.rcnn.mask_thr_binary if config.with_masks else None
 
 
 def encode_detections(

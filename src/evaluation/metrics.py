@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.atomic import atomic_path
 from src.evaluation.coco_matching import AREA_RANGES
-from src.model_utils.atomic import atomic_path
 
 # name, kind, IoU threshold index (None: mean of all), area range, detection limit; in the order of the COCO table
 COCO_STATISTICS = (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from src.model_utils.atomic import atomic_path
-from src.model_utils.errors import UserError
+from src.common.atomic import atomic_path
+from src.common.errors import UserError
 
 if TYPE_CHECKING:
     from src.data.coco import CocoDataset

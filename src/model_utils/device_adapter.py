@@ -5,9 +5,9 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from src.model_utils.config import Config
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
 from src.model_utils.local_adapter import launched_as
+from src.schema import Config
 
 
 @dataclass(frozen=True)

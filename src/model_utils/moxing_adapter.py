@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from src.model_utils.config import Config
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.once_per_machine import once_per_machine
 from src.model_utils.local_adapter import is_scheduler, launched_as
-from src.model_utils.once_per_machine import once_per_machine
+from src.schema import Config
 
 DATA_KEYS = (
     "train_dataset", "val_dataset", "mindrecord_dir", "coco_root", "instance_set", "voc_root", "image_dir", "anno_path",

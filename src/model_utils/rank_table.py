@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from src.model_utils.command import run_command
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.program import run_command
 
 
 @dataclass(frozen=True)

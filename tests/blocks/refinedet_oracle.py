@@ -5,7 +5,8 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from src.model_utils.config import Config, load_config
+from src.config import load_config
+from src.schema import Config
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "refinedet"
 NAMES = ("arm_loc", "arm_conf", "odm_loc", "odm_conf")

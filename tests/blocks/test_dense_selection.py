@@ -6,7 +6,7 @@ from src.blocks.anchor_generator import AnchorGenerator
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 from src.blocks.post_processing import DensePostProcessor, GraphSelection
 from tests.blocks import oracle
-from tests.blocks.test_nms import matched
+from tests.ops.test_nms import matched
 
 EXPECTED = oracle.arrays("nms")
 LOGITS = [EXPECTED[f"retina/cls_l{i}"] for i in range(5)]

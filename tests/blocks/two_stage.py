@@ -6,10 +6,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.blocks.detectors import build_detector
-from src.engine.checkpoint import load_weights
-from src.engine.convert import convert_weights
-from src.model_utils.config import load_config
+from src.config import load_config
+from src.models import build_detector
+from src.weights.checkpoint import load_weights
+from src.weights.convert import convert_weights
 from tests.blocks import oracle
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "instaboost"

@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.data.coco import CocoDataset
 from src.data.coco_layout import find_annotation_file
-from src.model_utils.errors import UserError
 from tests.data.coco_files import IDS, NAMES, annotation, content, write_dataset
 
 

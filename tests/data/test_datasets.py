@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.blocks.detectors.detections import Detections
+from src.blocks.detections import Detections
+from src.common.errors import UserError
 from src.data.coco import CocoDataset
 from src.data.datasets import open_dataset, require_source
 from src.data.synthetic import write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions
 from src.engine.evaluate import evaluator_of
-from src.model_utils.config_schema import Config, MaskRCNNConfig
-from src.model_utils.errors import UserError
+from src.models.mask_rcnn.config import MaskRCNNConfig
+from src.schema import Config
 from tests.data.coco_files import IDS, NAMES, write_dataset
 from tests.data.listed_files import txt_copy, voc_copy, write_year
 

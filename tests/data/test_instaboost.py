@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from src.common.errors import UserError
 from src.data.instaboost import InstaBoost, build_instaboost
 from src.data.instaboost.color import jitter_color
 from src.data.instaboost.groups import find_groups, find_movable
 from src.data.masks import MaskPatch, decode_mask
-from src.model_utils.errors import UserError
 from tests.data.coco_files import noise_image
 from tests.data.instaboost_samples import random_scene, rectangle, sample_of, scene
 

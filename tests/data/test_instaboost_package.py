@@ -7,9 +7,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.data.instaboost.package import PackageInstaBoost
 from src.data.masks import MaskPatch, decode_mask
-from src.model_utils.errors import UserError
 from tests.data.instaboost_samples import rectangle, sample_of, scene
 
 

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.data.image import load_image
 from src.data.loader import FILLER_ID, build_eval_loader, build_train_loader, choose_targets
 from src.data.network_input import EvalTransform
-from src.model_utils.config import Config
-from src.model_utils.errors import UserError
+from src.schema import Config
 from tests.data.coco_files import IDS, NAMES, annotation, write_dataset
 
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from src.common.errors import UserError
 from src.data.loader import build_eval_loader, build_train_loader
 from src.data.mask_canvas import paste_canvas
 from src.data.masks import tight_patch
 from src.data.synthetic import write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions
-from src.model_utils.config_schema import Config, MaskRCNNConfig, RetinaNetConfig
-from src.model_utils.errors import UserError
+from src.models.mask_rcnn.config import MaskRCNNConfig
+from src.models.retinanet.config import RetinaNetConfig
+from src.schema import Config
 from tests.data.coco_files import NAMES, write_dataset
 from tests.data.test_loader import assert_same, epoch
 

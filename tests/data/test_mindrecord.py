@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from src.common.errors import UserError
 from src.data.coco import CocoDataset
 from src.data.data_source import open_data, require_data
 from src.data.loader import build_eval_loader, build_train_loader
@@ -14,8 +15,7 @@ from src.data.masks import decode_mask
 from src.data.mindrecord.create import create_mindrecord
 from src.data.stored_image import StoredImage
 from src.engine.evaluate import evaluator_of
-from src.model_utils.config_schema import RetinaNetConfig
-from src.model_utils.errors import UserError
+from src.models.retinanet.config import RetinaNetConfig
 from tests.data.coco_files import NAMES, write_dataset
 from tests.data.listed_files import txt_copy, voc_copy, voc_object, voc_xml
 from tests.data.test_loader import assert_same, epoch

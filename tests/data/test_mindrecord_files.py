@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.data.data_source import require_data
 from src.data.loader import build_eval_loader, build_train_loader
 from src.data.mindrecord.create import create_mindrecord
@@ -19,7 +20,6 @@ from src.data.mindrecord.manifest import StoredFile, read_manifest
 from src.data.mindrecord.publishing import PartialFolder
 from src.data.mindrecord.rows import Row
 from src.data.mindrecord.writing import LARGEST_PAGE, ShardWriter, page_size_for
-from src.model_utils.errors import UserError
 from tests.data.coco_files import NAMES, write_dataset
 from tests.data.test_loader import make_config
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.data.network_input import EvalTransform, Normalizer
-from src.model_utils.config import Config
+from src.schema import Config
 from tests.data.coco_files import noise_image
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]

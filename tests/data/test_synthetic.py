@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from src.common.errors import UserError
 from src.data.coco import CocoDataset
 from src.data.synthetic import annotation, main, run_lengths, write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions, random_scene
 from src.data.synthetic_shapes import SHAPES, coverage
-from src.model_utils.errors import UserError
 
 LARGE = SceneOptions(width=200, height=160, classes=5, max_object=140, crowd_share=0.2, empty_share=0.1)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.data.voc import VocDataset
-from src.model_utils.errors import UserError
 from tests.data.coco_files import NAMES
 from tests.data.listed_files import voc_object, voc_xml, write_image, write_year
 

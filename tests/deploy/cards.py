@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from src.common.checksum import sha256_of
 from src.deploy.export_card import ExportCard, Port, Preprocessing
-from src.model_utils.checksum import sha256_of
 
 PREPROCESSING = Preprocessing(
     img_height=64,

@@ -5,9 +5,10 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from src.blocks.detectors import build_detector
-from src.engine.checkpoint import save_weights
-from src.model_utils.config import Config, load_config
+from src.config import load_config
+from src.models import build_detector
+from src.schema import Config
+from src.weights.checkpoint import save_weights
 from tests.end_to_end.commands import ROOT, TINY_MASK_CONFIG
 
 SMALL = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.blocks.detectors.detections import Detections
+from src.blocks.detections import Detections
 from src.deploy.difference import NOTHING, detections_difference, raw_difference
 
 INFO = np.array([[100, 200, 64, 128, 0.64, 0.64]], np.float32)

@@ -3,6 +3,8 @@ import re
 
 import pytest
 
+from src.common.errors import UserError
+from src.config import load_config
 from src.deploy.export_card import (
     ExportCard,
     Port,
@@ -12,8 +14,6 @@ from src.deploy.export_card import (
     refuse_other_config,
     sha256_of,
 )
-from src.model_utils.config import load_config
-from src.model_utils.errors import UserError
 from tests.end_to_end.commands import ROOT
 
 

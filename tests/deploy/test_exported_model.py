@@ -5,12 +5,12 @@ import sys
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
+from src.config import load_config
 from src.deploy import exported_model
 from src.deploy.export_card import ExportCard, Port, Preprocessing, sha256_of
 from src.deploy.exported_model import ExportedDetector, open_exported
 from src.deploy.onnx_file import OnnxModel
-from src.model_utils.config import load_config
-from src.model_utils.errors import UserError
 from tests.end_to_end.commands import ROOT
 
 LEVELS = {"kind": "levels", "level_sizes": [2, 1]}

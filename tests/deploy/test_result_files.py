@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.deploy.result_files import (
     read_results,
     remove_earlier_results,
@@ -12,7 +13,6 @@ from src.deploy.result_files import (
     write_results,
     write_times,
 )
-from src.model_utils.errors import UserError
 
 BOXES = np.arange(20, dtype=np.float32).reshape(5, 4)
 SCORES = np.arange(15, dtype=np.float32).reshape(5, 3) / 20

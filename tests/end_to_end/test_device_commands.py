@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.engine.checkpoint import save_weights
+from src.weights.checkpoint import save_weights
 from tests.end_to_end.commands import ROOT, logged, run
 from tests.scripts.ascend_machine import AscendMachine
 from tests.scripts.shell import run_script

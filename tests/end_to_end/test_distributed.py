@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.engine.checkpoint import load_checkpoint_weights
+from src.weights.checkpoint import load_checkpoint_weights
 from tests.end_to_end.commands import ROOT, TINY_CONFIG, environment, logged, run
 from tests.scripts.shell import run_script
 

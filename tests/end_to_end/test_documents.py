@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from src.blocks.detectors import build_detector
-from src.engine.checkpoint import load_checkpoint_weights, save_weights
-from src.model_utils.config import load_config
-from src.model_utils.config_schema import CascadeMaskRCNNConfig
+from src.config import load_config
+from src.models import build_detector
+from src.models.mask_rcnn.config import CascadeMaskRCNNConfig
+from src.weights.checkpoint import load_checkpoint_weights, save_weights
 from tests.blocks.oracle import published_state
 from tests.end_to_end.commands import ROOT, environment
-from tests.engine.published_mask_rcnn import published_names, torchvision_state
+from tests.weights.published_mask_rcnn import published_names, torchvision_state
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "ascend310_infer/README.md", *ROOT.glob("configs/*/README.md")])
 INSTABOOST = ROOT / "configs/instaboost/README.md"
@@ -30,7 +30,7 @@ RUN_ELSEWHERE = {
     "bash scripts/run_demo.sh": "test_scripts.py",
     "bash scripts/run_tests.sh": "the suite itself",
     "source .venv/bin/activate": "nothing to run",
-    "bash scripts/build_custom.sh": "tests/blocks/test_roi_kernels.py",
+    "bash scripts/build_custom.sh": "tests/ops/test_roi_kernels.py",
     "python tools/": "tests/tools/test_commands.py",
     "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py and test_masks.py",
@@ -52,7 +52,7 @@ RUN_ELSEWHERE = {
     "bash scripts/nas_fpn/run_infer_310.sh": "test_infer_310.py, with a stand-in for the chip",
     "DEVICE_TARGET=CPU bash scripts/nas_fpn/run_infer_310.sh": "test_infer_310.py",
     "python postprocess.py": "test_infer_310.py",
-    "python -m src.deploy.infer_files": "test_infer_310.py",
+    "python -m src.commands.infer_files": "test_infer_310.py",
     "cmake ": "tests/ascend310/test_program.py, with a stand-in for the chip",
     "build/ascend310_infer/main": "tests/ascend310/test_program.py, with a stand-in for the chip",
     "apt-get install": "scripts/run_tests.sh",

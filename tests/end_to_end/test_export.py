@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from src.config import save_config
 from src.data.synthetic import main as write_synthetic
-from src.model_utils.config import save_config
 from tests.deploy.small_models import small_model
 from tests.end_to_end.commands import ROOT, environment
 from tests.end_to_end.test_documents import commands_of

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.blocks.detectors import build_detector
+from src.config import load_config
 from src.data.coco import CocoDataset
 from src.data.image import load_image
 from src.data.network_input import EvalTransform
-from src.engine.checkpoint import save_weights
 from src.engine.evaluate import evaluator_of
-from src.model_utils.config import load_config
+from src.models import build_detector
+from src.weights.checkpoint import save_weights
 from tests.ascend310.program import built_program
 from tests.end_to_end.commands import TINY_CONFIG, run
 from tests.scripts.shell import run_script

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.engine.checkpoint import load_checkpoint_weights
+from src.weights.checkpoint import load_checkpoint_weights
 from tests.end_to_end.commands import TINY_MASK_CONFIG, logged, run
-from tests.engine.published_mask_rcnn import published_names
 from tests.scripts.shell import run_script
+from tests.weights.published_mask_rcnn import published_names
 
 LOSSES = ("loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "loss_mask")
 

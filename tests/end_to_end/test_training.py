@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.engine.checkpoint import load_checkpoint_weights, save_weights
+from src.weights.checkpoint import load_checkpoint_weights, save_weights
 from tests.end_to_end.commands import FROZEN_NORM, logged, run, start
 
 LOG_LINE = re.compile(

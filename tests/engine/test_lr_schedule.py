@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from src.config import load_config
 from src.engine.lr_schedule import FivePhaseSchedule, LearningRateSchedule, build_schedule
-from src.model_utils.config import load_config
 from tests.conftest import ROOT
 
 

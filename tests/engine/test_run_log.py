@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from src.common.errors import UserError
 from src.engine.run_log import RunLog
-from src.model_utils.errors import UserError
 
 
 def rows(folder: Path) -> list[tuple[str, str, str]]:

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from src.common.errors import UserError
+from src.config import load_config
 from src.engine import trainer as trainer_module
-from src.engine.checkpoint import save_weights
 from src.engine.trainer import StopRequest, Trainer
-from src.model_utils.config import Config, load_config
 from src.model_utils.device_adapter import Device
-from src.model_utils.errors import UserError
+from src.schema import Config
+from src.weights.checkpoint import save_weights
 from tests.conftest import ROOT
 from tests.engine.toy_detector import ToyDetector, toy_batch
 

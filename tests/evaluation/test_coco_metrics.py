@@ -10,8 +10,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from src.common.errors import UserError
 from src.evaluation.coco_metrics import CocoEvaluator
-from src.model_utils.errors import UserError
 
 ORACLES = Path(__file__).parents[1] / "oracles" / "coco_eval"
 KEYS = ["mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l", "AR_1", "AR_10", "AR_100", "AR_s", "AR_m", "AR_l"]

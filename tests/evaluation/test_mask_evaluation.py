@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
+from src.commands.evaluate import evaluate
+from src.commands.infer import detect_images
+from src.common.errors import UserError
+from src.config import load_config
 from src.data.coco import CocoDataset
 from src.data.synthetic import write_synthetic_dataset
 from src.engine.evaluate import evaluate_detector, evaluator_of
-from src.engine.evaluator import evaluate
-from src.evaluation.draw import draw_predictions
-from src.evaluation.inference import detect_images
 from src.evaluation.predictions import save_predictions, save_results
-from src.model_utils.config import load_config
 from src.model_utils.device_adapter import Device
-from src.model_utils.errors import UserError
+from src.visual.draw import draw_predictions
 from tests.evaluation.truth_detector import TruthDetector, numbered_batches
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.blocks.detectors.detections import Detections
+from src.blocks.detections import Detections
 from src.evaluation.masks import encode_detections, encode_masks
 
 ORACLE = Path(__file__).parents[1] / "oracles" / "mask_paste.npz"

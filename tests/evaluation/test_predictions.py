@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from src.common.errors import UserError
 from src.evaluation.predictions import image_entry, load_predictions, load_results, save_predictions, save_results
-from src.model_utils.errors import UserError
 
 RESULTS = [{"image_id": 7, "category_id": 3, "bbox": [1.5, 2.0, 3.25, 4.125], "score": 0.10000000149011612}]
 

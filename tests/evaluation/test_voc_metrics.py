@@ -6,13 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from src.blocks.detectors.detections import Detections
+from src.blocks.detections import Detections
+from src.commands.evaluate import evaluate
+from src.config import load_config
 from src.data.voc import VocDataset
-from src.engine.evaluator import evaluate
 from src.evaluation.coco_matching import Objects
 from src.evaluation.coco_metrics import CocoEvaluator
 from src.evaluation.voc_metrics import voc_precision
-from src.model_utils.config import load_config
 from tests.conftest import ROOT
 from tests.data.coco_files import NAMES
 from tests.data.listed_files import write_year

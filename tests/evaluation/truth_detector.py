@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from src.blocks.detectors.detections import Detections
+from src.blocks.detections import Detections
 from src.data.masks import decode_mask
 
 SIDE = 28

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from src.common.errors import UserError
+from src.config import load_config
 from src.model_utils import device_adapter
-from src.model_utils.config import load_config
 from src.model_utils.device_adapter import find_device, setup_device
-from src.model_utils.errors import UserError
 from src.model_utils.local_adapter import launched_as
 
 ROOT = Path(__file__).parents[2]

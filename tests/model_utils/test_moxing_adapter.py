@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from src.model_utils.command import Terminated
-from src.model_utils.config import Config, config_from_command_line, load_config
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
+from src.common.program import Terminated
+from src.config import config_from_command_line, load_config
 from src.model_utils.moxing_adapter import on_modelarts, unpack
+from src.schema import Config
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs/demo/spinenet_retinanet.yaml"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
 from src.model_utils.rank_table import local_devices, read_rank_table
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from tests.scripts.shell import run_script
 # Says what it was given. FAIL_RANK: that rank fails after a moment, the others wait until they are asked to stop.
 STAND_IN = f"""#!/bin/sh
 case "$*" in
-    *train.py* | *eval.py* | *src.deploy.infer_files* | *postprocess.py*) ;;
+    *train.py* | *eval.py* | *src.commands.infer_files* | *postprocess.py*) ;;
     *) exec "{sys.executable}" "$@" ;;
 esac
 echo "started rank ${{RANK_ID:-none}} of ${{RANK_SIZE:-none}} on device ${{DEVICE_ID:-none}}"

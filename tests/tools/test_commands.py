@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from src.config import load_config, save_config
 from src.data.synthetic import main as write_shapes
-from src.model_utils.config import load_config, save_config
 from tests.conftest import ROOT
 from tests.end_to_end.commands import run
 from tests.end_to_end.test_documents import commands_of
-from tests.evaluation.test_run_curves import write_run
+from tests.visual.test_run_curves import write_run
 
 README = ROOT / "README.md"
 

@@ -4,6 +4,4 @@ from src.blocks.backbones.resnet import ResNet, ResNeXt
 from src.blocks.backbones.spinenet import SpineNet
 from src.blocks.backbones.vgg import VGG16
 
-BACKBONES = {"resnet": ResNet, "resnext": ResNeXt, "spinenet": SpineNet, "vgg16": VGG16}
-
-__all__ = ["BACKBONES", "ResNeXt", "ResNet", "SpineNet", "VGG16"]
+__all__ = ["VGG16", "ResNeXt", "ResNet", "SpineNet"]

@@ -4,18 +4,11 @@ from collections.abc import Sequence
 
 from mindspore import nn, ops
 
+from src.blocks.architectures import RESNET_STAGES, has_bottlenecks
 from src.blocks.backbones.residual import BasicBlock, Bottleneck, block_group
 from src.blocks.initialization import kaiming_fan_out
 from src.blocks.layers import Norm, build_norm, conv2d, max_pool
 
-# Blocks of each stage by depth (table 1 of the paper).
-ARCHITECTURES = {
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-    152: (Bottleneck, (3, 8, 36, 3)),
-}
 STEM_CHANNELS = 64
 RESNET_NORM = Norm(momentum=0.1, eps=1e-5)
 
@@ -59,8 +52,8 @@ class ResNet(nn.Cell):
         zero_init_residual: bool = True,
     ):
         super().__init__()
-        block, repeats = ARCHITECTURES[depth]
-        repeats = tuple(stage_blocks or repeats)
+        block = Bottleneck if has_bottlenecks(depth) else BasicBlock
+        repeats = tuple(stage_blocks or RESNET_STAGES[depth])
         _check(depth, num_stages, out_indices, frozen_stages, groups, len(repeats))
         norm = norm._replace(stored_statistics=norm.stored_statistics or norm_eval)
 
@@ -129,5 +122,5 @@ def _check(
         raise ValueError(f"out_indices are {list(out_indices)}, the stages 0 to {num_stages - 1}")
     if not -1 <= frozen_stages <= num_stages:
         raise ValueError(f"frozen_stages is {frozen_stages}: -1 (none) to {num_stages} (all)")
-    if groups > 1 and ARCHITECTURES[depth][0] is BasicBlock:
+    if groups > 1 and not has_bottlenecks(depth):
         raise ValueError(f"depth {depth} has basic blocks, which have no groups; 50, 101 and 152 have bottlenecks")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mindspore import nn
 
+from src.blocks.architectures import SPINENET_LEVELS, SPINENET_SCALINGS
 from src.blocks.backbones.residual import BasicBlock, Bottleneck, block_group
 from src.blocks.layers import (
     ACTIVATION_FLOORS,
@@ -19,7 +20,6 @@ from src.blocks.layers import (
 )
 
 FILTERS = {2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}  # by level, before the width factor
-OUTPUT_LEVELS = (3, 4, 5, 6, 7)
 STEM_CHANNELS = 64
 
 
@@ -50,24 +50,6 @@ BLOCK_SPECS = (
     BlockSpec(7, Bottleneck, (5, 14), True),
     BlockSpec(6, Bottleneck, (12, 14), True),
 )
-
-
-class Scaling(NamedTuple):
-    """What distinguishes the five published sizes (section 3.4 and appendix)."""
-
-    out_channels: int  # of each endpoint
-    width: float  # factor on FILTERS
-    alpha: float  # share of the filters that resampling works with
-    repeats: int  # residual blocks a block
-
-
-SCALINGS = {
-    "49S": Scaling(128, 0.65, 0.5, 1),
-    "49": Scaling(256, 1.0, 0.5, 1),
-    "96": Scaling(256, 1.0, 0.5, 2),
-    "143": Scaling(256, 1.0, 1.0, 3),
-    "190": Scaling(512, 1.3, 1.0, 4),
-}
 
 
 class Node(NamedTuple):
@@ -147,7 +129,7 @@ class Endpoints(nn.Cell):
     def __init__(self, channels: dict[int, int], out_channels: int, norm: Norm, act: str):
         super().__init__()
         modules = []
-        for level in OUTPUT_LEVELS:
+        for level in SPINENET_LEVELS:
             module = ConvModule(channels[level], out_channels, 1, norm=norm, act=act)
             self.insert_child_to_cell(str(level), module)
             modules.append(module)
@@ -212,7 +194,7 @@ class SpineNet(nn.Cell):
         zero_init_residual: bool = False,
     ):
         super().__init__()
-        scaling = SCALINGS[arch]
+        scaling = SPINENET_SCALINGS[arch]
         width = width or scaling.width
         repeats = block_repeats or scaling.repeats
         self.out_channels = out_channels or scaling.out_channels
@@ -245,7 +227,7 @@ class SpineNet(nn.Cell):
         self.extra_inputs = tuple(unconsumed_merges(nodes))
         self.output_indices = tuple(
             next(i for i, spec in enumerate(BLOCK_SPECS, start=2) if spec.is_output and spec.level == level)
-            for level in OUTPUT_LEVELS
+            for level in SPINENET_LEVELS
         )
 
     def construct(self, images):

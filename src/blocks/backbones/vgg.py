@@ -2,12 +2,10 @@
 
 from mindspore import nn, ops
 
+from src.blocks.architectures import VGG16_FC_FACTOR, VGG16_GROUPS
 from src.blocks.layers import Norm, build_norm, conv2d
 
-# Convolutions of each of the five groups, whose channels are 1, 2, 4, 8 and 8 times the first group's.
-GROUPS = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
 CEILING_POOL = 2  # the third pool keeps the last row and column of odd sizes (SSD's way), the others drop them
-FC_CHANNELS = 16
 FC6_DILATION = 3
 
 
@@ -35,15 +33,15 @@ class VGG16(nn.Cell):
                 layers.append(build_norm(norm, width))
             layers.append(nn.ReLU())
 
-        for group, (convolutions, factor) in enumerate(GROUPS):
+        for group, (convolutions, factor) in enumerate(VGG16_GROUPS):
             for _ in range(convolutions):
                 add(factor * base_channels, 3)
                 channels = factor * base_channels
-            if group >= len(GROUPS) - 2:
+            if group >= len(VGG16_GROUPS) - 2:
                 outputs.append(len(layers) - 1)
             layers.append(_MaxPool2x2("same" if group == CEILING_POOL else "valid"))
-        add(FC_CHANNELS * base_channels, 3, FC6_DILATION)
-        channels = FC_CHANNELS * base_channels
+        add(VGG16_FC_FACTOR * base_channels, 3, FC6_DILATION)
+        channels = VGG16_FC_FACTOR * base_channels
         add(channels, 1)
         outputs.append(len(layers) - 1)
         self.features = nn.CellList(layers)

@@ -6,6 +6,4 @@ from src.blocks.dense_heads.proposal_generator import ProposalGenerator
 from src.blocks.dense_heads.retina_sepbn_head import RetinaSepBNHead
 from src.blocks.dense_heads.rpn_head import RPNHead
 
-DENSE_HEADS = {"retina_sepbn": RetinaSepBNHead}
-
-__all__ = ["DENSE_HEADS", "MultiBoxHead", "ProposalGenerator", "RPNHead", "RetinaSepBNHead", "anchor_rows"]
+__all__ = ["MultiBoxHead", "ProposalGenerator", "RPNHead", "RetinaSepBNHead", "anchor_rows"]

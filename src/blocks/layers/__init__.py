@@ -3,11 +3,11 @@
 from src.blocks.layers.activation import ACTIVATION_FLOORS, build_activation
 from src.blocks.layers.conv_module import ConvModule, conv2d
 from src.blocks.layers.counting import count_parameters
-from src.blocks.layers.fast_conv2d import Conv2d, Dense, PointwiseConvolution, use_standard_operators
 from src.blocks.layers.l2_norm import L2Norm
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 from src.blocks.layers.resize import downsample_max, max_pool, upsample_nearest
 from src.blocks.layers.upsample2x2 import Upsample2x2, interleave
+from src.ops.convolution.layers import Conv2d, Dense, PointwiseConvolution, use_standard_operators
 
 __all__ = [
     "ACTIVATION_FLOORS",

@@ -7,8 +7,8 @@ from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import he_normal
 from src.blocks.layers.activation import build_activation
-from src.blocks.layers.fast_conv2d import Conv2d
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
+from src.ops.convolution.layers import Conv2d
 
 
 def conv2d(

@@ -5,7 +5,7 @@ from collections import Counter
 
 from mindspore import nn
 
-from src.blocks.layers.fast_conv2d import PointwiseConvolution
+from src.ops.convolution.layers import PointwiseConvolution
 
 
 def parameters_of_layers(net: nn.Cell) -> dict[str, int]:

@@ -6,7 +6,7 @@ from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Initializer, initializer
 
 from src.blocks.initialization import kaiming_fan_out
-from src.blocks.layers.fast_conv2d import PointwiseConvolution
+from src.ops.convolution.layers import PointwiseConvolution
 
 
 class Upsample2x2(nn.Cell):

@@ -9,8 +9,8 @@ from src.blocks.post_processing.multibox_selection import (
     MultiBoxSelection,
 )
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
-from src.blocks.post_processing.nms import class_wise_nms
 from src.blocks.post_processing.roi_selection import RoIGraphSelection, RoIPostProcessor, RoISelection
+from src.ops.nms.nms import class_wise_nms
 
 __all__ = [
     "DecodedSelection",

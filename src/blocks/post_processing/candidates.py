@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.blocks.post_processing.nms import class_wise_nms
+from src.ops.nms.nms import class_wise_nms
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 

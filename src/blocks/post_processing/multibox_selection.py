@@ -7,7 +7,7 @@ from mindspore import nn, ops
 
 from src.blocks.post_processing.candidates import Found, detections_of_batch
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
-from src.blocks.post_processing.nms import class_wise_nms
+from src.ops.nms.nms import class_wise_nms
 
 # In the graph each row and each candidate costs operators: COCO's metrics see the best 100 of an image.
 GRAPH_ROWS = 100

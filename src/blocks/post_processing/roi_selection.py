@@ -7,7 +7,7 @@ from mindspore import nn, ops
 
 from src.blocks.post_processing.candidates import detections_of_batch
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
-from src.blocks.post_processing.nms import class_wise_nms
+from src.ops.nms.nms import class_wise_nms
 
 
 class RoISelection(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mindspore import nn
 
-from src.blocks.roi_extractors.roi_align import RoIAlign
+from src.ops.roi_align.roi_align import RoIAlign
 
 
 class SingleRoIExtractor(nn.Cell):

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from src.common.errors import UserError
 from src.data.instaboost.package import PackageInstaBoost
 from src.data.instaboost.transform import InstaBoost
-from src.model_utils.errors import UserError
 
 if TYPE_CHECKING:
-    from src.model_utils.config import Config
+    from src.schema import Config
 
 BACKENDS = {"native": InstaBoost, "instaboostfast": PackageInstaBoost}
 

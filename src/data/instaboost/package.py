@@ -8,10 +8,10 @@ from types import ModuleType
 import cv2
 import numpy as np
 
+from src.common.errors import UserError
 from src.data.instaboost.settings import Settings
 from src.data.masks import decode_mask
 from src.data.transforms import Sample
-from src.model_utils.errors import UserError
 
 _global_random_state = threading.Lock()
 

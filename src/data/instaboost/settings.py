@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.model_utils.errors import UserError
+from src.common.errors import UserError
 
 ACTIONS = ("normal", "horizontal", "vertical", "skip")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from src.common.errors import UserError
 from src.data.instaboost.color import jitter_color
 from src.data.instaboost.groups import find_groups, find_movable
 from src.data.instaboost.heatmap import AppearanceMap
@@ -12,7 +13,6 @@ from src.data.instaboost.render import grown, render
 from src.data.instaboost.settings import Settings
 from src.data.masks import MaskPatch
 from src.data.transforms import Sample
-from src.model_utils.errors import UserError
 
 
 class InstaBoost:

@@ -5,16 +5,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.common.errors import UserError
 from src.data.mindrecord.manifest import LeftOut, Manifest, StoredFile, check_files, manifest_path, read_manifest
 from src.data.mindrecord.publishing import PartialFolder
 from src.data.mindrecord.rows import Row, rows_sha256
 from src.data.mindrecord.source import Source, read_source
 from src.data.mindrecord.storing import read_back, store_images
-from src.model_utils.config import require
-from src.model_utils.errors import UserError
+from src.schema import require
 
 if TYPE_CHECKING:
-    from src.model_utils.config import Config
+    from src.schema import Config
 
 DATASETS = ("coco", "voc", "other")
 SHOWN = 20  # most lines of a kind that are printed; the manifest has all

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from src.common.errors import UserError
 from src.data.coco_record import CocoRecordMaker
 from src.data.mindrecord.layout import Placed, read_shard
 from src.data.mindrecord.manifest import (
@@ -18,7 +19,6 @@ from src.data.reader_checks import subset
 from src.data.reading_speed import parse_json, without_garbage_collection
 from src.data.record import Record
 from src.data.stored_image import StoredImage
-from src.model_utils.errors import UserError
 
 
 class MindRecordDataset:

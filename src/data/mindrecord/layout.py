@@ -24,8 +24,8 @@ from urllib.parse import quote
 
 import msgpack
 
+from src.common.errors import UserError
 from src.data.mindrecord.rows import IMAGE, Row
-from src.model_utils.errors import UserError
 
 VERSION = "3.0"
 _LENGTH = 8  # bytes

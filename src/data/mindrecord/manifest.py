@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from src.model_utils.atomic import atomic_path
-from src.model_utils.checksum import sha256_of
-from src.model_utils.errors import UserError
+from src.common.atomic import atomic_path
+from src.common.checksum import sha256_of
+from src.common.errors import UserError
 
 FORMAT = "detection data set in MindRecord files"
 VERSION = 1  # raise when older files can no longer be read

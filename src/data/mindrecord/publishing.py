@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from src.common.atomic import atomic_path
+from src.common.errors import UserError
 from src.data.mindrecord.manifest import INDEX_SUFFIX, Manifest, manifest_path, read_manifest, write_manifest
-from src.model_utils.atomic import atomic_path
-from src.model_utils.errors import UserError
 
 PLAN = "replacing.json"
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from src.data.datasets import open_dataset
 from src.data.mindrecord.manifest import LeftOut
 from src.data.mindrecord.rows import compact_json
-from src.data.reading_speed import parse_json, without_garbage_collection
+from src.data.reading_speed import without_garbage_collection
 
 if TYPE_CHECKING:
-    from src.model_utils.config import Config
+    from src.schema import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def read_source(config: "Config", training: bool) -> Source:
         split="train" if training else "val",
         name=os.path.abspath(dataset.annotation_file),
         category_ids=dict(zip(dataset.class_names, dataset.category_ids, strict=True)),
-        voc_metrics=getattr(dataset, "voc_metrics", False),
+        voc_metrics=dataset.voc_metrics,
         problems=[line for line in dataset.problems if "missing; " not in line],
     )
     with without_garbage_collection():
@@ -93,8 +93,7 @@ def read_source(config: "Config", training: bool) -> Source:
 
 
 def _fill(source: Source, dataset) -> None:
-    has_own = hasattr(dataset, "coco_annotations")
-    content = dataset.coco_annotations() if has_own else parse_json(dataset.annotation_file.read_bytes())
+    content = dataset.coco_annotations()
     annotations = defaultdict(list)
     for annotation in content["annotations"]:
         annotations[annotation.get("image_id")].append(annotation)

@@ -4,6 +4,10 @@ import os
 import zlib
 from pathlib import Path
 
+from src.common.checksum import sha256_of
+from src.common.errors import UserError
+from src.common.parallel import map_ahead
+from src.common.progress import with_progress
 from src.data.image import ImageError, load_image
 from src.data.mindrecord.dataset import stored_image
 from src.data.mindrecord.layout import Placed, read_shard
@@ -12,10 +16,6 @@ from src.data.mindrecord.rows import Row, rows_sha256
 from src.data.mindrecord.source import Source, SourceImage
 from src.data.mindrecord.writing import LARGEST_PAGE, ShardWriter, page_size_for
 from src.data.reading_speed import parse_json
-from src.model_utils.checksum import sha256_of
-from src.model_utils.errors import UserError
-from src.model_utils.parallel import map_ahead
-from src.model_utils.progress import with_progress
 
 SHARD_BYTES = 2**30  # about so much a file, where the number of files is not given
 MOST_SHARDS = 1000  # MindRecord's limit

@@ -4,8 +4,8 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+from src.common.errors import UserError
 from src.data.mindrecord.rows import IMAGE, SCHEMA, Row
-from src.model_utils.errors import UserError
 
 HEADER_SIZE = 2**20  # bytes; some 170 a page
 SMALLEST_PAGE, LARGEST_PAGE = 2**16, 2**28  # bytes; MindRecord's limit is 256 MiB

@@ -1,0 +1,88 @@
+"""The work of eval.py: predictions of a checkpoint, or saved ones, to COCO's table and a JSON of metrics."""
+
+import time
+from pathlib import Path
+
+from src.commands.trained_detector import trained_detector
+from src.data.data_source import Dataset, require_data
+from src.data.loader import build_eval_loader
+from src.engine.evaluate import evaluate_detector, evaluator_of
+from src.evaluation.coco_metrics import CocoEvaluator
+from src.evaluation.metrics import Metrics
+from src.evaluation.predictions import load_results, save_results
+from src.model_utils.device_adapter import Device
+from src.schema import Config, require
+
+RESULT_NAMES = {"bbox": "Bbox", "segm": "Segmentation"}
+
+
+def evaluate(config: Config) -> Metrics | None:
+    """Evaluate as the configuration says, print the table, write the metrics; returns them on the main rank."""
+    require_data(config, training=False)
+    start = time.perf_counter()
+    saved = Path(config.prediction_path) if config.prediction_path else None
+    if saved is not None and saved.is_file():
+        print(f"evaluating the predictions of {saved}; the network does not run", flush=True)
+        metrics, beside = saved_detections(config, saved).evaluate(), saved
+    else:
+        require(config, "checkpoint_path")
+        metrics, beside = _evaluate_checkpoint(config, saved), Path(config.checkpoint_path)
+    if metrics is not None:
+        report(metrics, beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start)
+    return metrics
+
+
+def saved_detections(config: Config, path: Path) -> CocoEvaluator:
+    """An evaluator of `val_dataset` with the detections of a file that eval.py or infer.py wrote."""
+    dataset = build_eval_loader(config, 0, 1).dataset
+    evaluator = evaluator_of(dataset, config.iou_types)
+    evaluator.add_results(load_results(path, dataset))
+    return evaluator
+
+
+def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None:
+    net, device = trained_detector(config)
+    loader = build_eval_loader(config, device.rank, device.world)
+    _announce(loader.dataset, device)
+    exchange = save_to.parent if save_to is not None else Path(config.checkpoint_path).parent
+    exchange.mkdir(parents=True, exist_ok=True)
+    try:
+        evaluator = evaluator_of(loader.dataset, config.iou_types)
+        metrics = evaluate_detector(
+            net,
+            loader,
+            evaluator,
+            device,
+            exchange,
+            config.progress_bar,
+            mask_threshold=config.mask_threshold,
+        )
+    finally:
+        loader.close()
+    if device.is_main:
+        for problem in loader.broken:
+            print(f"warning: {problem}", flush=True)
+        if save_to is not None:
+            save_results(save_to, evaluator.results())
+            print(f"predictions are in {save_to}", flush=True)
+    return metrics
+
+
+def _announce(dataset: Dataset, device: Device) -> None:
+    if device.is_main:
+        print(f"total images num:  {len(dataset.records)}", flush=True)
+        for problem in dataset.problems:
+            print(f"warning: {problem}", flush=True)
+        print("Processing, please wait a moment.", flush=True)
+
+
+def report(metrics: Metrics, path: Path, seconds: float) -> None:
+    """Print the tables, and write the numbers to `path`."""
+    metrics.to_json(path)
+    for kind, table in metrics.tables.items():
+        print(f"Evaluate annotation type *{kind}*\n{table}")
+        print(f"{RESULT_NAMES[kind]} eval result: {metrics.stats[f'{kind}_mAP']}")
+    if metrics.voc_table:
+        print(f"Pascal VOC\n{metrics.voc_table}")
+    print(f"\n{metrics.per_class_table()}")
+    print(f"\nEvaluation done!\nmetrics are in {path}\n\nDone!\nTime taken: {seconds:.0f} seconds", flush=True)

@@ -1,0 +1,165 @@
+"""The work of export.py: a checkpoint to a file of another format, which is run and compared before it is kept."""
+
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.blocks.detections import Detections
+from src.commands.infer import find_images
+from src.commands.trained_detector import detector_of
+from src.common.atomic import atomic_path
+from src.common.errors import UserError
+from src.data.image import ImageError, load_image
+from src.data.network_input import EvalTransform
+from src.data.synthetic_scene import SceneOptions, random_scene
+from src.deploy.difference import NOTHING, TOLERANCE, Difference, detections_difference, raw_difference
+from src.deploy.export_card import ExportCard, Preprocessing, card_path, sha256_of
+from src.deploy.export_form import export_form, form_name, prepare_for_file
+from src.deploy.exported_model import MODELS, ExportedModel
+from src.deploy.mindir_file import write_mindspore_file
+from src.deploy.onnx_file import onnx_package, write_onnx_file
+from src.model_utils.device_adapter import find_device, setup_device
+from src.models.table import spec_of
+from src.schema import Config, require
+from src.weights.checkpoint import load_checkpoint_weights
+
+ANY = -1
+
+
+def export(config: Config) -> Path:
+    """Export as the configuration says; returns the file.
+
+    Raises:
+        UserError: a missing or other checkpoint, a format or batch that does not work here, or a file that does not
+            compute what the checkpoint does (it is not kept).
+    """
+    require(config, "checkpoint_path")
+    path = exported_path(config)
+    _refuse_what_cannot_work(config)
+    arrays = load_checkpoint_weights(config.checkpoint_path)
+    setup_device(config)
+    inputs = check_inputs(config)
+    expected = expected_outputs(detector_of(config, arrays), config, inputs)
+    with atomic_path(path) as temporary:
+        card = _write(detector_of(config, arrays), config, temporary)
+        print(f"wrote {config.file_format} with {card.form}", flush=True)
+        if path.suffix in MODELS:
+            outputs = ExportedModel(temporary, card).run(*(inputs[port.name] for port in card.inputs))
+            difference = compare(outputs, expected, card, config, inputs["image_info"])
+            print(f"largest difference from the checkpoint: {difference}; allowed: {TOLERANCE:g}", flush=True)
+            if difference == NOTHING:
+                print("warning: there is no detection in this image to compare; give a better one as --pred_input")
+            if not difference.size <= TOLERANCE:
+                raise UserError(f"{path}: not kept: it differs from {config.checkpoint_path} by {difference}")
+        else:
+            outputs = expected
+            print(f"{config.file_format} cannot be run here: nothing was compared", flush=True)
+        for port, output in zip(card.outputs, outputs, strict=True):
+            port.shape = [card.inputs[0].shape[0], *output.shape[1:]]
+    card.save(path)
+    print(f"{path} is ready; {card_path(path).name} beside it says what it takes and gives", flush=True)
+    return path
+
+
+def exported_path(config: Config) -> Path:
+    """The file to write: `file_name`, or the checkpoint's name, with the format's suffix."""
+    suffix = f".{config.file_format.lower()}"
+    name = config.file_name or str(Path(config.checkpoint_path).with_suffix(""))
+    others = {".mindir", ".onnx", ".air"} - {suffix}
+    if Path(name).suffix.lower() in others:
+        raise UserError(f"--file_name {name} has another suffix than --file_format {config.file_format}; leave it out")
+    return Path(name if name.lower().endswith(suffix) else name + suffix)
+
+
+def _refuse_what_cannot_work(config: Config) -> None:
+    device = find_device() if config.device_target == "auto" else config.device_target
+    if config.file_format == "AIR" and device != "Ascend":
+        raise UserError(f"--file_format AIR can be written on Ascend only, this is {device}; take MINDIR")
+    if config.file_format == "ONNX":
+        onnx_package("onnx"), onnx_package("onnxruntime")
+        spec_of(config).export.rois_are_aligned(config)
+    if config.export_dynamic_batch and not (spec_of(config).export.dynamic_batch and form_name(config) == "raw"):
+        raise UserError(
+            "--export_dynamic_batch works for the raw form of detectors without masks only; give --export_batch_size N"
+        )
+
+
+def _write(net: nn.Cell, config: Config, path: Path) -> ExportCard:
+    """Write a detector, which is of no other use afterwards; returns the card, shapes of the outputs to come."""
+    prepare_for_file(net, config.file_format)
+    form = export_form(net, config)
+    spec = spec_of(config).export
+    batch = ANY if config.export_dynamic_batch else config.export_batch_size
+    shapes = form.input_shapes(config, batch)
+    if config.file_format == "ONNX":
+        names = form.input_names, form.output_names
+        write_onnx_file(form.cell, shapes, *names, path, spec.rois_are_aligned(config))
+    else:
+        write_mindspore_file(form.cell, shapes, path, config.file_format)
+    return ExportCard(
+        format=config.file_format,
+        form=form.name,
+        detector=config.detector,
+        inputs=form.input_ports(config, batch),
+        outputs=form.output_ports(),
+        preprocessing=Preprocessing.of(config),
+        class_names=config.class_names,
+        category_ids=config.category_ids,
+        selection=spec.selection(config, form.level_sizes) if form.name == "raw" else None,
+        mask_threshold=config.mask_threshold,
+        checkpoint=Path(config.checkpoint_path).name,
+        checkpoint_sha256=sha256_of(config.checkpoint_path),
+        sha256=sha256_of(path),
+    )
+
+
+def check_inputs(config: Config) -> dict[str, np.ndarray]:
+    """Images to compare on, as evaluation prepares them: `image`, `image_info`; two where the file takes several.
+
+    They are those of `pred_input`, or else drawn scenes, narrower than the network's input.
+    """
+    count = 2 if config.export_dynamic_batch or config.export_batch_size > 1 else 1
+    prepare = EvalTransform.from_config(config)
+    if config.pred_input:
+        paths = (find_images(config.pred_input) * count)[:count]
+        try:
+            pictures = [load_image(path) for path in paths]
+        except ImageError as error:
+            raise UserError(str(error)) from None
+    else:
+        pictures = _drawn_scenes(config.img_height // 2, config.img_width * 3 // 4, count)
+    images, infos = zip(*map(prepare, pictures), strict=True)
+    return {"image": np.stack(images), "image_info": np.stack(infos)}
+
+
+def _drawn_scenes(height: int, width: int, count: int) -> list[np.ndarray]:
+    largest = max(min(height, width) // 2, 4)
+    smallest = max(largest // 4, 2)
+    options = SceneOptions(width, height, min_object=smallest, max_object=largest, empty_share=0, crowd_share=0)
+    rng = np.random.default_rng(0)
+    return [random_scene(options, rng)[0] for _ in range(count)]
+
+
+def expected_outputs(net: nn.Cell, config: Config, inputs: dict[str, np.ndarray]) -> list[np.ndarray] | Detections:
+    """What a detector computes itself: boxes and scores of the raw form, or detections."""
+    form = export_form(net, config)
+    if form.name == "detections":
+        return net.predict(inputs["image"], inputs["image_info"])
+    outputs = form.cell(*(ms.Tensor(inputs[name]) for name in form.input_names))
+    return [output.asnumpy() for output in outputs]
+
+
+def compare(
+    outputs: list[np.ndarray],
+    expected: list[np.ndarray] | Detections,
+    card: ExportCard,
+    config: Config,
+    image_info: np.ndarray,
+) -> Difference:
+    """The largest difference of an exported file's outputs from what `expected_outputs` gave for the same images."""
+    if card.form == "raw":
+        return raw_difference(outputs, expected, max(card.inputs[0].shape[2:]))
+    found = Detections(**{port.name: output for port, output in zip(card.outputs, outputs, strict=True)})
+    return detections_difference(found, expected, image_info, spec_of(config).export.score_threshold(config))

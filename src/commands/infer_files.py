@@ -1,0 +1,142 @@
+"""What the Ascend 310 program does, on this machine: predicts a folder's images with a MINDIR, writes result files.
+
+    python -m src.commands.infer_files --mindir_path retinanet.mindir --dataset_path val2017
+
+It takes the program's arguments (ascend310_infer/README.md) and writes the same files.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.commands.infer import IMAGE_SUFFIXES
+from src.common.errors import UserError
+from src.common.program import run_command
+from src.common.progress import with_progress
+from src.data.image import ImageError, load_image
+from src.data.network_input import EvalTransform, Normalizer
+from src.deploy.export_card import ExportCard
+from src.deploy.result_files import RESULTS, remove_earlier_results, write_results, write_times
+from src.evaluation.coco_annotations import read_annotations
+from src.model_utils.device_adapter import setup_device
+from src.schema import Config
+
+Predict = Callable[[np.ndarray], Sequence[np.ndarray]]
+
+
+def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: Path, sizes: dict | None = None) -> int:
+    """Predict images one by one and write their results. One that cannot be read is reported and skipped.
+
+    Args:
+        predict: float32 [1, 3, H, W] -> boxes [1, N, 4], scores [1, N, C].
+        card: of the network.
+        images: paths, whose stems name the result files.
+        output: folder that gets result_Files/ and time_Result/.
+        sizes: (height, width) by file name that images should have, with or without EXIF's rotation.
+
+    Returns:
+        How many images were predicted.
+
+    Raises:
+        UserError: the network is not of the raw form, or takes more than an image; no image could be read; a file
+            cannot be written.
+    """
+    if card.form != "raw" or len(card.inputs) != 1:
+        raise UserError(
+            f"the network gives {card.form} from {len(card.inputs)} inputs; this wants boxes and scores from 1"
+        )
+    prepare = transform_of(card)
+    remove_earlier_results(output / RESULTS)
+    milliseconds = []
+    for path in with_progress(images, len(images), "images"):
+        try:
+            image, _ = prepare(load_image(path, (sizes or {}).get(path.name)))
+        except ImageError as error:
+            print(f"warning: {error}; skipped", file=sys.stderr, flush=True)
+            continue
+        start = time.perf_counter()
+        boxes, scores = predict(image[None])
+        milliseconds.append(1000 * (time.perf_counter() - start))
+        write_results(output / RESULTS, path, boxes[0], scores[0])
+    if not milliseconds:
+        raise UserError(f"{images[0].parent}: none of its images could be read")
+    print(
+        f"{len(milliseconds)} of {len(images)} images predicted\n{write_times(output, milliseconds)}",
+        end="",
+        flush=True,
+    )
+    return len(milliseconds)
+
+
+def transform_of(card: ExportCard) -> EvalTransform:
+    """What makes the network's input of an image."""
+    values = card.preprocessing
+    normalizer = Normalizer(values.img_mean, values.img_std, values.to_rgb)
+    size, input_size = (values.img_height, values.img_width), (values.input_height, values.input_width)
+    return EvalTransform(size, input_size, values.keep_ratio, normalizer)
+
+
+def images_below(folder: str | Path) -> list[Path]:
+    """The images in a folder and below it, nothing hidden, sorted by path.
+
+    Raises:
+        UserError: there is none, or two would have the same result files.
+    """
+    paths = sorted(_walk(Path(folder)))
+    if not paths:
+        raise UserError(f"{folder}: no image ({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}) in this folder")
+    first: dict[str, Path] = {}
+    for path in paths:
+        if first.setdefault(path.stem, path) is not path:
+            raise UserError(
+                f"{path} and {first[path.stem]} would have the same result files; give one of them another name"
+            )
+    return paths
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _walk(path)
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            yield path
+
+
+def annotated_sizes(anno_path: str | Path) -> dict[str, tuple[int, int]]:
+    """(height, width) of the images of a COCO annotation file by their names, without folders."""
+    try:
+        images = read_annotations(anno_path)["images"]
+        return {Path(image["file_name"]).name: (image["height"], image["width"]) for image in images}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{anno_path}: each of 'images' needs file_name, height and width ({error!r})") from None
+
+
+def main() -> None:
+    """Read the arguments, then predict."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mindir_path", required=True, help="network in its raw form, with its .json beside it")
+    parser.add_argument("--dataset_path", required=True, help="folder of images")
+    parser.add_argument("--anno_path", default="", help="COCO annotations: images must have the size they say")
+    parser.add_argument("--output_path", default=".", help="where result_Files/ and time_Result/ are written")
+    parser.add_argument("--device_id", type=int, default=0, help="read by the program for the chip only")
+    args = parser.parse_args()
+    if not Path(args.dataset_path).is_dir():
+        raise UserError(f"--dataset_path: no such folder: {args.dataset_path}")
+    images = images_below(args.dataset_path)
+    sizes = annotated_sizes(args.anno_path) if args.anno_path else None
+
+    from src.deploy.exported_model import open_exported
+
+    setup_device(Config.model_construct(device_target="CPU"))
+    exported = open_exported(args.mindir_path)
+    infer_files(exported.run, exported.card, images, Path(args.output_path), sizes)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,124 @@
+"""The work of postprocess.py: the result files of the Ascend 310 program to COCO's table, image by image."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from src.commands.evaluate import report
+from src.commands.infer_files import transform_of
+from src.common.errors import UserError
+from src.common.parallel import map_ahead
+from src.common.progress import with_progress
+from src.data.coco import CocoDataset
+from src.data.listed_dataset import ListedDataset
+from src.data.record import Record
+from src.data.txt_list import TxtDataset
+from src.data.voc import VocDataset
+from src.deploy.export_card import ExportCard, load_card
+from src.deploy.raw_selection import build_selection
+from src.deploy.result_files import read_results
+from src.engine.evaluate import evaluator_of
+from src.evaluation.metrics import Metrics
+from src.evaluation.predictions import save_results
+
+Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def postprocess(
+    mindir_path: str,
+    result_path: str,
+    anno_path: str,
+    img_path: str = "",
+    dataset: str = "coco",
+    prediction_path: str = "predictions.json",
+) -> Metrics:
+    """Evaluate the results of a folder, print the table, write metrics and detections.
+
+    Args:
+        mindir_path: the network, for its card.
+        result_path: folder of the result files.
+        anno_path: annotation file or data set folder, as `dataset` says: coco, voc or other (a TXT list).
+        img_path: folder of the images; empty: as the annotations say.
+        prediction_path: JSON file for the detections in COCO's results format; *_metrics.json beside it has metrics.
+
+    Raises:
+        UserError: files that are missing or do not fit each other.
+    """
+    start = time.perf_counter()
+    card = load_card(mindir_path)
+    if card.selection is None:
+        raise UserError(f"{mindir_path}: gives detections; result files are made with the raw form of a network")
+    if not Path(result_path).is_dir():
+        raise UserError(f"--result_path: no such folder: {result_path}")
+    data = _open(dataset, anno_path, img_path, card)
+    if not data.records:
+        raise UserError(
+            f"{anno_path}: none of its images is there; the first is looked for as {data.missing_images[0]}"
+        )
+    _check_stems(data.records)
+    for problem in data.problems:
+        print(f"warning: {problem}", flush=True)
+
+    evaluator, missing = evaluator_of(data), []
+    images = map_ahead(reader(card, result_path), data.records, os.cpu_count() or 1, 16)
+    for record, found in with_progress(images, len(data.records), "images"):
+        if found is None:
+            missing.append(record.name)
+        else:
+            evaluator.add(np.array([record.image_id]), found)
+    _report_missing(missing, len(data.records), result_path)
+    metrics = evaluator.evaluate()
+    save_results(prediction_path, evaluator.results())
+    print(f"predictions are in {prediction_path}", flush=True)
+    path = Path(prediction_path)
+    report(metrics, path.with_name(f"{path.stem}_metrics.json"), time.perf_counter() - start)
+    print(f"mAP: {metrics.stats['bbox_mAP']}", flush=True)
+    return metrics
+
+
+def reader(card: ExportCard, result_path: str) -> Callable[[Record], Found | None]:
+    """Function from a record to its detections (boxes [1, M, 4], scores, labels, valid), None without result files."""
+    _, anchors, _ = card.outputs[0].shape
+    select, transform, classes = build_selection(card.selection), transform_of(card), len(card.class_names)
+
+    def detections_of(record: Record) -> Found | None:
+        results = read_results(result_path, record.name, anchors, classes)
+        if results is None:
+            return None
+        boxes, scores = results
+        if np.isnan(boxes).any() or np.isnan(scores.max()):
+            raise UserError(f"{result_path}: the results of {record.name} hold values that are no numbers")
+        info = transform.info_of((record.height, record.width))
+        return select(boxes[None], scores[None], info[None])
+
+    return detections_of
+
+
+def _open(dataset: str, anno_path: str, img_path: str, card: ExportCard) -> CocoDataset | ListedDataset:
+    if dataset == "coco":
+        return CocoDataset(anno_path, card.class_names, "val", images_dir=img_path)
+    if dataset == "voc":
+        return VocDataset(anno_path, card.class_names, "val", category_ids=card.category_ids)
+    return TxtDataset(anno_path, card.class_names, img_path, category_ids=card.category_ids)
+
+
+def _check_stems(records: list[Record]) -> None:
+    first: dict[str, str] = {}
+    for record in records:
+        other = first.setdefault(Path(record.name).stem, record.name)
+        if other != record.name:
+            raise UserError(f"{record.name} and {other} would have the same result files; give one another name")
+
+
+def _report_missing(missing: list[str], total: int, result_path: str) -> None:
+    if len(missing) == total:
+        raise UserError(f"{result_path}: no result files of any of the {total} images, such as {missing[0]}")
+    if missing:
+        print(
+            f"warning: {result_path}: {len(missing)} of {total} images have no result files (the first: {missing[0]}); "
+            "they count as images without detections",
+            flush=True,
+        )

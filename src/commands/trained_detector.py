@@ -1,0 +1,46 @@
+"""A detector with the weights of a checkpoint, or an exported file, ready to predict."""
+
+from pathlib import Path
+
+import numpy as np
+from mindspore import nn
+
+from src.deploy.export_card import load_card, refuse_other_config
+from src.deploy.exported_model import MODELS, ExportedDetector
+from src.model_utils.device_adapter import Device, setup_device
+from src.models import build_detector
+from src.schema import Config
+from src.weights.checkpoint import load_checkpoint_weights, load_weights
+
+
+def trained_detector(config: Config) -> tuple[nn.Cell | ExportedDetector, Device]:
+    """What predicts as `checkpoint_path` says, in evaluation mode, and where it runs.
+
+    Returns:
+        For a checkpoint the configuration's detector with its weights; for a .mindir or .onnx file an object with the
+        same `predict`, `set_train` and `training`.
+
+    Raises:
+        UserError: the file is missing or damaged, or belongs to another network; the device is not here.
+    """
+    path = config.checkpoint_path
+    # What users mistype comes before the slow parts.
+    if Path(path).suffix in MODELS:
+        refuse_other_config(path, load_card(path), config)
+        device = setup_device(config)
+        return ExportedDetector(path, config), device
+    arrays = load_checkpoint_weights(path)
+    device = setup_device(config)
+    return detector_of(config, arrays), device
+
+
+def detector_of(config: Config, arrays: dict[str, np.ndarray]) -> nn.Cell:
+    """The configuration's detector with the weights {name: array} of its `checkpoint_path`, in evaluation mode.
+
+    Raises:
+        UserError: they belong to another network.
+    """
+    net = build_detector(config)
+    load_weights(net, arrays, config.checkpoint_path)
+    net.set_train(False)
+    return net

@@ -1,0 +1,104 @@
+"""Work that one process of a machine does for all: the others wait until it is done, or has failed."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from src.common.atomic import atomic_path
+from src.common.errors import UserError
+
+POLL_SECONDS = 1.0
+NEWS_SECONDS = 60.0  # between two lines that say what is waited for
+
+
+@contextmanager
+def once_per_machine(
+    folder: Path, what: str, work: Callable[[], None], limit_seconds: float = 6 * 3600
+) -> Iterator[None]:
+    """Fill a folder once; within the block it is complete and no other process fills it again.
+
+    The processes of a run agree through a lock file beside the folder, which the system frees when its holder dies: the
+    next one then does the work. A holder's failure is every waiting process's failure. Once all have left, the work
+    is done anew by the next run, so that nothing outdated is used.
+
+    Args:
+        folder: what is filled.
+        what: names the content, such as its source; a process that wants other content in a folder in use is refused.
+        work: fills the folder; called by one process while the others wait.
+        limit_seconds: longest wait for another process.
+
+    Raises:
+        UserError: the work failed here or in the process that was waited for; it took too long; the folder is in use
+            with other content, or cannot be written.
+    """
+    arrived = time.time()
+    note = folder.with_name(f"{folder.name}.done.json")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
+        if _wait_for_turn(lock, what, arrived + limit_seconds):
+            _work_unless_done(note, what, work, arrived)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        else:
+            _check(note, what)
+        yield
+    finally:
+        os.close(lock)  # frees it
+
+
+def _wait_for_turn(lock: int, what: str, deadline: float) -> bool:
+    """True: the lock is ours alone. False: we share it with processes that use the finished content."""
+    news = time.time() + NEWS_SECONDS
+    while True:
+        for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+            try:
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+                return kind == fcntl.LOCK_EX
+            except BlockingIOError:
+                pass
+        if time.time() > deadline:
+            raise UserError(f"{what}: another process of this machine has been at it for too long; nothing was started")
+        if time.time() > news:
+            print(f"waiting for another process of this machine: {what}", flush=True)
+            news = time.time() + NEWS_SECONDS
+        time.sleep(POLL_SECONDS)
+
+
+def _work_unless_done(note: Path, what: str, work: Callable[[], None], arrived: float) -> None:
+    done = _read(note)
+    if done.get("time", 0) >= arrived and done.get("what") == what:  # by a process that we waited for
+        if done["error"]:
+            raise UserError(done["error"])
+        return
+    note.unlink(missing_ok=True)  # a process that dies at work leaves no note
+    try:
+        work()
+    except UserError as error:
+        _write(note, what, str(error))
+        raise
+    _write(note, what, "")
+
+
+def _check(note: Path, what: str) -> None:
+    found = _read(note).get("what")
+    if found != what:
+        raise UserError(f"{what}: its folder is in use by another run, with {found}; choose another folder")
+
+
+def _read(note: Path) -> dict:
+    try:
+        return json.loads(note.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(note: Path, what: str, error: str) -> None:
+    with atomic_path(note) as temporary:
+        temporary.write_text(json.dumps({"what": what, "time": time.time(), "error": error}))

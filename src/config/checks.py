@@ -1,0 +1,64 @@
+"""Checks of the configuration that need more than one key."""
+
+from collections.abc import Iterator
+
+from src.models.api import Problem
+from src.models.table import spec_of
+from src.schema import Config
+
+
+def inconsistencies(config: Config) -> Iterator[Problem]:
+    """Yield (key, what is wrong and what would be right) for each contradiction."""
+    yield from _class_list(config)
+    yield from _training(config)
+    yield from spec_of(config).checks(config)
+
+
+def _class_list(config: Config) -> Iterator[Problem]:
+    names = config.coco_classes
+    if names[0] != "background":
+        yield "coco_classes", f"starts with '{names[0]}'; the first entry must be 'background'"
+        return
+    if len(names) != config.num_classes:
+        yield (
+            "num_classes",
+            f"is {config.num_classes}, but coco_classes has {len(names)} names (background included); "
+            f"num_classes: {len(names)} would fit",
+        )
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        yield "coco_classes", f"names {', '.join(duplicates)} more than once"
+    if config.category_ids and len(config.category_ids) != len(names) - 1:
+        yield "category_ids", f"has {len(config.category_ids)} ids for {len(names) - 1} classes without background"
+
+
+def _training(config: Config) -> Iterator[Problem]:
+    if config.min_lr > config.lr:
+        yield "min_lr", f"is {config.min_lr}, above lr {config.lr}"
+    if config.lr_steps != sorted(config.lr_steps):
+        yield "lr_steps", f"is {config.lr_steps}; the epochs must grow"
+    ramps = sum(getattr(config, f"warmup_epochs{phase}") for phase in range(1, 6))
+    if config.lr_type == "five_phase" and ramps > config.epoch_size:
+        yield "epoch_size", f"is {config.epoch_size}, fewer than the {ramps} epochs of warmup_epochs1 to warmup_epochs5"
+    yield from _start(config)
+    if config.ratio_range[0] > config.ratio_range[1]:
+        yield "ratio_range", f"is {config.ratio_range}; the smaller factor comes first"
+    if config.rank_id >= config.device_num:
+        yield "rank_id", f"is {config.rank_id}, but there are {config.device_num} devices"
+
+
+def _start(config: Config) -> Iterator[Problem]:
+    """Where training begins that goes on from `pre_trained`."""
+    for name in ("pre_trained_epoch_size", "global_step"):
+        if getattr(config, name) and not config.pre_trained and not config.resume:
+            yield name, f"is {getattr(config, name)}, but pre_trained is empty: nothing was trained so long"
+    if config.pre_trained_epoch_size and config.global_step:
+        yield (
+            "global_step",
+            f"is {config.global_step} and pre_trained_epoch_size {config.pre_trained_epoch_size}: set one",
+        )
+    if config.pre_trained_epoch_size >= config.epoch_size:
+        yield (
+            "pre_trained_epoch_size",
+            f"is {config.pre_trained_epoch_size}, but the training ends after epoch_size {config.epoch_size}",
+        )

@@ -1,0 +1,212 @@
+"""Read, check, save and explain configurations.
+
+A configuration is a YAML file; `base: ../_base_/x.yaml` names one file it inherits from, key by key. `--key value` and
+`--section.key value` on the command line come last. Nothing heavy is imported before everything was checked.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from src.common.errors import UserError
+from src.config.checks import inconsistencies
+from src.config.published_keys import published_keys, standard_keys
+from src.models.api import UnknownName
+from src.models.table import DEFAULT_DETECTOR, DETECTORS
+from src.schema import Config
+
+Layer = tuple[str, dict]  # file (or the command line), its nested values
+
+COMMAND_LINE = "command line"
+
+
+def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a YAML file, what it inherits, and apply overrides; published spellings are welcome.
+
+    Args:
+        path: YAML file.
+        overrides: {"key" or "section.key": value}; strings are read as YAML ("0.1", "[1, 2]", "true").
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        UserError: an unknown key (the nearest known one is named), a wrong type, an impossible or contradictory value.
+    """
+    layers = [*_read_with_bases(Path(path), ()), (COMMAND_LINE, _nested(overrides or {}))]
+    return _validate(*_combined(layers), str(path))
+
+
+def config_from_values(values: dict[str, Any], origin: str, overrides: dict[str, Any] | None = None) -> Config:
+    """`load_config` of values that stand in no YAML file, such as those that a checkpoint holds.
+
+    Args:
+        values: nested values.
+        origin: where they are from, for messages.
+        overrides: as of `load_config`.
+    """
+    return _validate(*_combined([(origin, values), (COMMAND_LINE, _nested(overrides or {}))]), origin)
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write the effective configuration as YAML that `load_config` reads."""
+    Path(path).write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=120))
+
+
+def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[Layer]:
+    """A file and its bases, the innermost base first."""
+    if path.resolve() in seen:
+        raise UserError(f"{path}: inherits from itself through {' -> '.join(map(str, seen))}")
+    values = _read_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return [(str(path), values)]
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base must be the path of one YAML file, not {base!r}")
+    base_path = path.parent / base
+    if not base_path.is_file():
+        raise UserError(f"{path}: base {base} does not exist ({base_path})")
+    return [*_read_with_bases(base_path, (*seen, path.resolve())), (str(path), values)]
+
+
+def _nested(overrides: dict[str, Any]) -> dict:
+    """{'a.b': 'text'} -> {'a': {'b': value}}."""
+    nested: dict[str, Any] = {}
+    for name, value in overrides.items():
+        section, parts = nested, name.split(".")
+        for part in parts[:-1]:
+            if not isinstance(section.get(part), dict):
+                section[part] = {}
+            section = section[part]
+        section[parts[-1]] = parse_value(name, value) if isinstance(value, str) else value
+    return nested
+
+
+def _combined(layers: list[Layer]) -> tuple[dict, dict[str, str]]:
+    """Merged values under this project's keys, and where each dotted key came from."""
+    detector = next((values["detector"] for _, values in layers[::-1] if "detector" in values), DEFAULT_DETECTOR)
+    merged, origins = {}, {}
+    for origin, values in layers:
+        values, spelled = standard_keys(values, detector, origin)
+        _merge(merged, values, origins, origin, ())
+        origins.update({name: f"{origin} (as {seed})" for name, seed in spelled.items()})
+    return merged, origins
+
+
+def _read_yaml(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(f"configuration {path} does not exist")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: holds no keys; a configuration is a list of 'key: value' lines")
+    return values
+
+
+def _merge(target: dict, values: dict, origins: dict, origin: str, prefix: tuple[str, ...]) -> None:
+    for name, value in values.items():
+        here = (*prefix, str(name))
+        if isinstance(value, dict) and isinstance(target.get(name), dict):
+            _merge(target[name], value, origins, origin, here)
+        else:
+            target[str(name)] = value
+            origins[".".join(here)] = origin
+
+
+def parse_value(name: str, text: Any) -> Any:
+    """The value that a word of the command line stands for, read as YAML."""
+    if not isinstance(text, str) or text == "":  # `--key` alone is True
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"command line: --{name} {text}: cannot be read as a value") from None
+
+
+def _model(values: dict, origins: dict, path: str) -> type[Config]:
+    """The class of configurations that `detector` and its spec choose."""
+    name = values.get("detector", DEFAULT_DETECTOR)
+    try:
+        if not isinstance(name, str) or name not in DETECTORS:
+            raise UnknownName("detector", name, list(DETECTORS))
+        return DETECTORS[name].config_class(values)
+    except UnknownName as error:
+        raise UserError(f"{_origin(error.key, origins, path)}: {error}") from None
+
+
+def _validate(values: dict, origins: dict, path: str) -> Config:
+    model = _model(values, origins, path)
+    try:
+        config = model.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error.errors()[0], model, origins, path)) from None
+    config._config_path = path
+    for name, problem in inconsistencies(config):
+        raise UserError(f"{_origin(name, origins, path)}: {name} {problem}")
+    return config
+
+
+def _origin(name: str, origins: dict, path: str) -> str:
+    """The file (or the command line) that set a key, or the nearest section around it."""
+    parts = name.split(".")
+    while parts:
+        if (found := origins.get(".".join(parts))) is not None:
+            return found
+        parts.pop()
+    return path
+
+
+def _explain(error: dict, model: type[Config], origins: dict, path: str) -> str:
+    parts = [str(part) for part in error["loc"]]
+    name = ".".join(parts)
+    where = _origin(name, origins, path)
+    if error["type"] == "extra_forbidden":
+        # A section that only a published spelling made has its origin at the key in it.
+        where = next((origin for key, origin in origins.items() if key.startswith(f"{name}.")), where)
+        close = _nearest_key(parts, model)
+        return f"{where}: unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "; --help lists the keys")
+    what = error["msg"][0].lower() + error["msg"][1:]
+    return f"{where}: {name}: {error['input']!r} is not allowed: {what}"
+
+
+def _nearest_key(parts: list[str], model: type[Config]) -> str | None:
+    known = [name for name, _ in leaves(model)] + [name for name, _ in _sections(model)]
+    siblings = {name.split(".")[-1]: name for name in known if name.split(".")[:-1] == parts[:-1]}
+    close = difflib.get_close_matches(parts[-1], siblings, n=1, cutoff=0.6)
+    if close:
+        return siblings[close[0]]
+    same_leaf = [name for name in known if name.split(".")[-1] == parts[-1]]
+    known += published_keys(model.model_fields["detector"].default)
+    close = same_leaf[:1] or difflib.get_close_matches(".".join(parts), known, n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if _is_section(field.annotation):
+            yield prefix + name, field
+            yield from _sections(field.annotation, f"{prefix}{name}.")
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Dotted names and fields of all keys that are no sections."""
+    for name, field in model.model_fields.items():
+        if _is_section(field.annotation):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field

@@ -1,0 +1,1 @@
+"""Backbones as configurations see them: keys, channels, strides and checks, a file each, and the table of them."""

@@ -1,0 +1,80 @@
+"""ResNet and ResNeXt in configurations."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from src.blocks.architectures import BASIC_EXPANSION, BOTTLENECK_EXPANSION, has_bottlenecks
+from src.models.api import Problem
+from src.models.backbones.spec import BackboneSpec
+from src.schema.sections import BackboneConfig, NormConfig, PositiveInt, key
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+STEM_STRIDE = 4
+
+
+class ResNetConfig(BackboneConfig):
+    """Keys of ResNet and ResNeXt."""
+
+    type: Literal["resnet", "resnext"] = key("resnet", "backbone type (resnet or resnext)")
+    depth: Literal[18, 34, 50, 101, 152] = key(50, "backbone depth")
+    frozen_stages: Annotated[int, Field(ge=-1, le=4)] = key(
+        -1, "stages that do not train: 0 the stem, n the stem and n stages; use it if pretrained; -1: all train"
+    )
+    norm_eval: bool = key(True, "batch normalization uses the stored statistics in training too; use it if pretrained")
+    num_stages: Annotated[int, Field(ge=1, le=4)] = key(4, "number of stages")
+    out_indices: list[Annotated[int, Field(ge=0, le=3)]] = key(
+        [0, 1, 2, 3], "stages whose outputs go to the neck", min_length=1
+    )
+    groups: PositiveInt = key(1, "groups of the 3x3 convolutions (only resnext)")
+    base_width: PositiveInt = key(4, "channels per group, at 64 base_channels (only resnext)")
+    base_channels: PositiveInt = key(64, "channels of the stem; every stage scales with it")
+    stage_blocks: list[PositiveInt] | None = key(None, "residual blocks of each stage; empty: the depth's")
+    zero_init_residual: bool = key(True, "start with a zero gamma in the last BN of each residual branch")
+    norm_cfg: NormConfig = key(NormConfig(momentum=0.1, eps=1e-5), "batch normalization of the backbone")
+
+    @property
+    def frozen(self) -> int:
+        """See `BackboneConfig`."""
+        return self.frozen_stages
+
+
+def channels_of(section: ResNetConfig) -> list[int]:
+    """Channels of each stage in `out_indices`."""
+    expansion = BOTTLENECK_EXPANSION if has_bottlenecks(section.depth) else BASIC_EXPANSION
+    return [section.base_channels * expansion * 2**index for index in section.out_indices]
+
+
+def strides_of(section: ResNetConfig) -> list[int]:
+    """Strides of each stage in `out_indices`."""
+    return [STEM_STRIDE * 2**index for index in section.out_indices]
+
+
+def check(section: ResNetConfig) -> Iterator[Problem]:
+    """Contradictions between the keys."""
+    if section.out_indices != sorted(set(section.out_indices)) or section.out_indices[-1] >= section.num_stages:
+        yield "backbone.out_indices", f"is {section.out_indices}; stages grow from 0 to {section.num_stages - 1}"
+        return
+    if section.type == "resnext" and not has_bottlenecks(section.depth):
+        yield "backbone.depth", f"is {section.depth}; resnext has bottleneck blocks: 50, 101 or 152"
+    if section.type == "resnet" and (section.groups, section.base_width) != (1, 4):
+        yield "backbone.groups", "and base_width are keys of resnext; set backbone.type: resnext"
+    if section.stage_blocks is not None and len(section.stage_blocks) != section.num_stages:
+        yield "backbone.stage_blocks", f"has {len(section.stage_blocks)} entries for {section.num_stages} stages"
+
+
+def build(section: ResNetConfig) -> "nn.Cell":
+    """The network."""
+    from src.blocks.backbones import ResNet, ResNeXt
+    from src.models.config_values import norm_of
+
+    left_out = ("type", "norm_cfg", "pretrained")
+    options = {name: getattr(section, name) for name in ResNetConfig.model_fields if name not in left_out}
+    network = ResNeXt if section.type == "resnext" else ResNet
+    return network(norm=norm_of(section.norm_cfg), **options)
+
+
+RESNET = BackboneSpec(ResNetConfig, build, channels_of, strides_of, checks=check)

@@ -1,0 +1,1 @@
+"""Custom operators, Python and native sources side by side, and how they are compiled."""

@@ -1,0 +1,170 @@
+"""Convolutions and fully connected layers by the project's own CPU kernels (cpu/convolution.cc).
+
+MindSpore hands oneDNN tensors in plain layout, for which oneDNN multiplies matrices of patches with AVX2. The kernels
+do so with AVX-512 where there is one, and make the patches tile by tile in the cache; the layers are MindSpore's but
+for that. CUSTOM_CONV=0 in the environment keeps MindSpore's operators.
+"""
+
+import ctypes
+import os
+from functools import cache
+
+import mindspore as ms
+from mindspore import nn, ops
+
+from src.ops.library import optional_library
+
+SWITCH = "CUSTOM_CONV"
+# The kernels compute eight rows at a time: with fewer outputs MindSpore's operator is faster.
+FEWEST_OUTPUTS = 8
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d`, by the kernel where it can: float32 on CPU, one group, odd kernel padded by half, stride 1 or 2."""
+
+    def __init__(self, *arguments, **settings) -> None:
+        super().__init__(*arguments, **settings)
+        suitable = (
+            self.pad_mode == "pad"
+            and self.group == 1
+            and self.out_channels >= FEWEST_OUTPUTS
+            and _pair(self.dilation) == (1, 1)
+            and all(size % 2 == 1 for size in self.kernel_size)
+            and _margins(self.padding) == tuple(size // 2 for size in self.kernel_size for _ in range(2))
+            and _pair(self.stride) in ((1, 1), (2, 2))
+        )
+        self.kernel = _convolution(_pair(self.stride)[0]) if suitable else None
+
+    def use_standard_operators(self) -> None:
+        """Compute by MindSpore's own operator from now on."""
+        self.kernel = None
+
+    def construct(self, x):
+        """x [B,in_channels,H,W] -> [B,out_channels,H',W']."""
+        if self.kernel is None or x.dtype != ms.float32 or self.weight.dtype != ms.float32:
+            return super().construct(x)
+        x = self.kernel(x, self.weight)
+        return self.bias_add(x, self.bias) if self.has_bias else x
+
+
+class Dense(nn.Dense):
+    """`nn.Dense`, by the kernel where it can: float32 on CPU, no activation."""
+
+    def __init__(self, *arguments, **settings) -> None:
+        super().__init__(*arguments, **settings)
+        self.kernel = None if self.activation_flag else _dense()
+
+    def use_standard_operators(self) -> None:
+        """Compute by MindSpore's own operator from now on."""
+        self.kernel = None
+
+    def construct(self, x):
+        """x [N,in_channels] -> [N,out_channels]."""
+        if self.kernel is None or x.ndim != 2 or x.dtype != ms.float32 or self.weight.dtype != ms.float32:
+            return super().construct(x)
+        x = self.kernel(x, self.weight)
+        return self.bias_add(x, self.bias) if self.has_bias else x
+
+
+class PointwiseConvolution(nn.Cell):
+    """`ops.conv2d` of x [B,C,H,W] with weights [O,C,1,1] that are computed in the network; float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = _convolution(1)
+
+    def use_standard_operators(self) -> None:
+        """Compute by MindSpore's own operator from now on."""
+        self.kernel = None
+
+    def construct(self, x, weight):
+        """-> [B,O,H,W]."""
+        if self.kernel is None or x.dtype != ms.float32 or weight.dtype != ms.float32:
+            return ops.conv2d(x, weight)
+        return self.kernel(x, weight)
+
+
+def use_standard_operators(net: nn.Cell) -> None:
+    """Let all cells of `net` compute by MindSpore's own operators from now on, as exported models must.
+
+    Graphs that were compiled before stay as they are, except those of `net` itself.
+    """
+    net.compile_cache.clear()
+    for _, cell in net.cells_and_names():
+        if hasattr(cell, "use_standard_operators"):
+            cell.use_standard_operators()
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value[-2:])
+
+
+def _margins(padding: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+
+
+def _kernels() -> str | None:
+    """The library, where this process has a CPU that it is for; None: MindSpore's operators must do."""
+    if ms.get_context("device_target") != "CPU" or os.environ.get(SWITCH) == "0":
+        return None
+    return _supported_library()
+
+
+@cache
+def _supported_library() -> str | None:
+    path = optional_library("CPU convolution")
+    return str(path) if path and ctypes.CDLL(str(path)).ConvolutionSupported() else None
+
+
+def _convolution(stride: int) -> ops.Custom | None:
+    path = _kernels()
+    return path and _convolution_operator(path, stride)
+
+
+def _dense() -> ops.Custom | None:
+    path = _kernels()
+    return path and _dense_operator(path)
+
+
+# One operator serves all layers: MindSpore takes operators of equal name and attributes for one another anyway.
+@cache
+def _convolution_operator(path: str, stride: int) -> ops.Custom:
+    """(x, weight) -> out, with its gradient."""
+
+    def out_shape(x, weight):
+        return (x[0], weight[0], (x[2] + stride - 1) // stride, (x[3] + stride - 1) // stride)
+
+    input_gradient = _gradient(f"{path}:Conv2dInputGradient")
+    weight_gradient = _gradient(f"{path}:Conv2dWeightGradient")
+
+    def backward(x, weight, out, dout):
+        return input_gradient(dout, weight, x), weight_gradient(x, dout, weight)
+
+    operator = ops.Custom(f"{path}:Conv2d", out_shape, lambda x, weight: x, "aot", backward)
+    operator.add_prim_attr("stride", stride)
+    return operator
+
+
+@cache
+def _dense_operator(path: str) -> ops.Custom:
+    """(x, weight) -> x * weight transposed, with its gradient."""
+
+    def product(name: str, shape) -> ops.Custom:
+        return ops.Custom(f"{path}:{name}", shape, lambda a, b: a, "aot")
+
+    input_gradient = product("DenseInputGradient", lambda dout, weight: (dout[0], weight[1]))
+    weight_gradient = product("DenseWeightGradient", lambda x, dout: (dout[1], x[1]))
+
+    def backward(x, weight, out, dout):
+        return input_gradient(dout, weight), weight_gradient(x, dout)
+
+    return ops.Custom(f"{path}:Dense", lambda x, weight: (x[0], weight[0]), lambda x, weight: x, "aot", backward)
+
+
+def _gradient(function: str) -> ops.Custom:
+    """An operator of three arguments whose result is like the third."""
+
+    def third(first, second, like):
+        return like
+
+    return ops.Custom(function, third, third, "aot")

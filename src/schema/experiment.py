@@ -1,0 +1,221 @@
+"""Keys of every experiment, whatever its detector."""
+
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, PrivateAttr
+
+from src.schema.sections import (
+    BackboneConfig,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Section,
+    Text,
+    Triple,
+    key,
+)
+
+
+class MaskOptions(NamedTuple):
+    """How a detector's masks are kept in training and cut in prediction.
+
+    Attributes:
+        crop_size: side of an object's ground-truth mask in memory, in mask pixels.
+        divider: network pixels per mask pixel.
+        threshold: least probability of a pixel that belongs to a predicted mask.
+    """
+
+    crop_size: int
+    divider: int
+    threshold: float
+
+
+class Config(Section):
+    """The keys that every experiment has; `detector` chooses the subclass that adds the network's."""
+
+    detector: str = key("", "which detector")
+    backbone: BackboneConfig = key(BackboneConfig(), "backbone")
+
+    # where things go and what runs them
+    train_outputs: str = key("./train_outputs", "folder of all experiments")
+    brief: Text = key("run", "name of this experiment: its folder in train_outputs")
+    device_target: Literal["auto", "CPU", "GPU", "Ascend"] = key("auto", "device; auto: Ascend, GPU or CPU as found")
+    mode: Literal["graph", "pynative"] = key("graph", "graph: compiled, for work; pynative: for debugging")
+    seed: NonNegativeInt = key(1, "of weights, order and augmentation")
+    deterministic: bool = key(False, "ask MindSpore for operators that repeat exactly (slower)")
+
+    # optimizer
+    opt_type: Literal["sgd", "adam", "adamw"] = key("sgd", "optimizer: sgd (with momentum), adam or adamw")
+    lr: Positive = key(0.14, "base learning rate")
+    base_batch_size: NonNegativeInt = key(0, "images a step (all devices, accumulated) that lr was set for; 0: unknown")
+    min_lr: NonNegative = key(1e-7, "least learning rate")
+    momentum: Fraction = key(0.9, "momentum of SGD, beta1 of Adam")
+    weight_decay: NonNegative = key(4e-5, "L2 regularization (decoupled for adamw); not on BN and biases")
+    warmup_step: NonNegativeInt = key(4000, "steps of warm-up")
+    warmup_ratio: Fraction = key(0.1, "learning rate at the start of the warm-up, as a share of lr")
+    lr_steps: list[NonNegativeInt] = key([320, 340], "multistep: after these epochs the rate is divided by 10")
+    lr_type: Literal["multistep", "cosine", "linear", "five_phase"] = key(
+        "multistep", "learning rate after the warm-up; five_phase: the five ramps of warmup_epochs1 to 5, then a cosine"
+    )
+    lr_init: NonNegative = key(1e-6, "five_phase: learning rate of the first step")
+    lr_end_rate: Fraction = key(0.005, "five_phase: last learning rate as a share of lr")
+    warmup_epochs1: NonNegativeInt = key(2, "five_phase: epochs of the ramp from lr_init to lr / 30000")
+    warmup_epochs2: NonNegativeInt = key(5, "five_phase: epochs of the ramp from lr / 10000 to lr / 1000")
+    warmup_epochs3: NonNegativeInt = key(23, "five_phase: epochs of the ramp from lr / 1000 to lr / 100")
+    warmup_epochs4: NonNegativeInt = key(60, "five_phase: epochs of the ramp from lr / 100 to lr / 10")
+    warmup_epochs5: NonNegativeInt = key(160, "five_phase: epochs of the ramp from lr / 10 to lr")
+    grad_clip: NonNegative = key(0, "greatest norm of all gradients together; 0: no clipping")
+
+    # train
+    num_gts: PositiveInt = key(100, "most objects of an image in training")
+    batch_size: PositiveInt = key(16, "images a device and a forward pass")
+    accumulate_step: PositiveInt = key(1, "forward passes an update: an artificial batch size multiplier")
+    test_batch_size: PositiveInt = key(1, "images a forward pass in evaluation and inference")
+    loss_scale: Positive = key(256, "the loss is multiplied, the gradients divided by it")
+    epoch_size: PositiveInt = key(350, "number of epochs")
+    run_eval: bool = key(True, "evaluate while training")
+    eval_every: PositiveInt = key(1, "epochs between evaluations")
+    enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
+    finetune: bool = key(False, "load what fits of pre_trained and print what does not")
+    datasink: bool = key(False, "data sink mode (GPU and Ascend)")
+    pre_trained: str = key("", "checkpoint to start from")
+    pre_trained_epoch_size: NonNegativeInt = key(
+        0, "epochs that pre_trained was trained for: epochs and learning rate go on from there"
+    )
+    global_step: NonNegativeInt = key(0, "the same in steps, where pre_trained stopped within an epoch")
+    resume: Annotated[
+        str, BeforeValidator(lambda value: {True: "1", False: "", None: ""}.get(value, value) if value != 0 else "")
+    ] = key("", "continue: 1 from the experiment's last checkpoint, or the path of a checkpoint")
+    log_every: PositiveInt = key(100, "steps between log lines")
+    progress_bar: Literal["auto", "on", "off"] = key("auto", "auto: when a person watches")
+    mlflow: bool = key(False, "log metrics to MLflow too")
+    skip_broken: bool = key(False, "train in spite of missing or broken images")
+
+    # distributed training
+    run_distribute: bool = key(False, "distributed training")
+    device_id: NonNegativeInt = key(0, "device to use")
+    device_num: PositiveInt = key(1, "number of devices (distributed training)")
+    rank_id: NonNegativeInt = key(0, "this process among device_num; the launcher's when it says")
+
+    # data
+    num_parallel_workers: NonNegativeInt = key(6, "threads (or processes) that prepare images")
+    python_multiprocessing: bool = key(False, "processes instead of threads")
+    dataset: Literal["coco", "voc", "other"] = key("coco", "annotations: COCO's JSON, Pascal VOC's XML, or a TXT list")
+    train_dataset: str = key("", "training data: folder or annotation file; empty: coco_root, voc_root or anno_path")
+    val_dataset: str = key("", "the same for evaluation")
+    coco_root: str = key("", "coco: root folder, where train_dataset or val_dataset is empty")
+    train_data_type: str = key("train2017", "coco_root: name of the training images' folder and annotations")
+    val_data_type: str = key("val2017", "coco_root: the same for evaluation")
+    instance_set: str = key("", "coco_root: annotation file in it, {} stands for the data type; empty: as found")
+    voc_root: str = key("", "voc: VOCdevkit or one of its years, where train_dataset or val_dataset is empty")
+    voc_train_sets: list[str] = key([], "voc: image sets to train on, such as VOC2007/trainval; empty: as found")
+    voc_val_sets: list[str] = key([], "voc: image sets to evaluate, such as VOC2007/test; empty: as found")
+    keep_difficult: bool = key(False, "voc: train on objects marked difficult too")
+    image_dir: str = key("", "other: folder of the images; empty: that of the TXT list")
+    anno_path: str = key("", "other: TXT list, where train_dataset or val_dataset is empty")
+    mindrecord_dir: str = key(
+        "", "folder of MindRecord files, read instead of images, made from them where missing; empty: images"
+    )
+    prefix: str = key("train.mindrecord", "mindrecord_dir: name of the training data there; empty: images")
+    eval_prefix: str = key("eval.mindrecord", "mindrecord_dir: name of the evaluation data there; empty: images")
+    mindrecord_verify: bool = key(False, "compare the check sums of whole MindRecord files at the start")
+    coco_classes: list[str] = key(["background"], "class names, 'background' first", min_length=2)
+    category_ids: list[int] = key([], "the data set's own category ids in the order of coco_classes, for infer.py")
+    num_classes: Annotated[int, Field(ge=2)] = key(81, "number of classes, background included")
+    train_dataset_num: NonNegativeInt = key(0, "use the first so many training images; 0: all")
+    train_dataset_divider: NonNegativeInt = key(0, "of those, use every so many-th training image; 0: all")
+
+    # images
+    img_width: PositiveInt = key(640, "width of the network's input")
+    img_height: PositiveInt = key(640, "height of the network's input")
+    divider: PositiveInt = key(64, "width and height are rounded up to a multiple of it")
+    img_mean: Triple = key([123.675, 116.28, 103.53], "subtracted, channel by channel, in the order to_rgb gives")
+    img_std: Annotated[list[Positive], Field(min_length=3, max_length=3)] = key([58.395, 57.12, 57.375], "divided by")
+    to_rgb: bool = key(True, "RGB, or BGR")
+    keep_ratio: bool = key(True, "keep the aspect ratio and pad, or stretch")
+
+    # augmentation
+    flip_ratio: Fraction = key(0.5, "probability of a horizontal flip")
+    expand_ratio: Fraction = key(0.0, "probability of an expansion on a larger canvas")
+    ratio_range: Annotated[list[Positive], Field(min_length=2, max_length=2)] = key(
+        [1.0, 1.0], "scale jitter: the image is resized by a factor from this range, then cropped or padded"
+    )
+    photo_ratio: Fraction = key(0.0, "probability of SSD's changes of brightness, contrast, saturation and hue")
+    channel_order_ratio: Fraction = key(0.0, "probability of another order of the colour channels")
+    iou_crop_ratio: Fraction = key(0.0, "probability of SSD's crop: a window that overlaps an object as drawn")
+
+    # callbacks
+    save_every: NonNegativeInt = key(100, "steps between periodical checkpoints; 0: only at the end of an epoch")
+    save_checkpoint_epochs: PositiveInt = key(1, "epochs between the periodical checkpoints at an epoch's end")
+    save_checkpoint_path: str = key("", "folder of the checkpoints; empty: checkpoints/ in the experiment's folder")
+    keep_checkpoint_max: PositiveInt = key(5, "most periodical checkpoints kept")
+    keep_best_checkpoints_max: PositiveInt = key(5, "most best checkpoints kept")
+
+    # evaluation and inference
+    checkpoint_path: str = key("", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too")
+    prediction_path: str = key("", "eval.py: JSON of predictions to write, or to evaluate where it exists")
+    pred_input: str = key("", "infer.py: image or folder of images; export.py: image to compare on, empty: a drawn one")
+    pred_output: str = key("", "infer.py: JSON file to write")
+
+    # export
+    file_name: str = key("", "export.py: file to write, with or without its suffix; empty: the checkpoint's name")
+    file_format: Annotated[
+        Literal["MINDIR", "AIR", "ONNX"],
+        BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+    ] = key("MINDIR", "export.py: MINDIR, ONNX, or AIR (only on Ascend)")
+    export_form: Literal["auto", "raw", "detections"] = key(
+        "auto",
+        "raw: boxes and scores of all candidates; detections: NMS inside; auto: raw, for mask models detections",
+    )
+    export_batch_size: PositiveInt = key(1, "images a call of the exported file")
+    export_dynamic_batch: bool = key(False, "the exported file takes any number of images a call")
+
+    # ModelArts
+    enable_modelarts: bool = key(False, "run on ModelArts: data comes from data_url, results go to train_url")
+    data_url: str = key("", "ModelArts: OBS folder of the data, downloaded to data_path")
+    train_url: str = key("", "ModelArts: OBS folder that output_path is uploaded to")
+    checkpoint_url: str = key("", "ModelArts: OBS folder of checkpoints, downloaded to load_path")
+    data_path: str = key("/cache/data", "ModelArts: folder for the data")
+    output_path: str = key("/cache/train", "ModelArts: folder for all that is written; relative paths are taken in it")
+    load_path: str = key("/cache/checkpoint_path", "ModelArts: folder for the checkpoints of checkpoint_url")
+    modelarts_dataset_unzip_name: str = key("", "ModelArts: NAME.zip in data_path is unpacked to data_path/NAME")
+
+    _config_path: str = PrivateAttr("")
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the foreground classes; label k is `class_names[k]`."""
+        return self.coco_classes[1:]
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Height and width of the network's input: `img_height`, `img_width` rounded up to `divider`."""
+        return tuple(-(-side // self.divider) * self.divider for side in (self.img_height, self.img_width))
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where a training keeps its checkpoints."""
+        return Path(self.save_checkpoint_path or Path(self.train_outputs, self.brief, "checkpoints"))
+
+    @property
+    def mask_options(self) -> MaskOptions | None:
+        """How masks are kept and cut; None for a detector of boxes alone."""
+        return None
+
+    @property
+    def mask_threshold(self) -> float | None:
+        """The probability that makes a pixel part of a mask; None for a detector of boxes alone."""
+        return None if self.mask_options is None else self.mask_options.threshold
+
+    @property
+    def iou_types(self) -> tuple[str, ...]:
+        """What is evaluated: boxes, and masks where the detector has them."""
+        return ("bbox",) if self.mask_options is None else ("bbox", "segm")
+
+    @property
+    def config_path(self) -> str:
+        """The YAML file it was read from."""
+        return self._config_path

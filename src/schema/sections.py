@@ -1,0 +1,83 @@
+"""Sections that several detectors share, and the types of keys."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+Four = Annotated[list[float], Field(min_length=4, max_length=4)]
+Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+Activation = Literal["relu", "swish"]
+
+
+def key(default, comment: str, **limits):
+    """A configuration key with its default and its comment."""
+    return Field(default, description=comment, **limits)
+
+
+class Section(BaseModel):
+    """A part of the configuration. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults_of_sections(cls, values):
+        """Keys that a file leaves out of a section take that section's defaults, which are its place's own."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for name, field in cls.model_fields.items():
+            if isinstance(values.get(name), dict) and isinstance(field.default, BaseModel):
+                values[name] = _merged(field.default.model_dump(), values[name])
+        return values
+
+
+def _merged(defaults: dict, values: dict) -> dict:
+    merged = {**defaults, **values}
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(defaults.get(name), dict):
+            merged[name] = _merged(defaults[name], value)
+    return merged
+
+
+class NormConfig(Section):
+    type: Literal["BN", "SyncBN"] = key("BN", "BN, or SyncBN: statistics over all devices")
+    momentum: Fraction = key(0.01, "share of the new batch in the running statistics (PyTorch's convention)")
+    eps: Positive = key(0.001, "added to the variance")
+    frozen: bool = key(False, "use the stored statistics in training too, and do not train gamma and beta")
+
+
+class BackboneConfig(Section):
+    """What all backbones have; a subclass adds its own keys."""
+
+    type: str = key("", "backbone type")
+    pretrained: str = key("", "path to weights pretrained on ImageNet (.ckpt, .pth, .safetensors or .npz)")
+
+    @property
+    def frozen(self) -> int:
+        """Parts that do not train: -1 none, 0 the stem, n the stem and n stages."""
+        return -1
+
+
+class BBoxCoderConfig(Section):
+    target_means: Four = key([0.0, 0.0, 0.0, 0.0], "subtracted from the box deltas")
+    target_stds: Four = key([1.0, 1.0, 1.0, 1.0], "box deltas are divided by these")
+
+
+class BoxLossConfig(Section):
+    type: Literal["smooth_l1", "l1"] = key("smooth_l1", "localization loss")
+    beta: Positive = key(0.11, "smooth L1: where the quadratic part ends")
+    loss_weight: NonNegative = key(1.0, "weight of the localization loss")
+
+
+class AssignerConfig(Section):
+    pos_iou_thr: Fraction = key(0.5, "an anchor of at least this IoU with an object is positive")
+    neg_iou_thr: Fraction = key(0.5, "an anchor below this IoU with every object is negative")
+    min_pos_iou: Fraction = key(0.00001, "least IoU of an object's best anchor for it to become positive")
+    match_low_quality: bool = key(True, "make each object's best anchors positive whatever their IoU")

@@ -1,0 +1,185 @@
+"""Draw the JSON of infer.py: the work of draw_predictions.py."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from src.common.errors import UserError
+from src.data.image import ImageError, load_image
+from src.data.masks import MaskError, MaskPatch, decode_mask
+from src.evaluation.coco_annotations import read_annotations
+from src.evaluation.predictions import load_predictions
+from src.visual.pictures import draw_objects, page, save_picture, side_by_side, with_title
+
+IMAGES_A_PAGE = 12
+
+
+@dataclass
+class Drawn:
+    """Objects of one image: boxes xyxy in pixels [N, 4], class names; scores, crowd flags, masks where they exist."""
+
+    boxes: np.ndarray
+    names: list[str]
+    scores: list[float] | None = None
+    crowd: list[bool] | None = None
+    masks: list[MaskPatch] | None = None
+
+
+def draw_predictions(
+    pred_json: str | Path,
+    output_dir: str | Path,
+    score_thr: float = 0.3,
+    annotations: str | Path | None = None,
+    max_images: int = 0,
+    with_pages: bool = False,
+) -> list[Path]:
+    """Draw each image's predictions to a PNG file of `output_dir`, named after the image.
+
+    Args:
+        pred_json: what infer.py wrote.
+        score_thr: least score of a box to draw.
+        annotations: COCO annotation file, or a data set folder: ground truth is drawn on the left.
+        max_images: draw only the first so many; 0: all.
+        with_pages: also write pages of IMAGES_A_PAGE pictures: page_001.png, ...
+
+    Returns:
+        The files written, pages last. Images that cannot be read are reported and skipped.
+
+    Raises:
+        UserError: broken files, or no image that could be read.
+    """
+    predictions = load_predictions(pred_json)
+    entries = list(predictions.items())[: max_images or None]
+    truth = None if annotations is None else _GroundTruth(annotations)
+    colors = _ColorOf(predictions, truth)
+    output_dir = Path(output_dir)
+    written, pages, pictures, skipped = [], [], [], 0
+    for name, entry in entries:
+        try:
+            image = load_image(_find_image(name, Path(pred_json)), (entry["height"], entry["width"]))
+        except ImageError as error:
+            print(f"warning: {error}; skipped", flush=True)
+            skipped += 1
+            continue
+        found = _predicted(entry, score_thr, f"{pred_json}: {name}")
+        title = f"{Path(name).name}: {len(found.names)} predicted, score >= {score_thr:g}"
+        picture = _draw(image, found, colors, title)
+        if truth is not None:
+            objects = truth.objects_of(name, image.shape[:2] if found.masks is not None else None)
+            title = "not in the annotations" if objects is None else f"ground truth: {len(objects.names)}"
+            objects = objects or Drawn(np.zeros((0, 4)), [])
+            picture = side_by_side(_draw(image, objects, colors, title), picture)
+        written.append(_free_name(output_dir, name, written))
+        save_picture(written[-1], picture)
+        if with_pages:
+            pictures.append(picture)
+            if len(pictures) == IMAGES_A_PAGE:
+                pages.append(_save_page(output_dir, len(pages) + 1, pictures))
+                pictures = []
+    if pictures:
+        pages.append(_save_page(output_dir, len(pages) + 1, pictures))
+    if not written:
+        raise UserError(f"{pred_json}: none of its {len(entries)} images could be read; start this where infer.py ran")
+    print(f"{len(written)} pictures and {len(pages)} pages are in {output_dir} ({skipped} images skipped)", flush=True)
+    return written + pages
+
+
+class _GroundTruth:
+    """Objects of COCO annotations by the name of the image file."""
+
+    def __init__(self, source: str | Path) -> None:
+        path = Path(source)
+        if path.is_dir() or not path.exists():
+            from src.data.coco_layout import find_annotation_file
+
+            path = find_annotation_file(path, "val")
+        content = read_annotations(path)
+        self.names = {category["id"]: str(category["name"]) for category in content.get("categories") or []}
+        self.image_id = {Path(str(image.get("file_name", ""))).name: image["id"] for image in content["images"]}
+        self.annotations: dict[object, list[dict]] = {}
+        for annotation in content.get("annotations") or []:
+            if len(annotation.get("bbox") or []) == 4:
+                self.annotations.setdefault(annotation.get("image_id"), []).append(annotation)
+
+    def objects_of(self, image: str, size: tuple[int, int] | None) -> Drawn | None:
+        """Objects of the image file, None if it is not in the annotations; with masks where a size (h, w) is given."""
+        if Path(image).name not in self.image_id:
+            return None
+        own = self.annotations.get(self.image_id[Path(image).name], [])
+        boxes = np.array([annotation["bbox"] for annotation in own], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        names = [self.names.get(annotation.get("category_id"), "?") for annotation in own]
+        masks = (
+            None if size is None else [_mask_or_nothing(annotation.get("segmentation"), *size) for annotation in own]
+        )
+        return Drawn(boxes, names, None, [bool(annotation.get("iscrowd", 0)) for annotation in own], masks)
+
+
+class _ColorOf:
+    """One number (thus one colour) a class name, the same for predictions and ground truth."""
+
+    def __init__(self, predictions: dict[str, dict], truth: _GroundTruth | None) -> None:
+        known = {
+            p["class"]["name"]: int(p["class"]["label"])
+            for entry in predictions.values()
+            for p in entry["predictions"]
+            if isinstance(p.get("class"), dict) and {"name", "label"} <= p["class"].keys()
+        }
+        names = [name for name, _ in sorted(known.items(), key=lambda item: item[1])]
+        names += [name for name in (truth.names.values() if truth else []) if name not in known] + ["?"]
+        self.names = names
+        self.index = {name: i for i, name in enumerate(names)}
+
+
+def _draw(image: np.ndarray, objects: Drawn, colors: _ColorOf, title: str) -> np.ndarray:
+    labels = [colors.index[name] for name in objects.names]
+    drawn = draw_objects(image, objects.boxes, labels, colors.names, objects.scores, objects.crowd, masks=objects.masks)
+    return with_title(drawn, title)
+
+
+def _mask_or_nothing(segmentation: list | dict | None, height: int, width: int) -> MaskPatch:
+    """The mask, empty when the annotation has none that can be decoded: a picture shows what there is."""
+    try:
+        return decode_mask(segmentation, height, width)
+    except MaskError:
+        return MaskPatch(np.zeros((0, 0), np.uint8), 0, 0)
+
+
+def _predicted(entry: dict, score_thr: float, where: str) -> Drawn:
+    try:
+        kept = [p for p in entry["predictions"] if p["score"] >= score_thr]
+        rows = [[p["bbox"][key] for key in ("x_min", "y_min", "width", "height")] for p in kept]
+        boxes = np.array(rows, np.float64).reshape(-1, 4)
+        names, scores = [p["class"]["name"] for p in kept], [float(p["score"]) for p in kept]
+        with_masks = any("mask" in p for p in entry["predictions"])
+        size = entry["height"], entry["width"]
+        masks = [decode_mask(p["mask"], *size) for p in kept] if with_masks else None
+    except MaskError as error:
+        raise UserError(f"{where}: a mask cannot be drawn: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{where}: not as infer.py writes bbox, class, mask and score ({error!r})") from error
+    boxes[:, 2:] += boxes[:, :2]
+    return Drawn(boxes, names, scores, masks=masks)
+
+
+def _find_image(name: str, pred_json: Path) -> Path:
+    """The image as named, or, where the JSON was moved together with its images, relative to it or beside it."""
+    choices = [Path(name), pred_json.parent / name, pred_json.parent / Path(name).name]
+    return next((path for path in choices if path.is_file()), choices[0])
+
+
+def _free_name(folder: Path, image: str, used: list[Path]) -> Path:
+    """folder/<image's name>.png; with the old suffix too when a.jpg and a.png are both drawn."""
+    path = folder / f"{Path(image).stem}.png"
+    return path if path not in used else folder / f"{Path(image).name}.png"
+
+
+def _save_page(folder: Path, number: int, pictures: list[np.ndarray]) -> Path:
+    """Write a page of about square shape."""
+    path = folder / f"page_{number:03d}.png"
+    ratio = np.mean([picture.shape[0] / picture.shape[1] for picture in pictures])
+    columns = min(len(pictures), max(1, round(float(np.sqrt(len(pictures) * ratio)))))
+    cell_width = int(np.clip(1600 // columns, 320, 1000))
+    save_picture(path, page(pictures, columns, cell_width))
+    return path

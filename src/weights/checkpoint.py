@@ -1,0 +1,203 @@
+"""Checkpoints: weights alone, or a whole training state, written atomically and checksummed.
+
+A checkpoint is a MindSpore .ckpt file. Weights have their own names; optimizer state is prefixed, so that neither can
+be taken for the other; everything else is one JSON string.
+"""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.common.errors import UserError
+from src.schema import Config
+
+__all__ = [
+    "TrainingState",
+    "checkpoint_config",
+    "load_checkpoint_weights",
+    "load_fitting_weights",
+    "load_training_state",
+    "load_weights",
+    "point_to",
+    "save_training_state",
+    "save_weights",
+]
+
+OPTIMIZER_PREFIX = "optimizer/"
+META_NAME = "meta_json"
+
+
+@dataclass
+class TrainingState:
+    """Where a training stands, apart from weights and optimizer."""
+
+    step: int = 0  # updates done since the start
+    epoch: int = 0  # whole epochs done
+    step_in_epoch: int = 0  # updates done in the running epoch
+    loss_sum: float = 0.0  # of the running epoch's updates
+    loss_scale: float = 1.0
+    best_metric: float = -1.0
+    seed: int = 1
+    config: dict = field(default_factory=dict)
+
+
+def save_weights(path: str | Path, arrays: dict[str, np.ndarray], config: Config | None = None) -> None:
+    """Write weights alone.
+
+    Args:
+        path: file to write; it appears complete or not at all.
+        arrays: {name: array}.
+        config: configuration to note in the file.
+    """
+    meta = {"config": config.model_dump()} if config else {}
+    _write(Path(path), arrays, meta)
+
+
+def save_training_state(path: str | Path, net: nn.Cell, optimizer: nn.Cell, state: TrainingState) -> None:
+    """Write weights, optimizer state and `state`."""
+    weights = {name: parameter.asnumpy() for name, parameter in net.parameters_dict().items()}
+    arrays = dict(weights)
+    for name, parameter in optimizer.parameters_dict().items():
+        if name not in weights:
+            arrays[OPTIMIZER_PREFIX + name] = parameter.asnumpy()
+    _write(Path(path), arrays, asdict(state))
+
+
+def load_training_state(path: str | Path, net: nn.Cell, optimizer: nn.Cell) -> TrainingState:
+    """Read what `save_training_state` wrote into `net` and `optimizer`.
+
+    Raises:
+        UserError: the file is no training checkpoint, or belongs to another network or optimizer.
+    """
+    arrays, meta = _read(Path(path))
+    if "step" not in meta:
+        raise UserError(f"{path}: holds weights alone; a training can be resumed only from its own checkpoints")
+    load_weights(net, _weights(arrays), source=str(path))
+    own = {name: p for name, p in optimizer.parameters_dict().items() if name not in net.parameters_dict()}
+    saved = {
+        name.removeprefix(OPTIMIZER_PREFIX): array
+        for name, array in arrays.items()
+        if name.startswith(OPTIMIZER_PREFIX)
+    }
+    _assign(own, saved, f"{path} (optimizer state)")
+    return TrainingState(**meta)
+
+
+def load_checkpoint_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """Weights of a checkpoint as {name: array}, without optimizer state.
+
+    Raises:
+        UserError: the file is missing, truncated, changed, or no checkpoint.
+    """
+    return _weights(_read(Path(path))[0])
+
+
+def checkpoint_config(path: str | Path) -> dict:
+    """The configuration that a checkpoint notes, as nested values; {} where it notes none.
+
+    Raises:
+        UserError: as `load_checkpoint_weights`.
+    """
+    return _read(Path(path))[1].get("config", {})
+
+
+def load_weights(net: nn.Cell, arrays: dict[str, np.ndarray], source: str = "the checkpoint") -> None:
+    """Set every parameter of `net`.
+
+    Args:
+        net: network.
+        arrays: {parameter name: array}.
+        source: where the arrays come from, for messages.
+
+    Raises:
+        UserError: names every missing, unexpected or misshapen entry; `net` is left as it was.
+    """
+    _assign(net.parameters_dict(), arrays, source)
+
+
+def load_fitting_weights(net: nn.Cell, arrays: dict[str, np.ndarray]) -> list[str]:
+    """Set the parameters of `net` that have an entry of their name and shape; return a line for each other entry."""
+    parameters = net.parameters_dict()
+    problems = _differences(parameters, arrays)
+    for name, parameter in parameters.items():
+        if name in arrays and tuple(arrays[name].shape) == tuple(parameter.shape):
+            _set(parameter, arrays[name])
+    return problems
+
+
+def point_to(link: Path, target: Path) -> None:
+    """Make `link` another name of the file `target` (a copy where the file system has no hard links)."""
+    temporary = link.with_name(f".{link.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(target, temporary)
+    except OSError:
+        shutil.copyfile(target, temporary)
+    os.replace(temporary, link)
+
+
+def _weights(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if not name.startswith(OPTIMIZER_PREFIX)}
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray], meta: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parameters = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
+    # MindSpore appends .ckpt to other names; its own temporary files stay in this folder if the process is killed.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing_") as folder:
+        temporary = os.path.join(folder, "weights.ckpt")
+        ms.save_checkpoint(parameters, temporary, append_dict={META_NAME: json.dumps(meta)}, crc_check=True)
+        os.chmod(temporary, 0o644)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist")
+    if path.suffix != ".ckpt":
+        raise UserError(f"{path}: a checkpoint ends in .ckpt; convert_weights.py makes one of .pth, .safetensors, .npz")
+    if path.stat().st_size == 0:
+        raise UserError(f"checkpoint {path} is empty")
+    logging.disable(logging.ERROR)  # MindSpore logs its own guess ("may not have permission") beside raising
+    try:
+        entries = ms.load_checkpoint(str(path), crc_check=True)
+    except (ValueError, RuntimeError, TypeError):
+        raise UserError(f"checkpoint {path} is damaged, or no checkpoint: its checksum or format is wrong") from None
+    finally:
+        logging.disable(logging.NOTSET)
+    meta = entries.pop(META_NAME, None)
+    arrays = {name: entry.asnumpy() for name, entry in entries.items() if hasattr(entry, "asnumpy")}
+    return arrays, json.loads(str(meta)) if meta is not None else {}
+
+
+def _differences(parameters: dict[str, ms.Parameter], arrays: dict[str, np.ndarray]) -> list[str]:
+    missing = [f"missing {name}" for name in parameters if name not in arrays]
+    unexpected = [f"unexpected {name}" for name in arrays if name not in parameters]
+    misshapen = [
+        f"{name} has shape {tuple(arrays[name].shape)}, the network {tuple(parameter.shape)}"
+        for name, parameter in parameters.items()
+        if name in arrays and tuple(arrays[name].shape) != tuple(parameter.shape)
+    ]
+    return missing + unexpected + misshapen
+
+
+def _assign(parameters: dict[str, ms.Parameter], arrays: dict[str, np.ndarray], source: str) -> None:
+    problems = _differences(parameters, arrays)
+    if problems:
+        raise UserError(f"{source} does not fit the network: " + "; ".join(problems))
+    for name, parameter in parameters.items():
+        _set(parameter, arrays[name])
+
+
+def _set(parameter: ms.Parameter, array: np.ndarray) -> None:
+    parameter.set_data(ms.Tensor(np.array(array, order="C"), dtype=parameter.dtype))

@@ -1,0 +1,137 @@
+"""Small detectors of every kind, exported, run and compared."""
+
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from src.commands import export as exporter
+from src.common.errors import UserError
+from src.deploy.difference import Difference
+from src.deploy.export_card import load_card
+from src.deploy.exported_model import open_exported
+from src.deploy.raw_selection import build_selection
+from src.model_utils.device_adapter import Device
+from src.schema import Config
+from tests.deploy.small_models import small_model
+
+
+def exported(config: Config, folder: Path, **settings) -> Path:
+    settings = {"file_name": str(folder / "model with a space"), **settings}
+    return exporter.export(config.model_copy(update=settings))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def device_is_set():
+    """MindSpore takes its device once a process, which other tests may have had it do."""
+    ms.set_context(mode=ms.GRAPH_MODE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "setup_device", lambda config: Device("CPU"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def retinanet(tmp_path_factory) -> Config:
+    return small_model("retinanet", tmp_path_factory.mktemp("retinanet"))
+
+
+@pytest.fixture(scope="module")
+def onnx_file(retinanet, tmp_path_factory) -> Path:
+    return exported(retinanet, tmp_path_factory.mktemp("onnx"), file_format="ONNX", export_dynamic_batch=True)
+
+
+@pytest.mark.parametrize(("detector", "file_format"), [("mask_rcnn", "MINDIR"), ("cascade_mask_rcnn", "ONNX")])
+def test_mask_models_with_nms_inside(detector, file_format, tmp_path, capsys):
+    config = small_model(detector, tmp_path)
+    path = exported(config, tmp_path, file_format=file_format)
+    card = load_card(path)
+    assert [port.name for port in card.outputs] == ["boxes", "scores", "labels", "valid", "masks"]
+    assert card.outputs[4].shape == [1, 8, 28, 28] and card.mask_threshold == 0.5
+    assert "largest difference from the checkpoint" in capsys.readouterr().out
+
+
+def test_raw_boxes_of_mask_models_give_the_checkpoints_boxes(tmp_path):
+    config = small_model("mask_rcnn", tmp_path)
+    path = exported(config, tmp_path, file_format="ONNX", export_form="raw")
+    model = open_exported(path)
+    inputs = exporter.check_inputs(config)
+    detector_itself = exporter.detector_of(config, exporter.load_checkpoint_weights(config.checkpoint_path))
+    expected = detector_itself.predict(inputs["image"], inputs["image_info"])
+    found = build_selection(model.card.selection)(*model.run(*inputs.values()), inputs["image_info"])
+    assert expected.valid.all()
+    for ours, theirs in zip(found, expected, strict=False):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_mindir_of_any_batch(retinanet, tmp_path):
+    path = exported(retinanet, tmp_path, export_dynamic_batch=True)
+    assert path.name == "model with a space.mindir" and load_card(path).inputs[0].shape == [-1, 3, 128, 128]
+    model = open_exported(path)
+    images = np.random.default_rng(0).standard_normal((3, 3, 128, 128), np.float32)
+    boxes, scores = model.run(images)
+    alone = model.run(images[2:])
+    assert scores.shape == (3, 3069, 4) and scores.std() > 0.01
+    np.testing.assert_allclose(boxes[2:], alone[0], atol=1e-3)
+    np.testing.assert_allclose(scores[2:], alone[1], atol=1e-5)
+
+
+def test_onnx_of_any_batch(onnx_file):
+    model = open_exported(onnx_file)
+    images = np.random.default_rng(0).standard_normal((3, 3, 128, 128), np.float32)
+    for ours, alone in zip(model.run(images), model.run(images[2:]), strict=True):
+        np.testing.assert_allclose(ours[2:], alone, atol=1e-3)
+
+
+def test_detections_of_a_dense_detector_in_fixed_batches(retinanet, tmp_path):
+    path = exported(retinanet, tmp_path, file_format="ONNX", export_form="detections", export_batch_size=2)
+    model = open_exported(path)
+    assert model.card.batch_size == 2 and model.card.selection is None
+    images = np.random.default_rng(0).standard_normal((3, 3, 128, 128), np.float32)
+    info = np.tile(np.float32([128, 128, 128, 128, 1, 1]), (3, 1))
+    boxes, scores, labels, valid = model.run(images, info)  # two calls, the second filled up
+    again = model.run(images[2:], info[2:])
+    assert boxes.shape == (3, 4, 4) and valid.all()
+    for ours, theirs in zip((boxes, scores, labels, valid), again, strict=True):
+        np.testing.assert_allclose(ours[2:], theirs, atol=1e-4)
+
+
+def test_refinedet(tmp_path):
+    config = small_model("refinedet", tmp_path)
+    card = load_card(exported(config, tmp_path, file_format="ONNX"))
+    assert card.selection["kind"] == "classes" and card.selection["score_thr"] == 0.2
+
+
+def test_a_file_that_differs_is_not_kept(retinanet, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter, "ExportedModel", lambda path, card: Fake())
+    monkeypatch.setattr(exporter, "_write", lambda net, config, path: Fake())
+    monkeypatch.setattr(exporter, "expected_outputs", lambda net, config, inputs: [])
+    monkeypatch.setattr(exporter, "compare", lambda *_: Difference(float("nan"), "scores[0, 1, 2]"))
+    with pytest.raises(UserError, match=r"not kept: it differs .* nan \(at scores\[0, 1, 2\]\)"):
+        exported(retinanet, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Fake:
+    """A card without inputs, and a model that runs on nothing."""
+
+    form, inputs = "raw", ()
+
+    def run(self) -> list:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"file_format": "AIR"}, "AIR can be written on Ascend only, this is CPU"),
+        ({"file_name": "model.onnx"}, r"model\.onnx has another suffix than --file_format MINDIR"),
+        ({"export_dynamic_batch": True, "export_form": "detections"}, "raw form .* only"),
+        ({"checkpoint_path": ""}, "checkpoint_path is missing"),
+        ({"checkpoint_path": "none.ckpt"}, "none.ckpt does not exist"),
+    ],
+)
+def test_mistakes(retinanet, tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        exported(retinanet, tmp_path, **settings)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,242 @@
+"""The CPU kernels of convolutions and fully connected layers, against MindSpore's operators and plain loops."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from src.blocks.layers import Conv2d, Dense, PointwiseConvolution, conv2d, use_standard_operators
+from src.ops.convolution import layers as fast_conv2d
+
+ROOT = Path(__file__).parents[2]
+NATIVE = Path(__file__).parent / "native"
+
+needs_kernels = pytest.mark.skipif(fast_conv2d._kernels() is None, reason="no compiler, or no AVX2, or switched off")
+MODES = pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["pynative", "graph"])
+
+
+@pytest.fixture(autouse=True)
+def restore_mode():
+    before = ms.get_context("mode")
+    yield
+    ms.set_context(mode=before)
+
+
+def random(*shape: int, seed: int = 0) -> ms.Tensor:
+    return ms.Tensor(np.random.default_rng(seed).standard_normal(shape, np.float32))
+
+
+class OutputAndGradients(nn.Cell):
+    """layer(x) and the gradients of sum(layer(x) * dout) with respect to x and the parameters."""
+
+    def __init__(self, layer: nn.Cell) -> None:
+        super().__init__()
+        self.layer = layer
+        self.parameters = ms.ParameterTuple(layer.trainable_params())
+        self.grad = ops.GradOperation(get_all=True, get_by_list=True, sens_param=True)
+
+    def construct(self, x, dout):
+        return self.layer(x), self.grad(self.layer, self.parameters)(x, dout)
+
+
+def results(layer: nn.Cell, x: ms.Tensor, dout: ms.Tensor) -> list[np.ndarray]:
+    out, (inputs, parameters) = OutputAndGradients(layer)(x, dout)
+    return [tensor.asnumpy() for tensor in (out, *inputs, *parameters)]
+
+
+def assert_equal_to_standard(make: Callable[[], nn.Cell], x: ms.Tensor, out_shape: tuple[int, ...]) -> None:
+    layer, standard = make(), make()
+    for ours, theirs in zip(layer.get_parameters(), standard.get_parameters(), strict=True):
+        ours.set_data(random(*ours.shape, seed=len(ours.shape)))
+        theirs.set_data(ours)
+    use_standard_operators(standard)
+    assert layer.kernel is not None and standard.kernel is None
+    dout = random(*out_shape, seed=9)
+    for actual, expected in zip(results(layer, x, dout), results(standard, x, dout), strict=True):
+        assert actual.shape == expected.shape
+        assert np.abs(actual - expected).max() <= 2e-6 * np.abs(expected).max()
+
+
+# Batch, input channels, output channels, kernel, stride, height, width.
+SHAPES = [
+    (2, 16, 24, 3, 1, 14, 13),
+    (1, 3, 64, 7, 2, 33, 40),
+    (1, 8, 16, 1, 2, 9, 9),
+    (3, 16, 8, 1, 1, 7, 5),
+    (2, 70, 30, 3, 2, 14, 13),
+    (1, 300, 64, 1, 1, 40, 41),
+    (4, 33, 17, 5, 1, 3, 2),
+    (1, 16, 8, 3, 2, 1, 1),
+    (9, 64, 72, 3, 1, 14, 14),
+]
+
+
+@needs_kernels
+@MODES
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_convolution_is_mindspores(mode: int, shape: tuple[int, ...]) -> None:
+    ms.set_context(mode=mode)
+    batch, ins, outs, kernel, stride, height, width = shape
+    out_shape = (batch, outs, -(-height // stride), -(-width // stride))
+    assert_equal_to_standard(
+        lambda: conv2d(ins, outs, kernel, stride, has_bias=True), random(batch, ins, height, width), out_shape
+    )
+
+
+@needs_kernels
+@MODES
+@pytest.mark.parametrize("shape", [(17, 50, 30), (1, 3, 1), (100, 1000, 81)], ids=str)
+def test_dense_is_mindspores(mode: int, shape: tuple[int, int, int]) -> None:
+    ms.set_context(mode=mode)
+    rows, ins, outs = shape
+    assert_equal_to_standard(lambda: Dense(ins, outs), random(rows, ins), (rows, outs))
+
+
+@needs_kernels
+@MODES
+def test_computed_weights_get_their_gradient(mode: int) -> None:
+    ms.set_context(mode=mode)
+
+    class Doubled(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = ms.Parameter(random(5, 9, 1, 1), name="weight")
+            self.convolve = PointwiseConvolution()
+
+        @property
+        def kernel(self):
+            return self.convolve.kernel
+
+        def construct(self, x):
+            return self.convolve(x, self.weight * 2)
+
+    assert_equal_to_standard(Doubled, random(2, 9, 4, 5), (2, 5, 4, 5))
+
+
+@needs_kernels
+def test_layers_of_one_graph_do_not_mix() -> None:
+    """MindSpore may take custom operators for one another."""
+    ms.set_context(mode=ms.GRAPH_MODE)
+
+    class Net(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.SequentialCell(
+                conv2d(8, 16, 3, 2), nn.ReLU(), conv2d(16, 16, 3), conv2d(16, 8, 1, 2), nn.Flatten(), Dense(8 * 9, 10)
+            )
+
+        @property
+        def kernel(self):
+            return self.layers[0].kernel
+
+        def construct(self, x):
+            return self.layers(x)
+
+    assert_equal_to_standard(Net, random(2, 8, 11, 12), (2, 10))
+
+
+@needs_kernels
+@MODES
+def test_transposed_input(mode: int) -> None:
+    ms.set_context(mode=mode)
+    layer, standard = conv2d(16, 8, 3), conv2d(16, 8, 3)
+    standard.weight.set_data(layer.weight)
+    standard.use_standard_operators()
+    x = random(2, 10, 12, 16).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(layer(x).asnumpy(), standard(x).asnumpy(), atol=1e-5)
+
+
+@needs_kernels
+def test_gradient_by_finite_differences() -> None:
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    layer, x, dout = conv2d(2, 8, 3, 2), random(1, 2, 5, 4), random(1, 8, 3, 2, seed=1)
+    _, dx, dweight = results(layer, x, dout)
+    weight = layer.weight.asnumpy()
+
+    def slope(x_step: np.ndarray | float, weight_step: np.ndarray | float) -> float:
+        values = []
+        for sign in (1, -1):
+            layer.weight.set_data(ms.Tensor((weight + sign * weight_step).astype(np.float32)))
+            out = layer(ms.Tensor((x.asnumpy() + sign * x_step).astype(np.float32))).asnumpy()
+            values.append((out.astype(np.float64) * dout.asnumpy()).sum())
+        return (values[0] - values[1]) / 2
+
+    for index in np.ndindex(dx.shape):
+        step = np.zeros_like(dx)
+        step[index] = 0.5  # the function is linear in x, and in the weights
+        assert slope(step, 0.0) == pytest.approx(0.5 * dx[index], abs=1e-4)
+    for index in np.ndindex(dweight.shape):
+        step = np.zeros_like(dweight)
+        step[index] = 0.5
+        assert slope(0.0, step) == pytest.approx(0.5 * dweight[index], abs=1e-4)
+
+
+@needs_kernels
+def test_gradient_is_the_same_again() -> None:
+    layer, x, dout = conv2d(40, 24, 3), random(3, 40, 31, 29), random(3, 24, 31, 29, seed=1)
+    for first, second in zip(results(layer, x, dout), results(layer, x, dout), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"group": 2, "pad_mode": "pad", "padding": 1},
+        {"pad_mode": "same"},
+        {"pad_mode": "pad", "padding": 0},
+        {"pad_mode": "pad", "padding": 1, "stride": 3},
+        {"pad_mode": "pad", "padding": 2, "dilation": 2},
+    ],
+    ids=str,
+)
+def test_other_convolutions_are_left_to_mindspore(settings: dict) -> None:
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    layer, standard = Conv2d(4, 8, 3, **settings), nn.Conv2d(4, 8, 3, **settings)
+    assert layer.kernel is None
+    standard.weight.set_data(layer.weight)
+    x = random(1, 4, 9, 9)
+    np.testing.assert_array_equal(layer(x).asnumpy(), standard(x).asnumpy())
+
+
+def test_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fast_conv2d.SWITCH, "0")
+    assert conv2d(8, 8, 3).kernel is None and Dense(8, 8).kernel is None and PointwiseConvolution().kernel is None
+
+
+def test_without_compiler_mindspore_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_target: str):
+        raise fast_conv2d.UserError("no compiler")
+
+    monkeypatch.setattr(fast_conv2d, "library", missing)
+    monkeypatch.setattr(fast_conv2d, "_supported_library", fast_conv2d._supported_library.__wrapped__)
+    layer = conv2d(8, 8, 3)
+    assert layer.kernel is None
+    assert layer(random(1, 8, 4, 4)).shape == (1, 8, 4, 4)
+
+
+@needs_kernels
+def test_standard_operators_after_a_first_run() -> None:
+    ms.set_context(mode=ms.GRAPH_MODE)
+    net = nn.SequentialCell(conv2d(300, 16, 3), nn.ReLU())
+    x = random(1, 300, 20, 20)
+    before = net(x).asnumpy()
+    use_standard_operators(net)
+    np.testing.assert_allclose(net(x).asnumpy(), before, atol=1e-4)
+    assert [name for name, _ in net.parameters_and_names()] == ["0.weight"]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    program = tmp_path / "checked"
+    flags = ["-std=c++17", "-fopenmp", "-O1", "-g1", "-Wall", "-Wextra", "-Werror"]
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    sources = [f"-I{ROOT / 'src/ops/convolution/cpu'}", str(NATIVE / "convolution_edges.cc")]
+    built = subprocess.run(["g++", *flags, *checks, *sources, "-o", str(program)], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-2000:]
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "all right\n"), done.stderr[:2000]
