@@ -23,10 +23,31 @@ def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Seed MindSpore's and NumPy's generators before each test and its fixtures.
+    """Seed MindSpore's and NumPy's generators and set graph mode before each test and its fixtures.
 
     Weights are then the same whichever tests ran before in the process.
     """
     import mindspore as ms
 
     ms.set_seed(0)
+    ms.set_context(mode=ms.GRAPH_MODE)
+
+
+@pytest.fixture(params=["graph", "pynative"])
+def mode(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both execution modes; graph mode again afterwards."""
+    import mindspore as ms
+
+    ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
+    yield request.param
+    ms.set_context(mode=ms.GRAPH_MODE)
+
+
+@pytest.fixture
+def pynative() -> Iterator[None]:
+    """PYNATIVE mode, graph mode again afterwards."""
+    import mindspore as ms
+
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    yield
+    ms.set_context(mode=ms.GRAPH_MODE)
