@@ -1,6 +1,6 @@
-"""Convert published PyTorch weights to a checkpoint.
+r"""Convert published PyTorch weights to a checkpoint.
 
-    python convert_weights.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+    python convert_weights.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \
         --source_file spinenet_retinanet.pth --output_file spinenet_49_640.ckpt
 
 Reads .pth and .pt (needs PyTorch; weights only), .safetensors and .npz:

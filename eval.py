@@ -1,6 +1,6 @@
-"""Evaluate a checkpoint with COCO metrics, or predictions that were saved before.
+r"""Evaluate a checkpoint with COCO metrics, or predictions that were saved before.
 
-    python eval.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+    python eval.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \
         --val_dataset /data/coco-2017/validation --checkpoint_path retinanet.ckpt --prediction_path predictions.json
 
 Prints COCO's table (for a mask model also that of masks) and AP per class, and writes the numbers beside the checkpoint

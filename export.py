@@ -1,6 +1,6 @@
-"""Export a checkpoint as MINDIR, ONNX or (on Ascend) AIR.
+r"""Export a checkpoint as MINDIR, ONNX or (on Ascend) AIR.
 
-    python export.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+    python export.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \
         --file_name retinanet --file_format MINDIR --checkpoint_path retinanet.ckpt
 
 Writes retinanet.mindir, and retinanet.json beside it, which says what the file takes and gives. The file is run and

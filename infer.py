@@ -1,6 +1,6 @@
-"""Detect objects in an image or in a folder of images (png, jpg, jpeg, bmp, webp in its root).
+r"""Detect objects in an image or in a folder of images (png, jpg, jpeg, bmp, webp in its root).
 
-    python infer.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+    python infer.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \
         --checkpoint_path retinanet.ckpt --pred_input images/ --pred_output predictions.json
 
 Writes a JSON file with boxes (and masks, as COCO run-length codes) in pixels of each image, best first;

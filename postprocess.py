@@ -1,6 +1,6 @@
-"""From the result files of Ascend 310 inference to COCO's table.
+r"""From the result files of Ascend 310 inference to COCO's table.
 
-    python postprocess.py --mindir_path retinanet.mindir --result_path result_Files \\
+    python postprocess.py --mindir_path retinanet.mindir --result_path result_Files \
         --anno_path instances_val2017.json --img_path val2017
 
 Prints COCO's table and AP per class, and writes the detections to --prediction_path, the metrics to *_metrics.json

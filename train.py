@@ -1,6 +1,6 @@
-"""Train a detector.
+r"""Train a detector.
 
-    python train.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \\
+    python train.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \
         --train_dataset /data/coco-2017/train --val_dataset /data/coco-2017/validation --brief first_run
 
 Writes train.log, metrics.csv, curves.png, config.yaml and checkpoints/ under train_outputs/brief.

@@ -51,7 +51,7 @@ def trained(arguments: argparse.Namespace, data: Path, seed: int, setting: str, 
         *("--epoch_size", arguments.epochs, "--eval_every", arguments.epochs, "--batch_size", arguments.batch_size),
         *("--lr", 0.001, "--base_batch_size", arguments.batch_size, *options),
     )
-    with open(arguments.output_dir / brief / "metrics.csv", newline="") as file:
+    with (arguments.output_dir / brief / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == "eval" and row["name"] in METRICS]
     return {row["name"]: float(row["value"]) for row in rows}
 

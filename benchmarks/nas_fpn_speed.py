@@ -1,7 +1,7 @@
-"""NAS-FPN-RetinaNet at 640 pixels on the CPU: network, prediction, training step, against the same in PyTorch.
+r"""NAS-FPN-RetinaNet at 640 pixels on the CPU: network, prediction, training step, against the same in PyTorch.
 
     python benchmarks/nas_fpn_speed.py --torch_python /path/to/a/python/with/torchvision --checkpoint nas_fpn.ckpt
-    python export.py --config_path configs/nas_fpn/default_config.yaml --checkpoint_path nas_fpn.ckpt \\
+    python export.py --config_path configs/nas_fpn/default_config.yaml --checkpoint_path nas_fpn.ckpt \
         --file_name nas_fpn --file_format ONNX
     python benchmarks/nas_fpn_speed.py --torch_python ... --checkpoint nas_fpn.ckpt --onnx nas_fpn.onnx
 

@@ -123,7 +123,7 @@ def operator_times(work: Callable[[], object]) -> dict:
         seconds = time.perf_counter() - start
         profiler.analyse()
         table = next(Path(folder).rglob("cpu_op_type_info_*.csv"))
-        with open(table, newline="") as file:
+        with table.open(newline="") as file:
             rows = [
                 (r["op_type"], int(r["type_occurrences"]), float(r["total_compute_time"])) for r in csv.DictReader(file)
             ]

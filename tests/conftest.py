@@ -51,3 +51,13 @@ def pynative() -> Iterator[None]:
     ms.set_context(mode=ms.PYNATIVE_MODE)
     yield
     ms.set_context(mode=ms.GRAPH_MODE)
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 training and 6 validation images of 128 x 128 pixels, in the layout train/data, validation/data."""
+    from src.data.synthetic import main as write_synthetic
+
+    folder = tmp_path_factory.mktemp("shapes")
+    write_synthetic(["--output_dir", str(folder), "--train", "24", "--val", "6", "--image_size", "128"])
+    return folder

@@ -1,6 +1,6 @@
-"""What a detector gets wrong: confusion matrix, AP of each class, and errors by kind, as pictures.
+r"""What a detector gets wrong: confusion matrix, AP of each class, and errors by kind, as pictures.
 
-    python tools/analyse_predictions.py --config_path outputs/first/config.yaml \\
+    python tools/analyse_predictions.py --config_path outputs/first/config.yaml \
         --prediction_path outputs/first/predictions.json --output_dir outputs/first/analysis
 
 The predictions are those that eval.py or infer.py wrote for the images of `val_dataset`. Writes confusion_matrix.png,

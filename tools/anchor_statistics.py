@@ -1,6 +1,6 @@
-"""Do the anchors fit your objects? Objects of each level, best possible recall, and what would fit better.
+r"""Do the anchors fit your objects? Objects of each level, best possible recall, and what would fit better.
 
-    python tools/anchor_statistics.py --config_path configs/demo/spinenet_retinanet.yaml \\
+    python tools/anchor_statistics.py --config_path configs/demo/spinenet_retinanet.yaml \
         --train_dataset data/shapes/train --output anchors.png
 
 Looks at the training data as the configuration resizes it, and at the anchors of RetinaNet and RefineDet, or of the

@@ -1,6 +1,6 @@
-"""The learning rate of a configuration over its epochs, as a picture.
+r"""The learning rate of a configuration over its epochs, as a picture.
 
-    python tools/plot_lr.py --config_path configs/nas_fpn/retinanet_r50_nasfpn_640.yaml --steps_per_epoch 916 \\
+    python tools/plot_lr.py --config_path configs/nas_fpn/retinanet_r50_nasfpn_640.yaml --steps_per_epoch 916 \
         --output lr.png
 
 Steps are counted from the training data of the configuration unless --steps_per_epoch says how many there are.

@@ -13,7 +13,7 @@ from instaboostfast import pycococreater
 
 
 def allow_unequal_contours() -> None:
-    """numpy >= 1.24 refuses np.subtract of contours of unequal length; an array of objects it takes."""
+    """Numpy >= 1.24 refuses np.subtract of contours of unequal length; an array of objects it takes."""
     measure = pycococreater.measure
 
     def find_contours(*args):

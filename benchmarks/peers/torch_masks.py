@@ -11,7 +11,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 
 def grid_sample_masks(probabilities: torch.Tensor, boxes: torch.Tensor, height: int, width: int, threshold: float):
-    """bool [height, width] of each mask, bilinear, computed near its box only, as mmdetection does on CPU."""
+    """Bool [height, width] of each mask, bilinear, computed near its box only, as mmdetection does on CPU."""
     for mask, box in zip(probabilities, boxes, strict=True):
         x1, y1, x2, y2 = box.tolist()
         left, top = max(int(x1) - 1, 0), max(int(y1) - 1, 0)

@@ -164,7 +164,7 @@ def detect(raw, anchors, nms):
 
 
 def torchvision_nms():
-    """torchvision's suppression, or None where it is not installed."""
+    """Torchvision's suppression, or None where it is not installed."""
     try:
         from torchvision.ops import nms
     except ImportError:

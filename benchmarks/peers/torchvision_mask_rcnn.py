@@ -62,7 +62,7 @@ def fit_rpn(net: MaskRCNN, images: ImageList, features: dict, targets: list[dict
 
 
 def make_weights(images: torch.Tensor, targets: list[dict]) -> dict[str, np.ndarray]:
-    """torchvision's initial weights made to find something in `images`."""
+    """Torchvision's initial weights made to find something in `images`."""
     torch.manual_seed(1)
     # The names before torchvision 0.13 belong to published weights; these are today's.
     net = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
@@ -174,7 +174,7 @@ class Peer:
         features = self.net.backbone(self.images)
         tested, _ = self.net.eval().rpn(self.image_list, features)
         proposals, _ = self.net.train().rpn(self.image_list, features, self.targets)
-        regions, _, labels, _ = self.net.roi_heads.select_training_samples(list(proposals), self.targets)
+        regions, _, _, _ = self.net.roi_heads.select_training_samples(list(proposals), self.targets)
         return {
             "test proposals": sum(map(len, tested)),
             "training proposals": sum(map(len, proposals)),
@@ -191,7 +191,7 @@ class Peer:
             features = fpn(maps)
             logits, deltas = head(list(features.values()))
             proposals, _ = net.rpn(self.image_list, features, self.targets)
-            regions, _, labels, _ = heads.select_training_samples(list(proposals), self.targets)
+            regions, _, _, _ = heads.select_training_samples(list(proposals), self.targets)
             tested, _ = net.eval().rpn(self.image_list, features)
             net.train()
             few = [torch.cat(regions)[: int(rows)]]  # of one image, whichever they come from
@@ -211,7 +211,7 @@ class Peer:
         forward: dict[str, tuple[Callable, tuple]] = {
             "backbone": (lambda x: body(x), (self.images,)),
             "FPN": (lambda *x: fpn(dict(zip(names, x, strict=True))), tuple(maps.values())),
-            "RPN head": (lambda *x: sum(head(list(x)), []), tuple(features.values())),
+            "RPN head": (lambda *x: [level for levels in head(list(x)) for level in levels], tuple(features.values())),
             "RoIAlign 7x7": (
                 lambda *x: heads.box_roi_pool(dict(zip(levels, x, strict=True)), regions, self.sizes),
                 tuple(features.values()),

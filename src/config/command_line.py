@@ -37,9 +37,11 @@ def config_and_options(
     """`config_from_command_line` of a program with arguments that are no configuration keys.
 
     Args:
-        doc, argv, fallbacks: see `config_from_command_line`.
+        doc: see `config_from_command_line`.
         options: {name: (default, comment)} of these arguments. Where the default is a string the word is taken as it
             stands, else it is read as YAML.
+        argv: see `config_from_command_line`.
+        fallbacks: see `config_from_command_line`.
 
     Returns:
         The configuration, and the options' values.
@@ -85,7 +87,8 @@ def _split_arguments(argv: Sequence[str]) -> Arguments:
             word = "--help"
         if not word.startswith("--") or len(word) == 2:
             raise UserError(f"command line: '{word}' is no option; options look like --key value")
-        name, equals, value = word[2:].partition("=")
+        name, equals, text = word[2:].partition("=")
+        value: str | bool = text
         if not equals:
             if position < len(argv) and not argv[position].startswith("--"):
                 value = argv[position]
@@ -106,7 +109,8 @@ def _help_text(doc: str, config: Config | None, options: Options) -> str:
     for name, field in leaves(type(shown_config)):
         default = lookup(shown_config, name)
         shown = f"{str(default)[:60]}..." if len(str(default)) > 60 else default
-        lines.append(f"  --{name}: {field.description} (default: {shown!r})")
+        comment = f"{field.description}: {', '.join(DETECTORS)}" if name == "detector" else field.description
+        lines.append(f"  --{name}: {comment} (default: {shown!r})")
     lines += ["", "published spellings that are understood too:"]
     lines += [f"  --{seed}: {', '.join(names)}" for seed, names in published.items()]
     return "\n".join(lines)

@@ -7,16 +7,17 @@ A configuration is a YAML file; `base: ../_base_/x.yaml` names one file it inher
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from src.common.errors import UserError
 from src.config.checks import inconsistencies
 from src.config.published_keys import published_keys, standard_keys
-from src.models.api import UnknownName
+from src.models.api import UnknownNameError
 from src.models.table import DEFAULT_DETECTOR, DETECTORS
 from src.schema import Config
 
@@ -90,12 +91,28 @@ def _nested(overrides: dict[str, Any]) -> dict:
 def _combined(layers: list[Layer]) -> tuple[dict, dict[str, str]]:
     """Merged values under this project's keys, and where each dotted key came from."""
     detector = next((values["detector"] for _, values in layers[::-1] if "detector" in values), DEFAULT_DETECTOR)
-    merged, origins = {}, {}
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for origin, values in layers:
         values, spelled = standard_keys(values, detector, origin)
+        _drop_keys_of_another_backbone(merged, values, detector)
         _merge(merged, values, origins, origin, ())
         origins.update({name: f"{origin} (as {seed})" for name, seed in spelled.items()})
     return merged, origins
+
+
+def _drop_keys_of_another_backbone(merged: dict, values: dict, detector: Any) -> None:
+    """A layer that names its own backbone inherits only the keys that this backbone has."""
+    inherited, own = merged.get("backbone"), values.get("backbone")
+    if not (isinstance(inherited, dict) and isinstance(own, dict) and "type" in own and detector in DETECTORS):
+        return
+    try:
+        config_class = DETECTORS[detector].config_class({"backbone": own})
+    except UnknownNameError:  # reported when the whole configuration is checked
+        return
+    known = config_class.model_fields["backbone"].annotation
+    if isinstance(known, type) and issubclass(known, BaseModel):
+        merged["backbone"] = {name: value for name, value in inherited.items() if name in known.model_fields}
 
 
 def _read_yaml(path: Path) -> dict:
@@ -139,9 +156,9 @@ def _model(values: dict, origins: dict, path: str) -> type[Config]:
     name = values.get("detector", DEFAULT_DETECTOR)
     try:
         if not isinstance(name, str) or name not in DETECTORS:
-            raise UnknownName("detector", name, list(DETECTORS))
+            raise UnknownNameError("detector", name, list(DETECTORS))
         return DETECTORS[name].config_class(values)
-    except UnknownName as error:
+    except UnknownNameError as error:
         raise UserError(f"{_origin(error.key, origins, path)}: {error}") from None
 
 
@@ -167,7 +184,7 @@ def _origin(name: str, origins: dict, path: str) -> str:
     return path
 
 
-def _explain(error: dict, model: type[Config], origins: dict, path: str) -> str:
+def _explain(error: ErrorDetails, model: type[Config], origins: dict, path: str) -> str:
     parts = [str(part) for part in error["loc"]]
     name = ".".join(parts)
     where = _origin(name, origins, path)
@@ -192,7 +209,7 @@ def _nearest_key(parts: list[str], model: type[Config]) -> str | None:
     return close[0] if close else None
 
 
-def _is_section(annotation: Any) -> bool:
+def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 

@@ -75,7 +75,7 @@ class MinIoURandomCrop:
 
 
 def _fits(windows: np.ndarray, boxes: np.ndarray, least: float) -> np.ndarray:
-    """bool [T]: the window has an IoU of `least` with some object, and the centre of one inside."""
+    """Bool [T]: the window has an IoU of `least` with some object, and the centre of one inside."""
     start = np.maximum(windows[:, None, :2], boxes[:, :2])
     sides = np.maximum(np.minimum(windows[:, None, 2:], boxes[:, 2:]) - start, 0)
     intersection = sides[..., 0] * sides[..., 1]

@@ -162,7 +162,7 @@ def crop(sample: Sample, left: int, top: int, right: int, bottom: int) -> tuple[
 
 
 def _masks_inside(sample: Sample) -> np.ndarray:
-    """bool [G]: whether the image still holds the centre of any pixel of each object's mask; true without masks."""
+    """Bool [G]: whether the image still holds the centre of any pixel of each object's mask; true without masks."""
     if sample["masks"] is None:
         return np.ones(len(sample["boxes"]), bool)
     height, width = sample["image"].shape[:2]

@@ -28,7 +28,8 @@ class Port(BaseModel):
 
 class Preprocessing(BaseModel):
     """From an image to the input: resize into (keep_ratio) or onto img_height x img_width, (pixel - mean) / std by
-    channel, planes; what is left of input_height x input_width, right and below, is 0."""
+    channel, planes; what is left of input_height x input_width, right and below, is 0.
+    """
 
     img_height: int
     img_width: int

@@ -62,7 +62,7 @@ class Objects:
 
     @property
     def uncounted(self) -> np.ndarray:
-        """bool [N]: crowds and difficult objects, which no detection must find."""
+        """Bool [N]: crowds and difficult objects, which no detection must find."""
         return self.crowd if self.difficult is None else self.crowd | self.difficult
 
 
@@ -138,7 +138,7 @@ def _rank_in_group(key: np.ndarray) -> np.ndarray:
 
 
 def _outside_area_ranges(area: np.ndarray) -> np.ndarray:
-    """bool [N, A]: the area lies outside of the range; both ends belong to it."""
+    """Bool [N, A]: the area lies outside of the range; both ends belong to it."""
     low, high = np.array(list(AREA_RANGES.values())).T
     return (area[:, None] < low) | (area[:, None] > high)
 

@@ -149,7 +149,7 @@ def _kinds_of(same: np.ndarray, other: np.ndarray, objects: np.ndarray) -> tuple
 
 
 def _best_of_each_object(target: np.ndarray, score: np.ndarray, detected: np.ndarray) -> np.ndarray:
-    """bool [N]: the detection has the best score of all whose target is the same object, and nothing found that."""
+    """Bool [N]: the detection has the best score of all whose target is the same object, and nothing found that."""
     best = np.zeros(len(target), bool)
     rows = np.flatnonzero(target >= 0)
     rows = rows[~detected[target[rows]]]

@@ -147,7 +147,8 @@ def _run_lengths(owner: np.ndarray, position: np.ndarray, masks: int, pixels: in
 
 def _strings(owner: np.ndarray, length: np.ndarray, masks: int) -> list[str]:
     """COCO's compressed strings: from the fourth run of a mask on the difference to the last but one run, in groups of
-    five bits from the lowest, with a sixth bit while more follow, each + 48 as a character (maskApi.c, rleToString)."""
+    five bits from the lowest, with a sixth bit while more follow, each + 48 as a character (maskApi.c, rleToString).
+    """
     first = np.searchsorted(owner, np.arange(masks))
     place = np.arange(len(owner)) - first[owner]
     value = length.copy()

@@ -40,10 +40,10 @@ class Detector(Protocol):
     divides_by_positives: bool
 
     def extract_features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """images float32 [B,3,H,W] -> levels after the neck."""
+        """Images float32 [B,3,H,W] -> levels after the neck."""
 
     def dense_outputs(self, images: Tensor) -> tuple:
-        """images float32 [B,3,H,W] -> raw outputs of the dense head."""
+        """Images float32 [B,3,H,W] -> raw outputs of the dense head."""
 
     def predict(self, images: np.ndarray | Tensor, image_info: np.ndarray | Tensor) -> Detections:
         """Detections of images float32 [B,3,H,W] with image_info float32 [B,6]."""
@@ -171,7 +171,7 @@ class DetectorSpec:
 
     Attributes:
         config_class: nested values of a configuration (unchecked) -> the class that holds its keys. Raises
-            `UnknownName` for a backbone that the detector does not take.
+            `UnknownNameError` for a backbone that the detector does not take.
         checks: configuration -> contradictions between its keys.
         build: configuration -> the network with initial weights.
         class_biases: parameters that show the number of classes; the first that weights hold is read.
@@ -196,7 +196,7 @@ class DetectorSpec:
     region_counts: Callable[[Any, Any], RegionCounts] | None = None
 
 
-class UnknownName(ValueError):
+class UnknownNameError(ValueError):
     """A name that stands in no table.
 
     Attributes:

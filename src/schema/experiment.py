@@ -193,7 +193,8 @@ class Config(Section):
     @property
     def input_hw(self) -> tuple[int, int]:
         """Height and width of the network's input: `img_height`, `img_width` rounded up to `divider`."""
-        return tuple(-(-side // self.divider) * self.divider for side in (self.img_height, self.img_width))
+        height, width = (-(-side // self.divider) * self.divider for side in (self.img_height, self.img_width))
+        return height, width
 
     @property
     def checkpoint_folder(self) -> Path:

@@ -1,6 +1,6 @@
 """Sections that several detectors share, and the types of keys."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -15,7 +15,7 @@ Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(val
 Activation = Literal["relu", "swish"]
 
 
-def key(default, comment: str, **limits):
+def key(default: Any, comment: str, **limits: Any) -> Any:
     """A configuration key with its default and its comment."""
     return Field(default, description=comment, **limits)
 
@@ -27,7 +27,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_defaults_of_sections(cls, values):
+    def _keep_defaults_of_sections(cls, values: Any) -> Any:
         """Keys that a file leaves out of a section take that section's defaults, which are its place's own."""
         if not isinstance(values, dict):
             return values

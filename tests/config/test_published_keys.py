@@ -8,7 +8,7 @@ import pytest
 from src.common.errors import UserError
 from src.config import config_from_command_line, load_config
 from src.config.published_keys import published_keys, standard_keys
-from src.models.api import UnknownName
+from src.models.api import UnknownNameError
 from src.models.backbones.table import BACKBONES
 from src.models.table import DETECTORS
 
@@ -26,7 +26,7 @@ def experiment(tmp_path: Path, text: str, base: Path = BASE) -> Path:
 def test_every_spelling_stands_for_keys_that_exist(detector: str) -> None:
     known = set()
     for backbone in BACKBONES:
-        with suppress(UnknownName):
+        with suppress(UnknownNameError):
             known |= set(_leaves(DETECTORS[detector].config_class({"backbone": {"type": backbone}})))
     for seed, names in published_keys(detector).items():
         assert set(names) <= known, seed

@@ -84,7 +84,7 @@ def test_epochs_and_seeds_differ_and_repeat(tmp_path):
     assert ids == [batch["image_id"].tolist() for batch in epoch(config, 0)]
     assert ids != [batch["image_id"].tolist() for batch in epoch(config, 1)]
     assert ids != [batch["image_id"].tolist() for batch in epoch(make_config(tmp_path, seed=2), 0)]
-    assert sorted(sum(ids, [])) == [10 + 3 * n for n in range(12)]
+    assert sorted(one for batch in ids for one in batch) == [10 + 3 * n for n in range(12)]
 
 
 def test_an_image_is_augmented_anew_in_each_epoch(tmp_path):

@@ -33,7 +33,7 @@ def shapes(tmp_path_factory):
     kinds = set()
     for number, annotation in enumerate(content["annotations"]):
         segmentation = annotation["segmentation"]
-        if number % 3 == 0 or isinstance(segmentation, dict) and number % 3 == 1:
+        if number % 3 == 0 or (isinstance(segmentation, dict) and number % 3 == 1):
             packed = coco_mask.frPyObjects(segmentation, 64, 80)
             packed = coco_mask.merge(packed) if isinstance(packed, list) else packed
             annotation["segmentation"] = {"size": [64, 80], "counts": packed["counts"].decode()}

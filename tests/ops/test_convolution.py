@@ -11,6 +11,8 @@ import pytest
 from mindspore import nn, ops
 
 from src.blocks.layers import Conv2d, Dense, PointwiseConvolution, conv2d, use_standard_operators
+from src.common.errors import UserError
+from src.ops import library as libraries
 from src.ops.convolution import layers as fast_conv2d
 
 ROOT = Path(__file__).parents[2]
@@ -208,15 +210,21 @@ def test_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert conv2d(8, 8, 3).kernel is None and Dense(8, 8).kernel is None and PointwiseConvolution().kernel is None
 
 
-def test_without_compiler_mindspore_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatch, caplog) -> None:
     def missing(_target: str):
-        raise fast_conv2d.UserError("no compiler")
+        raise UserError("no compiler")
 
-    monkeypatch.setattr(fast_conv2d, "library", missing)
+    monkeypatch.setattr(libraries, "library", missing)
     monkeypatch.setattr(fast_conv2d, "_supported_library", fast_conv2d._supported_library.__wrapped__)
+    libraries.optional_library.cache_clear()
     layer = conv2d(8, 8, 3)
     assert layer.kernel is None
     assert layer(random(1, 8, 4, 4)).shape == (1, 8, 4, 4)
+    conv2d(8, 8, 3)
+    libraries.optional_library.cache_clear()
+    assert [record.message for record in caplog.records] == [
+        "CPU convolution: not compiled, a slower implementation stands in: no compiler"
+    ]
 
 
 @needs_kernels

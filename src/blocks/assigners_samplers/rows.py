@@ -10,6 +10,6 @@ def flat_index(index, count: int):
 
 
 def take_rows(rows, index):
-    """rows [B,N,D] at index int32 [B,P] -> [B,P,D]."""
+    """Rows [B,N,D] at index int32 [B,P] -> [B,P,D]."""
     batch, count, width = rows.shape
     return ops.gather(rows.reshape(batch * count, width), flat_index(index, count), 0)

@@ -60,7 +60,7 @@ class BasicBlock(nn.Cell):
             _start_as_identity(self.bn2)
 
     def construct(self, x):
-        """x [B,in_channels,H,W] -> [B,planes,H/stride,W/stride]."""
+        """X [B,in_channels,H,W] -> [B,planes,H/stride,W/stride]."""
         out = self.act(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -111,7 +111,7 @@ class Bottleneck(nn.Cell):
             _start_as_identity(self.bn3)
 
     def construct(self, x):
-        """x [B,in_channels,H,W] -> [B,4*planes,H/stride,W/stride]."""
+        """X [B,in_channels,H,W] -> [B,4*planes,H/stride,W/stride]."""
         out = self.act(self.bn1(self.conv1(x)))
         out = self.act(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))

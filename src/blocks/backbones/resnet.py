@@ -85,7 +85,7 @@ class ResNet(nn.Cell):
                     parameter.requires_grad = False
 
     def construct(self, images):
-        """images [B,3,H,W], sides multiples of 4 -> tuple of [B,C,H/s,W/s] with s = 4, 8, 16, 32 of `out_indices`."""
+        """Images [B,3,H,W], sides multiples of 4 -> tuple of [B,C,H/s,W/s] with s = 4, 8, 16, 32 of `out_indices`."""
         x = max_pool(self.relu(self.bn1(self.conv1(images))), 3, 2)
         outputs = ()
         for i, stage in enumerate(self.stages):

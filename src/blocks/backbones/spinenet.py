@@ -88,7 +88,7 @@ class Resample(nn.Cell):
         self.expand_conv = ConvModule(middle, target.channels, 1, norm=norm, act="none")
 
     def construct(self, x):
-        """x [B,C,H,W] of the source -> [B,C',H',W'] of the target."""
+        """X [B,C,H,W] of the source -> [B,C',H',W'] of the target."""
         x = self.squeeze_conv(x)
         if self.downsample_conv is not None:
             x = self.downsample_conv(x)
@@ -231,7 +231,7 @@ class SpineNet(nn.Cell):
         )
 
     def construct(self, images):
-        """images [B,3,H,W], sides multiples of 128 -> tuple of [B,out_channels,H/s,W/s], s = 8, 16, 32, 64, 128."""
+        """Images [B,3,H,W], sides multiples of 128 -> tuple of [B,out_channels,H/s,W/s], s = 8, 16, 32, 64, 128."""
         x = max_pool(self.conv1(images), 3, 2, self.floor)
         first = self.init_block1(x)
         features = (first, self.init_block2(first))

@@ -49,7 +49,7 @@ class VGG16(nn.Cell):
         self.out_channels = (8 * base_channels, 8 * base_channels, channels)
 
     def construct(self, images):
-        """images [B,3,H,W], sides multiples of 32 -> (conv4_3, conv5_3, fc7), [B,C,H/s,W/s] with s = 8, 16, 32."""
+        """Images [B,3,H,W], sides multiples of 32 -> (conv4_3, conv5_3, fc7), [B,C,H/s,W/s] with s = 8, 16, 32."""
         x, levels = images, ()
         for i in range(len(self.features)):
             x = self.features[i](x)

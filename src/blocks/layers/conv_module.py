@@ -81,5 +81,5 @@ class ConvModule(nn.Cell):
         self.act = build_activation(act)
 
     def construct(self, x):
-        """x [B,in_channels,H,W] -> [B,out_channels,H/stride,W/stride]."""
+        """X [B,in_channels,H,W] -> [B,out_channels,H/stride,W/stride]."""
         return self.act(self.bn(self.conv(x)))

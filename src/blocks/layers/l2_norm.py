@@ -21,7 +21,7 @@ class L2Norm(nn.Cell):
         self.eps = eps
 
     def construct(self, x):
-        """x [B,channels,H,W] -> the same shape."""
+        """X [B,channels,H,W] -> the same shape."""
         batch, channels, height, width = x.shape
         # A root's gradient at 0 is infinite; a tiny number under it changes no other length.
         squares = (x * x).sum(axis=1).reshape(batch, 1, height * width)

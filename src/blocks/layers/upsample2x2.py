@@ -38,7 +38,7 @@ class Upsample2x2(nn.Cell):
         self.convolve = PointwiseConvolution()
 
     def construct(self, x):
-        """x [R,in_channels,H,W] -> [R*4,out_channels,H,W]; the four are (0,0), (0,1), (1,0), (1,1) as (y, x)."""
+        """X [R,in_channels,H,W] -> [R*4,out_channels,H,W]; the four are (0,0), (0,1), (1,0), (1,1) as (y, x)."""
         regions, _, height, width = x.shape
         kernel = self.weight.transpose(2, 3, 1, 0).reshape(4 * self.out_channels, self.in_channels, 1, 1)
         x = self.convolve(x, kernel).reshape(regions * 4, self.out_channels, height, width)
@@ -46,7 +46,7 @@ class Upsample2x2(nn.Cell):
 
 
 def interleave(x):
-    """x [R*4,C,H,W] of `Upsample2x2` -> [R,C,2*H,2*W]."""
+    """X [R*4,C,H,W] of `Upsample2x2` -> [R,C,2*H,2*W]."""
     parts, channels, height, width = x.shape
     x = x.reshape(parts // 4, 2, 2, channels, height, width).transpose(0, 3, 4, 1, 5, 2)
     return x.reshape(parts // 4, channels, 2 * height, 2 * width)

@@ -53,7 +53,7 @@ class _LossAndSlope(nn.Cell):
         return loss, ops.tensor_scatter_elements(slope, index, turn, 1, "add")
 
     def _side(self, logits, weight):
-        """weight * p**gamma * softplus(x) of a negative, and its derivative; a positive is a negative at -x."""
+        """Weight * p**gamma * softplus(x) of a negative, and its derivative; a positive is a negative at -x."""
         probability = ops.sigmoid(logits)
         softplus = self.softplus(logits)
         focus = probability * probability if self.gamma == 2 else ops.pow(probability, self.gamma)

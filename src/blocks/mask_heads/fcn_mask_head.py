@@ -27,7 +27,7 @@ class FCNMaskHead(nn.Cell):
         self.relu = nn.ReLU()
 
     def construct(self, x):
-        """x [R,C,S,S], features of regions -> mask logits [R,K,2*S,2*S]."""
+        """X [R,C,S,S], features of regions -> mask logits [R,K,2*S,2*S]."""
         return interleave(self.conv_logits(self._upsampled(x)))
 
     def class_logits(self, x, labels):
@@ -50,7 +50,7 @@ class FCNMaskHead(nn.Cell):
         return interleave(logits.reshape(parts, 1, height, width))[:, 0]
 
     def _upsampled(self, x):
-        """x [R,C,S,S] -> [R*4,conv_out_channels,S,S], see `Upsample2x2`."""
+        """X [R,C,S,S] -> [R*4,conv_out_channels,S,S], see `Upsample2x2`."""
         for conv in self.convs:
             x = conv(x)
         return self.relu(self.upsample(x))

@@ -16,7 +16,7 @@ def merging_convolution(channels: int, norm: Norm) -> ConvModule:
 
 
 def resize_to(x, height: int, width: int):
-    """x [B,C,H,W] -> [B,C,height,width] by whole factors: nearest neighbours up, maxima down.
+    """X [B,C,H,W] -> [B,C,height,width] by whole factors: nearest neighbours up, maxima down.
 
     Raises:
         ValueError: neither size divides the other.

@@ -31,7 +31,7 @@ class TCB(nn.Cell):
         self.relu = nn.ReLU()
 
     def construct(self, x, coarser=None):
-        """x [B,in_channels,H,W], coarser [B,out_channels,H/2,W/2] or None -> [B,out_channels,H,W]."""
+        """X [B,in_channels,H,W], coarser [B,out_channels,H/2,W/2] or None -> [B,out_channels,H,W]."""
         x = self.conv2(self.conv1(x))
         if self.upsample is not None:
             x = x + self.upsample(coarser)

@@ -79,5 +79,5 @@ class GraphSelection(nn.Cell):
 
 
 def _clip(boxes, size):
-    """boxes [B,C,4] into 0..size [B,1,2] (width, height)."""
+    """Boxes [B,C,4] into 0..size [B,1,2] (width, height)."""
     return ops.minimum(ops.maximum(boxes, 0.0), ops.concat((size, size), 2))

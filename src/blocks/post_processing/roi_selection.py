@@ -65,7 +65,7 @@ class RoIGraphSelection(nn.Cell):
         self.nms = MulticlassNMS(selection.iou_threshold, selection.max_per_img)
 
     def construct(self, scores, boxes):
-        """scores [B,M,K], boxes [B,M,K or 1,4] -> boxes [B,D,4], scores [B,D], labels int32 [B,D], valid [B,D]."""
+        """Scores [B,M,K], boxes [B,M,K or 1,4] -> boxes [B,D,4], scores [B,D], labels int32 [B,D], valid [B,D]."""
         batch, rois, classes = scores.shape
         best, index = ops.topk(scores.reshape(batch, -1), min(self.nms_pre, rois * classes))
         index = index.astype("int32")

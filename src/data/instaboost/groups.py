@@ -9,7 +9,7 @@ BOX_SLACK_RATIO = 0.05  # of the box's width and height
 
 
 def find_movable(boxes: np.ndarray, crowd: np.ndarray, masks: list[MaskPatch]) -> np.ndarray:
-    """bool [G]: no crowd, with a mask, and with a box that agrees with it.
+    """Bool [G]: no crowd, with a mask, and with a box that agrees with it.
 
     A box that its mask does not explain (wrong, or of parts that are not segmented) could not follow the mask.
 

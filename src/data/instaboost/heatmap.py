@@ -25,10 +25,9 @@ class AppearanceMap:
     """The coarse image and its background without instances, for all groups of one image."""
 
     def __init__(self, image: np.ndarray, occupied: np.ndarray):
-        """
-        Args:
-            image: uint8 [H, W, 3].
-            occupied: uint8 [H, W], not 0 on and near instances.
+        """Args:
+        image: uint8 [H, W, 3].
+        occupied: uint8 [H, W], not 0 on and near instances.
         """
         self.cell = max(-(-max(image.shape[:2]) // CELLS), 1)
         rows, columns = image.shape[0] // self.cell, image.shape[1] // self.cell

@@ -19,7 +19,7 @@ STEM_STRIDE = 4
 class ResNetConfig(BackboneConfig):
     """Keys of ResNet and ResNeXt."""
 
-    type: Literal["resnet", "resnext"] = key("resnet", "backbone type (resnet or resnext)")
+    type: str = key("resnet", "backbone type (resnet or resnext)")
     depth: Literal[18, 34, 50, 101, 152] = key(50, "backbone depth")
     frozen_stages: Annotated[int, Field(ge=-1, le=4)] = key(
         -1, "stages that do not train: 0 the stem, n the stem and n stages; use it if pretrained; -1: all train"

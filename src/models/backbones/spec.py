@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import create_model
 
-from src.models.api import Problem, PublishedFormat, UnknownName
+from src.models.api import Problem, PublishedFormat, UnknownNameError
 from src.schema import Config
 from src.schema.sections import BackboneConfig, key
 
@@ -60,13 +60,13 @@ def backbone_type(
         maps: kinds of feature maps that the detector takes.
 
     Raises:
-        UnknownName: no backbone of that name has such feature maps.
+        UnknownNameError: no backbone of that name has such feature maps.
     """
     section = values.get("backbone")
     name = section.get("type", default) if isinstance(section, Mapping) else default
     known = [name for name, spec in table.items() if spec.maps in maps]
     if not isinstance(name, str) or name not in known:
-        raise UnknownName("backbone.type", name, known)
+        raise UnknownNameError("backbone.type", name, known)
     return name
 
 

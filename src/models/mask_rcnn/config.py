@@ -137,7 +137,7 @@ class MaskRCNNTestConfig(Section):
 class MaskRCNNConfig(InstaBoostKeys, Config):
     """An experiment with Mask R-CNN."""
 
-    detector: Literal["mask_rcnn"] = key("mask_rcnn", "which detector")
+    detector: str = key("mask_rcnn", "which detector")
     backbone: ResNetConfig = key(ResNetConfig(), "backbone")
     neck: NeckConfig = key(NeckConfig(), "neck")
     rpn: RPNConfig = key(RPNConfig(), "region proposal network")
@@ -175,5 +175,5 @@ class CascadeConfig(Section):
 class CascadeMaskRCNNConfig(MaskRCNNConfig):
     """An experiment with Cascade Mask R-CNN."""
 
-    detector: Literal["cascade_mask_rcnn"] = key("cascade_mask_rcnn", "which detector")
+    detector: str = key("cascade_mask_rcnn", "which detector")
     cascade: CascadeConfig = key(CascadeConfig(), "stages of the cascade")

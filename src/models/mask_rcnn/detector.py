@@ -63,7 +63,7 @@ class MaskRCNN(nn.Cell):
         self.compiled_masks = Compiled(self._mask_probabilities)
 
     def extract_features(self, images):
-        """images [B,3,H,W] -> tuple of levels after the neck."""
+        """Images [B,3,H,W] -> tuple of levels after the neck."""
         return self.neck(self.backbone(images))
 
     def dense_outputs(self, images):

@@ -25,7 +25,7 @@ class MaskRCNNDecoded(nn.Cell):
         self.own = Tensor(np.eye(head.num_classes, dtype=np.float32))
 
     def construct(self, image, image_info):
-        """image float32 [B,3,H,W], image_info float32 [B,6] -> boxes [B,N,4] in network pixels; scores [B,N,K]."""
+        """Image float32 [B,3,H,W], image_info float32 [B,6] -> boxes [B,N,4] in network pixels; scores [B,N,K]."""
         _, scores, boxes = self.net.scored_boxes(image, image_info)
         batch, _, classes = scores.shape
         if not self.agnostic:

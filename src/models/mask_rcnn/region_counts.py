@@ -15,7 +15,7 @@ def count(net: MaskRCNN, config: MaskRCNNConfig) -> RegionCounts:
     num_rois, num_masks = config.test_cfg.rpn.max_per_img, config.test_cfg.rcnn.max_per_img
     head = net.roi_head
     heads = [(head.bbox_head, config.roi, num_rois), (head.mask_head, config.mask_roi, num_masks)]
-    macs = {}
+    macs: dict[str, int] = {}
     for cells, section, regions in heads:
         side = section.roi_layer.out_size
         features = Tensor(np.zeros((1, section.out_channels, side, side), np.float32), ms.float32)

@@ -186,7 +186,7 @@ class RoIHead(nn.Cell):
 
 
 def with_image_index(boxes):
-    """boxes [B,M,4] -> RoIs [B*M,5] with the index of their image first."""
+    """Boxes [B,M,4] -> RoIs [B*M,5] with the index of their image first."""
     batch, count, _ = boxes.shape
     image = ops.arange(batch).astype(boxes.dtype).reshape(batch, 1, 1)
     return ops.concat((ops.broadcast_to(image, (batch, count, 1)), boxes), 2).reshape(-1, 5)

@@ -145,7 +145,7 @@ def _equal(value: Any, wanted: Any) -> bool:
 
 
 def _rescaled_gammas(arrays: Arrays, theirs: float, ours: float) -> Arrays:
-    """gamma / sqrt(variance + theirs) as gamma' / sqrt(variance + ours)."""
+    """Gamma / sqrt(variance + theirs) as gamma' / sqrt(variance + ours)."""
     gammas = {}
     for name, variance in arrays.items():
         module, _, leaf = name.rpartition(".")

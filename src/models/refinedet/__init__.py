@@ -1,1 +1,1 @@
-"""refinedet"""
+"""RefineDet on VGG-16 or a ResNet."""

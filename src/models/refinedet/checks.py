@@ -6,6 +6,7 @@ from src.models.api import Problem
 from src.models.backbones.resnet import ResNetConfig
 from src.models.backbones.table import spec_of_backbone
 from src.models.refinedet.config import RefineDetBackboneConfig, RefineDetConfig
+from src.schema.sections import BackboneConfig
 
 STRIDES = [8, 16, 32, 64]
 RESNET_STAGES = [1, 2, 3]
@@ -23,7 +24,7 @@ def check(config: RefineDetConfig) -> Iterator[Problem]:
 
 
 def _backbone(config: RefineDetConfig) -> Iterator[Problem]:
-    backbone = config.backbone
+    backbone: BackboneConfig = config.backbone  # of the published section, or of another backbone's own
     if backbone.type == "vgg16":
         if backbone.frozen != -1:
             yield "backbone.frozen_stages", f"is {backbone.frozen}, a key of resnet; vgg16 trains as a whole (-1)"

@@ -53,7 +53,7 @@ class RefineDet(nn.Cell):
         self.compiled_outputs = Compiled(self.decoded_outputs)
 
     def extract_features(self, images):
-        """images [B,3,H,W] -> tuple of the ODM's levels, [B,C,H/s,W/s] with s = 8, 16, 32, 64."""
+        """Images [B,3,H,W] -> tuple of the ODM's levels, [B,C,H/s,W/s] with s = 8, 16, 32, 64."""
         return self.neck(self.levels(self.backbone(images)))
 
     def dense_outputs(self, images):

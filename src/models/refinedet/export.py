@@ -16,5 +16,5 @@ class RefineDetDecoded(nn.Cell):
         self.level_sizes = [net.targets.anchors.shape[0]]
 
     def construct(self, image):
-        """image float32 [B,3,H,W] -> boxes [B,N,4], x1 y1 x2 y2 in network pixels, not clipped; scores [B,N,K]."""
+        """Image float32 [B,3,H,W] -> boxes [B,N,4], x1 y1 x2 y2 in network pixels, not clipped; scores [B,N,K]."""
         return self.net.decoded_outputs(image)

@@ -1,1 +1,1 @@
-"""retinanet"""
+"""RetinaNet on a SpineNet, or on a ResNet with NAS-FPN."""

@@ -65,7 +65,7 @@ class RetinaNet(nn.Cell):
         self.compiled_outputs = Compiled(self.dense_outputs)
 
     def extract_features(self, images):
-        """images [B,3,H,W] -> tuple of levels after the neck."""
+        """Images [B,3,H,W] -> tuple of levels after the neck."""
         features = self.backbone(images)
         return features if self.neck is None else self.neck(features)
 

@@ -25,7 +25,7 @@ class RetinaNetDecoded(nn.Cell):
         self.level_sizes = [len(level) for level in net.targets.level_anchors]
 
     def construct(self, image):
-        """image float32 [B,3,H,W] -> boxes [B,N,4], x1 y1 x2 y2 in network pixels, not clipped; scores [B,N,K].
+        """Image float32 [B,3,H,W] -> boxes [B,N,4], x1 y1 x2 y2 in network pixels, not clipped; scores [B,N,K].
 
         N runs over levels, rows, columns and anchors.
         """

@@ -40,7 +40,7 @@ class Conv2d(nn.Conv2d):
         self.kernel = None
 
     def construct(self, x):
-        """x [B,in_channels,H,W] -> [B,out_channels,H',W']."""
+        """X [B,in_channels,H,W] -> [B,out_channels,H',W']."""
         if self.kernel is None or x.dtype != ms.float32 or self.weight.dtype != ms.float32:
             return super().construct(x)
         x = self.kernel(x, self.weight)
@@ -59,7 +59,7 @@ class Dense(nn.Dense):
         self.kernel = None
 
     def construct(self, x):
-        """x [N,in_channels] -> [N,out_channels]."""
+        """X [N,in_channels] -> [N,out_channels]."""
         if self.kernel is None or x.ndim != 2 or x.dtype != ms.float32 or self.weight.dtype != ms.float32:
             return super().construct(x)
         x = self.kernel(x, self.weight)
