@@ -37,10 +37,12 @@ def _training(config: Config) -> Iterator[Problem]:
         yield "min_lr", f"is {config.min_lr}, above lr {config.lr}"
     if config.lr_steps != sorted(config.lr_steps):
         yield "lr_steps", f"is {config.lr_steps}; the epochs must grow"
-    ramps = sum(getattr(config, f"warmup_epochs{phase}") for phase in range(1, 6))
+    ramps = sum(config.warmup_epochs)
     if config.lr_type == "five_phase" and ramps > config.epoch_size:
         yield "epoch_size", f"is {config.epoch_size}, fewer than the {ramps} epochs of warmup_epochs1 to warmup_epochs5"
     yield from _start(config)
+    if config.datasink:
+        yield "datasink", "is 1, but steps cannot be sunk to a device yet; datasink: 0 takes them one by one"
     if config.ratio_range[0] > config.ratio_range[1]:
         yield "ratio_range", f"is {config.ratio_range}; the smaller factor comes first"
     if config.rank_id >= config.device_num:

@@ -10,6 +10,7 @@ from src.config.load import leaves, load_config, parse_value
 from src.config.published_keys import published_keys
 from src.models.table import DEFAULT_DETECTOR, DETECTORS
 from src.schema import Config, lookup
+from src.schema.sections import is_published_only
 
 Arguments = dict[str, Any]  # {key: word, or True for a key without one} of a command line
 Fallback = Callable[[Arguments], Config | None]
@@ -110,6 +111,8 @@ def _help_text(doc: str, config: Config | None, options: Options) -> str:
         default = lookup(shown_config, name)
         shown = f"{str(default)[:60]}..." if len(str(default)) > 60 else default
         comment = f"{field.description}: {', '.join(DETECTORS)}" if name == "detector" else field.description
+        if is_published_only(field):
+            comment += " [published key, nothing reads it]"
         lines.append(f"  --{name}: {comment} (default: {shown!r})")
     lines += ["", "published spellings that are understood too:"]
     lines += [f"  --{seed}: {', '.join(names)}" for seed, names in published.items()]

@@ -98,9 +98,8 @@ def _cosine(first: float, last: float, progress: float) -> float:
 def build_schedule(config: Config, steps_per_epoch: int) -> Schedule:
     """The schedule that `config.lr_type` names."""
     if config.lr_type == "five_phase":
-        ramps = tuple(getattr(config, f"warmup_epochs{phase}") for phase in range(1, 6))
         return FivePhaseSchedule(
-            config.lr, config.lr_init, config.lr_end_rate, steps_per_epoch, config.epoch_size, ramps
+            config.lr, config.lr_init, config.lr_end_rate, steps_per_epoch, config.epoch_size, config.warmup_epochs
         )
     return LearningRateSchedule(
         config.lr,

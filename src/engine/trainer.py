@@ -320,6 +320,4 @@ class Trainer:
                 f"backbone.frozen_stages {backbone.frozen} keeps random weights: name an ImageNet backbone in "
                 "backbone.pretrained, or set backbone.frozen_stages -1 and backbone.norm_eval 0 to train from nothing"
             )
-        if config.datasink:
-            yield "datasink: 1 needs GPU or Ascend; this run goes step by step"
         yield from self.train_loader.dataset.problems[:10]

@@ -16,6 +16,7 @@ from src.schema.sections import (
     Text,
     Triple,
     key,
+    published_key,
 )
 
 
@@ -80,7 +81,7 @@ class Config(Section):
     eval_every: PositiveInt = key(1, "epochs between evaluations")
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
     finetune: bool = key(False, "load what fits of pre_trained and print what does not")
-    datasink: bool = key(False, "data sink mode (GPU and Ascend)")
+    datasink: bool = published_key(False, "data sink mode: not there yet, 1 is refused")
     pre_trained: str = key("", "checkpoint to start from")
     pre_trained_epoch_size: NonNegativeInt = key(
         0, "epochs that pre_trained was trained for: epochs and learning rate go on from there"
@@ -195,6 +196,17 @@ class Config(Section):
         """Height and width of the network's input: `img_height`, `img_width` rounded up to `divider`."""
         height, width = (-(-side // self.divider) * self.divider for side in (self.img_height, self.img_width))
         return height, width
+
+    @property
+    def warmup_epochs(self) -> tuple[int, int, int, int, int]:
+        """Epochs of the five ramps of `lr_type: five_phase`."""
+        return (
+            self.warmup_epochs1,
+            self.warmup_epochs2,
+            self.warmup_epochs3,
+            self.warmup_epochs4,
+            self.warmup_epochs5,
+        )
 
     @property
     def checkpoint_folder(self) -> Path:

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -14,10 +15,22 @@ Four = Annotated[list[float], Field(min_length=4, max_length=4)]
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
 Activation = Literal["relu", "swish"]
 
+PUBLISHED_ONLY = "published_only"
+
 
 def key(default: Any, comment: str, **limits: Any) -> Any:
     """A configuration key with its default and its comment."""
     return Field(default, description=comment, **limits)
+
+
+def published_key(default: Any, comment: str, **limits: Any) -> Any:
+    """A published key that nothing reads here; checks refuse values that would have changed something."""
+    return key(default, comment, json_schema_extra={PUBLISHED_ONLY: True}, **limits)
+
+
+def is_published_only(field: FieldInfo) -> bool:
+    """Whether a key was made by `published_key`."""
+    return isinstance(field.json_schema_extra, dict) and PUBLISHED_ONLY in field.json_schema_extra
 
 
 class Section(BaseModel):

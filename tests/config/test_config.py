@@ -58,6 +58,7 @@ def test_inheritance_and_overrides(tmp_path: Path) -> None:
         ("img_width: 700", ["experiment.yaml", "img_width", "704", "768"]),
         ("min_lr: 1", ["min_lr", "above lr"]),
         ("rank_id: 2", ["rank_id", "1 devices"]),
+        ("datasink: 1", ["datasink", "datasink: 0"]),
         ("base: [a]", ["base"]),
         ("lr: [", ["experiment.yaml", "line", "YAML"]),
     ],

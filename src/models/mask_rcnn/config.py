@@ -19,6 +19,7 @@ from src.schema.sections import (
     PositiveInt,
     Section,
     key,
+    published_key,
 )
 
 
@@ -46,7 +47,7 @@ class RPNAnchorConfig(Section):
 class RPNConfig(Section):
     in_channels: PositiveInt = key(256, "input channels")
     feat_channels: PositiveInt = key(256, "channels of the 3x3 convolution")
-    num_classes: Literal[1] = key(1, "object or not: one output an anchor")
+    num_classes: Literal[1] = published_key(1, "object or not: one output an anchor")
     bbox_coder: BBoxCoderConfig = key(BBoxCoderConfig(), "box encoding")
     loss_cls: WeightConfig = key(WeightConfig(), "objectness loss (sigmoid cross entropy)")
     loss_bbox: BoxLossConfig = key(BoxLossConfig(type="l1"), "localization loss")
@@ -54,7 +55,7 @@ class RPNConfig(Section):
 
 
 class RoIBBoxHeadConfig(Section):
-    type: Literal["shared_2fc"] = key("shared_2fc", "two shared fully connected layers")
+    type: Literal["shared_2fc"] = published_key("shared_2fc", "two shared fully connected layers")
     in_channels: PositiveInt = key(256, "input channels")
     fc_out_channels: PositiveInt = key(1024, "outputs of each fully connected layer")
     roi_feat_size: PositiveInt = key(7, "side of the pooled feature map")
@@ -72,7 +73,7 @@ class MaskHeadConfig(Section):
 
 
 class RoILayerConfig(Section):
-    type: Literal["RoIAlign"] = key("RoIAlign", "pooling operator")
+    type: Literal["RoIAlign"] = published_key("RoIAlign", "pooling operator")
     out_size: PositiveInt = key(7, "side of the pooled map")
     sampling_ratio: NonNegativeInt = key(0, "samples a bin and axis; 0: one a feature pixel")
     aligned: bool = key(True, "pixel centres at half integers; False: RoIAlign as first published")
@@ -80,10 +81,16 @@ class RoILayerConfig(Section):
 
 class RoIExtractorConfig(Section):
     roi_layer: RoILayerConfig = key(RoILayerConfig(), "pooling")
-    out_channels: PositiveInt = key(256, "channels of the pooled levels")
+    out_channels: PositiveInt = published_key(256, "channels of the pooled levels: must be the neck's")
     featmap_strides: list[PositiveInt] = key([4, 8, 16, 32], "strides of the pooled levels", min_length=1)
     finest_scale: PositiveInt = key(56, "RoIs up to twice this side (pixels) are pooled on the finest level")
     sample_num: PositiveInt = key(640, "most RoIs an image in training")
+
+
+class BoxRoIExtractorConfig(RoIExtractorConfig):
+    sample_num: PositiveInt = published_key(
+        640, "most RoIs of an image in training: train_cfg.rcnn.sampler.num sets them, which must not be more"
+    )
 
 
 class SamplerConfig(Section):
@@ -91,6 +98,10 @@ class SamplerConfig(Section):
     pos_fraction: Fraction = key(0.5, "greatest share of positives among them")
     neg_pos_ub: Annotated[float, Field(ge=-1)] = key(-1, "most negatives a positive; -1: no limit")
     add_gt_as_proposals: bool = key(False, "the objects themselves are proposals, too")
+
+
+class RPNSamplerConfig(SamplerConfig):
+    add_gt_as_proposals: Literal[False] = published_key(False, "anchors are sampled: there are no proposals yet")
 
 
 class ProposalConfig(Section):
@@ -102,7 +113,7 @@ class ProposalConfig(Section):
 
 class RPNTrainConfig(Section):
     assigner: AssignerConfig = key(AssignerConfig(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3), "IoU thresholds")
-    sampler: SamplerConfig = key(SamplerConfig(), "which anchors count")
+    sampler: RPNSamplerConfig = key(RPNSamplerConfig(), "which anchors count")
     allowed_border: Annotated[float, Field(ge=-1)] = key(
         -1, "anchors that leave the image by more pixels are ignored; -1: none is"
     )
@@ -143,7 +154,7 @@ class MaskRCNNConfig(InstaBoostKeys, Config):
     rpn: RPNConfig = key(RPNConfig(), "region proposal network")
     bbox_head: RoIBBoxHeadConfig = key(RoIBBoxHeadConfig(), "box head")
     mask_head: MaskHeadConfig = key(MaskHeadConfig(), "mask head")
-    roi: RoIExtractorConfig = key(RoIExtractorConfig(), "RoI extractor of the box head")
+    roi: BoxRoIExtractorConfig = key(BoxRoIExtractorConfig(), "RoI extractor of the box head")
     mask_roi: RoIExtractorConfig = key(
         RoIExtractorConfig(roi_layer=RoILayerConfig(out_size=14), sample_num=128), "RoI extractor of the mask head"
     )
@@ -163,7 +174,7 @@ class MaskRCNNConfig(InstaBoostKeys, Config):
 
 
 class CascadeConfig(Section):
-    num_stages: PositiveInt = key(3, "number of box and mask heads")
+    num_stages: PositiveInt = published_key(3, "number of box and mask heads: the lists must have as many entries")
     stage_loss_weights: list[NonNegative] = key([1.0, 0.5, 0.25], "weight of each stage's losses")
     pos_iou_thr: list[Fraction] = key([0.5, 0.6, 0.7], "IoU that makes a RoI positive, a stage each")
     target_stds: list[Four] = key(

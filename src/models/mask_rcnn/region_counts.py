@@ -18,7 +18,7 @@ def count(net: MaskRCNN, config: MaskRCNNConfig) -> RegionCounts:
     macs: dict[str, int] = {}
     for cells, section, regions in heads:
         side = section.roi_layer.out_size
-        features = Tensor(np.zeros((1, section.out_channels, side, side), np.float32), ms.float32)
+        features = Tensor(np.zeros((1, config.neck.fpn.out_channels, side, side), np.float32), ms.float32)
         for cell in [cells] if head.num_stages == 1 else cells:
             found = macs_of_layers(net, lambda cell=cell, features=features: cell(features))
             macs |= {name: regions * value for name, value in found.items()}

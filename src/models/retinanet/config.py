@@ -20,6 +20,7 @@ from src.schema.sections import (
     PositiveInt,
     Section,
     key,
+    published_key,
 )
 
 
@@ -53,7 +54,9 @@ class AnchorGeneratorConfig(Section):
 
 
 class BBoxHeadConfig(Section):
-    type: Literal["retina_sepbn"] = key("retina_sepbn", "dense head: convolutions shared by the levels, BN a level")
+    type: Literal["retina_sepbn"] = published_key(
+        "retina_sepbn", "dense head: convolutions shared by the levels, BN per level"
+    )
     num_ins: PositiveInt = key(5, "number of levels")
     in_channels: PositiveInt = key(256, "channels of each level")
     stacked_convs: PositiveInt = key(4, "convolutions before the output, in both branches")
@@ -90,7 +93,9 @@ class RetinaNetConfig(Config):
     bbox_head: BBoxHeadConfig = key(BBoxHeadConfig(), "dense head")
     train_cfg: TrainConfig = key(TrainConfig(), "targets in training")
     test_cfg: TestConfig = key(TestConfig(), "post-processing")
-    num_retinanet_boxes: NonNegativeInt = key(0, "number of anchors, compared with that of the input size; 0: not")
+    num_retinanet_boxes: NonNegativeInt = published_key(
+        0, "number of anchors: must be that of the input size; 0: not compared"
+    )
 
 
 class SpineNetRetinaNetConfig(RetinaNetConfig):
