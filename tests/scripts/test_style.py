@@ -1,8 +1,10 @@
-"""The style of all files: ruff for Python, shellcheck for the scripts."""
+"""The style of all files: ruff and mypy for Python, shellcheck for the scripts."""
 
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,18 @@ def test_python_files_are_clean(arguments: tuple[str, ...]) -> None:
         [sys.executable, "-m", "ruff", *arguments, "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_types_are_right(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr
+
+
+def test_ignored_rules_are_named() -> None:
+    blanket = re.compile(r"#\s*(noqa|type:\s*ignore)(?![:\[])|#\s*ruff:\s*noqa")
+    found = [path for path in sorted((ROOT / "src").rglob("*.py")) if blanket.search(path.read_text(encoding="utf-8"))]
+    assert found == []
 
 
 def test_scripts_pass_shellcheck() -> None:
