@@ -4,7 +4,7 @@
 PROJECT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV_DIR="${VENV_DIR:-$PROJECT_ROOT/.venv}"
 
-# A mistake of the caller, or something the machine lacks: one line, exit code 2.
+# A mistake of the caller, or something that the machine lacks: one line, exit code 2.
 fail() {
     echo "error: $*" >&2
     exit 2

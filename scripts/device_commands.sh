@@ -54,7 +54,7 @@ add_dataset() {
     esac
 }
 
-# add_mindrecord MINDRECORD_DIR: packed data, to ARGUMENTS; an empty MINDRECORD_DIR is for the images themselves.
+# add_mindrecord MINDRECORD_DIR: packed data, to ARGUMENTS; an empty MINDRECORD_DIR stands for the images themselves.
 add_mindrecord() {
     local folder=""
     if [[ -n "$1" ]]; then
@@ -98,8 +98,8 @@ train_on_one() {
     exec "${command[@]}"
 }
 
-# train_on_several FOLDER DEFAULT_DEVICE DEVICE_NUM [RANK_TABLE_FILE]: the same on several devices, a process each;
-# FOLDER/ckpt/processes has what each one prints. An empty RANK_TABLE_FILE is for msrun.
+# train_on_several FOLDER DEFAULT_DEVICE DEVICE_NUM [RANK_TABLE_FILE]: the same on several devices, with one process for each;
+# FOLDER/ckpt/processes has what each one prints. An empty RANK_TABLE_FILE stands for msrun.
 train_on_several() {
     local folder device python launcher arguments number="$3"
     require_number DEVICE_NUM "$number" 1
@@ -159,6 +159,6 @@ copy_output_to() {
         fail "cannot write to $1"
     fi
     echo "output: also in $1"
-    # tee -i: Ctrl-C is for the program, whose last words it is to write
+    # tee -i: Ctrl-C is meant for the program, whose last words tee must still write
     exec > >(exec tee -ia -- "$1") 2> >(exec tee -ia -- "$1" >&2)
 }

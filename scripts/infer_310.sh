@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Shared by the run_infer_310.sh of the models: inference on Ascend 310 and evaluation of what it wrote.
 #
-# On the CPU (DEVICE_TARGET=CPU) the exported network runs in Python instead, and the rest of the road is the same.
+# On the CPU (DEVICE_TARGET=CPU) the exported network runs in Python instead, and everything else is the same.
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Starts train.py in several processes, one a device, and ends them together. Sourced after common.sh.
+# Starts train.py in several processes, one per device, and ends them together. Sourced after common.sh.
 #
 # launch LAUNCHER NUMBER PYTHON LOGS ARGUMENT... trains with NUMBER processes; the output of process 0 goes to the
-# console, that of each process to LOGS/worker_RANK.log (mpirun: to a folder a process). LAUNCHER is
+# console, that of each process to LOGS/worker_RANK.log (mpirun: to one folder per process). LAUNCHER is
 #   mpirun      GPUs
 #   msrun       MindSpore's own: CPU, Ascend, GPUs
 #   rank_table  Ascend: one process for each device that read_rank_table found on this machine
@@ -19,7 +19,7 @@ read_rank_table() {
     mapfile -t LOCAL_DEVICES <<<"$listed"
 }
 
-# launcher_for DEVICE: prints the launcher: LAUNCHER when set, else the one that DEVICE is used to.
+# launcher_for DEVICE: prints the launcher: LAUNCHER when set, else the usual one of DEVICE.
 launcher_for() {
     local default=msrun known="msrun"
     case "$1" in
@@ -58,12 +58,12 @@ show_command() {
     echo "${line:1}"
 }
 
-# The devices of the rank table, '4,5,6,7'. msrun counts from 0 among those that are visible.
+# The devices of the rank table, '4,5,6,7'. msrun counts from 0 among the visible ones.
 visible_devices() {
     printf '%s\n' "${LOCAL_DEVICES[@]}" | cut -d ' ' -f 2 | paste -sd ,
 }
 
-# What launch would start, a line a process of this machine.
+# What launch would start, one line per process of this machine.
 show_processes() {
     local launcher="$1" number="$2" python="$3" entry rank device devices=() extra=() variables
     for ((rank = 0; rank < number; rank++)); do
@@ -184,7 +184,7 @@ stop() {
 # Ask the processes that msrun (its id: $1) started to save and stop. It would kill them itself, saving nothing.
 stop_workers_of() {
     local child
-    # shellcheck disable=SC2013 # words are wanted: the ids stand on one line
+    # shellcheck disable=SC2013 # words are wanted: the ids are on one line
     for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
         if grep -qz '^MS_ROLE=MS_WORKER$' "/proc/$child/environ" 2>/dev/null; then
             kill -TERM "$child" 2>/dev/null || true

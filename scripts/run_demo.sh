@@ -14,7 +14,7 @@
 # DEMO_MIN_MASK_AP   the same for the mask AP of models with masks; default 0.45, or 0
 # DEVICE_TARGET      CPU (default), GPU or Ascend
 #
-# Running it again makes no new data; it continues a training that was interrupted, and starts one that was finished anew.
+# Running it again makes no new data; it continues a training that was interrupted, and restarts one that was finished.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -31,7 +31,7 @@ step() {
     echo "== $* [$((SECONDS / 60)) min $((SECONDS % 60)) s]"
 }
 
-# start_heartbeat [FILE]: until stop_heartbeat, says that work goes on whenever FILE has not changed for ten seconds
+# start_heartbeat [FILE]: until stop_heartbeat, says that work goes on whenever FILE is unchanged for ten seconds
 # (MindSpore compiles a network for up to a minute without a word); without a FILE, every ten seconds.
 start_heartbeat() {
     local file="${1:-}" started=$SECONDS
@@ -63,7 +63,7 @@ build_kernels() {
     fi
 }
 
-# The generator keeps a data set that it made with the same options; other options, or another generator, begin anew.
+# The generator keeps a data set that it made with the same options; other options, or another generator, make a new one.
 make_data() {
     local options=(--train "$TRAIN_IMAGES" --val "$VAL_IMAGES" --image_size 128 --classes 4) recipe
     recipe="${options[*]} $(cat -- src/data/synthetic*.py | sha256sum | cut -d' ' -f1)"
@@ -105,7 +105,7 @@ infer_and_draw() {
         --annotations "$DATA/validation" --page 1
 }
 
-# report BOX_AP MASK_AP: print where everything is, what to do next, and AP; fails when AP is under one of these floors.
+# report BOX_AP MASK_AP: prints where everything is, what to do next, and AP; fails when an AP is below its floor.
 report() {
     cat <<END
 pictures (ground truth left, predictions right): $OUTPUT/pictures
@@ -117,7 +117,7 @@ What to try next:
   detect in your own images:  $PYTHON_OF_DEMO infer.py --config_path $RUN/config.yaml --checkpoint_path $RUN/checkpoints/best.ckpt --pred_input FOLDER --pred_output found.json
   see what the network sees:  $PYTHON_OF_DEMO browse_dataset.py --config_path $RUN/config.yaml --output_dir $OUTPUT/browse
   train longer:               bash scripts/run_demo.sh $MODEL --epoch_size 30
-  train on your own data:     README.md, 'Train on your own images'
+  train on your own data:     docs/training.md, 'Train on your own images'
 
 END
     "$PYTHON_OF_DEMO" - "$RUN/checkpoints/best_metrics.json" "$@" <<'PYTHON'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on several devices of this machine, one process a device.
+# Trains on several devices of this machine, one process per device.
 #
 # usage: bash scripts/run_distribute_train_gpu.sh [CONFIG_PATH] [DEVICE_NUM] [TRAIN_DATA] [VAL_DATA] [TRAIN_OUT] [BRIEF] (OPTIONAL)[PRETRAINED_PATH]
 #

@@ -8,7 +8,7 @@
 # The environment is .venv in the project's folder, or $VENV_DIR. It is made with the first of python3.11, python3.12,
 # python3.10 and python3 that is a Python 3.10 to 3.12. Packages are installed again only when the requirements files
 # changed; a complete environment needs no network. What Debian or Ubuntu lack (python3-venv, libgomp1, g++) is installed
-# when that is allowed, else named. Without g++ it goes on: only the models with masks need it, for their RoIAlign.
+# when that is allowed, otherwise named. Without g++ it goes on: only the models with masks need it, for their RoIAlign.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -77,7 +77,7 @@ make_venv() {
     "$python" -m venv "$VENV_DIR" || fail "$python could not make an environment in $VENV_DIR"
 }
 
-# Checksum of what decides which packages are there: the files (one may include requirements.txt) and the Python.
+# Checksum of what determines the packages: the files (one may include requirements.txt) and the Python.
 fingerprint() {
     {
         cat -- "$PROJECT_ROOT/requirements.txt" "$1"
@@ -114,7 +114,7 @@ install_requirements() {
     fi
 }
 
-# A wheel can install and still not load, for want of a system library: better said here than in the middle of a run.
+# A wheel can install and still not load because a system library is missing: better said here than in mid-run.
 check_imports() {
     echo "== checking the packages"
     "$VENV_DIR/bin/python" -c 'import mindspore, numpy, cv2, pycocotools.mask, faster_coco_eval, pydantic, matplotlib' \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the NAS-FPN RetinaNet on several devices, one process a device.
+# Trains the NAS-FPN RetinaNet on several devices, one process per device.
 #
 # usage: bash scripts/nas_fpn/run_distribute_train.sh DEVICE_NUM RANK_TABLE_FILE MINDRECORD_DIR PRE_TRAINED(optional) PRE_TRAINED_EPOCH_SIZE(optional) [--KEY VALUE]...
 #

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains RefineDet on several Ascend devices, one process a device.
+# Trains RefineDet on several Ascend devices, one process per device.
 #
 # usage: bash scripts/refinedet/run_distribute_train.sh [DEVICE_NUM] [EPOCH_SIZE] [LR] [DATASET] [RANK_TABLE_FILE] [PRE_TRAINED](optional) [PRE_TRAINED_EPOCH_SIZE](optional) [--KEY VALUE]...
 #

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains RefineDet on several GPUs, one process a device.
+# Trains RefineDet on several GPUs, one process per device.
 #
 # usage: bash scripts/refinedet/run_distribute_train_gpu.sh [DEVICE_NUM] [EPOCH_SIZE] [LR] [DATASET] [PRE_TRAINED](optional) [PRE_TRAINED_EPOCH_SIZE](optional) [--KEY VALUE]...
 #

@@ -130,11 +130,11 @@ def test_stopped_in_the_middle_and_run_again(tiny: Path, many: Path, number: int
     assert read_manifest(folder / "train.mindrecord.json").images == 1200
 
 
-def test_the_readmes_commands(tmp_path: Path, shapes: Path) -> None:
+def test_the_pages_commands(tmp_path: Path, shapes: Path) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "data").mkdir()
     (tmp_path / "data/shapes").symlink_to(shapes)
-    commands = [shlex.split(line) for line in commands_of(ROOT / "README.md") if "create_data.py" in line]
+    commands = [shlex.split(line) for line in commands_of(ROOT / "docs/data.md") if "create_data.py" in line]
     for _, program, *arguments in commands:
         run(program, *arguments, cwd=tmp_path)
     names = [path.name for path in (tmp_path / "data/packed").glob("*.json")]

@@ -1,4 +1,4 @@
-"""Every command of the READMEs: run as it stands, or accounted for by the test that runs it."""
+"""Every command of the Markdown pages: run as it stands, or accounted for by the test that runs it."""
 
 import json
 import re
@@ -20,7 +20,14 @@ from tests.blocks.oracle import published_state
 from tests.end_to_end.commands import ROOT, environment
 from tests.weights.published_mask_rcnn import published_names, torchvision_state
 
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "ascend310_infer/README.md", *ROOT.glob("configs/*/README.md")])
+DOCS = ROOT / "docs"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / "ascend310_infer/README.md", *ROOT.glob("configs/*/README.md"),
+                    *DOCS.glob("*.md")])  # fmt: skip
+# Pages without a shell block of their own.
+WITHOUT_COMMANDS = {"BENCHMARKS.md", "CHANGELOG.md", "docs/index.md", "docs/python.md", "docs/troubleshooting.md",
+                    "docs/write_a_model.md"}  # fmt: skip
+# Pages whose commands follow one another: later ones need what earlier ones wrote.
+CHAPTERS = (DOCS / "configuration.md", DOCS / "data.md", DOCS / "training.md")
 INSTABOOST = ROOT / "configs/instaboost/README.md"
 NAS_FPN = ROOT / "configs/nas_fpn/README.md"
 REFINEDET = ROOT / "configs/refinedet/README.md"
@@ -30,6 +37,11 @@ RUN_ELSEWHERE = {
     "bash scripts/run_demo.sh": "test_scripts.py",
     "bash scripts/run_tests.sh": "the suite itself",
     "source .venv/bin/activate": "nothing to run",
+    "bash scripts/setup_env.sh": "tests/scripts/test_setup_env.py",
+    "ruff ": "tests/scripts/test_style.py",
+    "mypy": "tests/scripts/test_style.py",
+    "lint-imports": "tests/layout/test_layers.py",
+    "shellcheck ": "tests/scripts/test_style.py",
     "bash scripts/build_custom.sh": "tests/ops/test_roi_kernels.py",
     "python tools/": "tests/tools/test_commands.py",
     "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py and test_masks.py",
@@ -92,7 +104,12 @@ def run(command: str, folder: Path) -> str:
 
 
 def test_the_documents_commands_work_one_after_the_other(checkout: Path) -> None:
-    commands = [c for c in commands_of(ROOT / "README.md") if not is_run_elsewhere(c) and "convert_weights" not in c]
+    commands = [
+        command
+        for chapter in CHAPTERS
+        for command in commands_of(chapter)
+        if not is_run_elsewhere(command) and "convert_weights" not in command
+    ]
     assert [c.split()[1] for c in commands] == [
         "train.py",  # --help
         "-m",  # src.data.synthetic
@@ -111,7 +128,7 @@ def test_the_documents_commands_work_one_after_the_other(checkout: Path) -> None
 
 
 def test_the_conversion_command_works(checkout: Path) -> None:
-    (command,) = [c for c in commands_of(ROOT / "README.md") if "convert_weights" in c]
+    (command,) = [c for c in commands_of(DOCS / "training.md") if "convert_weights" in c]
     config = load_config(ROOT / "configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml")
     np.savez(checkout / "spinenet49.npz", **published_names(arrays_of(build_detector(config))))
     run(command.replace(".pth", ".npz"), checkout)
@@ -181,10 +198,10 @@ def leaf_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_command_is_left_out(document: Path) -> None:
     commands = commands_of(document)
-    assert commands
+    assert bool(commands) == (str(document.relative_to(ROOT)) not in WITHOUT_COMMANDS)
     for command in commands:
         converts = document in (INSTABOOST, NAS_FPN, REFINEDET) and "convert_weights" in command
-        ours = document == ROOT / "README.md" or converts
+        ours = document in CHAPTERS or converts
         assert is_run_elsewhere(command) or ours, command
 
 
@@ -195,15 +212,19 @@ def test_links_and_files_that_documents_name_exist(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
-def test_python_from_the_readme_works(checkout: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+@pytest.mark.parametrize("document", [ROOT / "README.md", DOCS / "python.md"], ids=["README", "python"])
+def test_python_from_the_pages_works(checkout: Path, document: Path) -> None:
+    code, *training = re.findall(r"```python\n(.*?)```", document.read_text(), re.S)
     config = load_config(ROOT / "configs/demo/nas_fpn.yaml")
     net = build_detector(config)
     save_weights(checkout / "outputs/first/checkpoints/best.ckpt", arrays_of(net))
     code += "import numpy as np\n"
-    code += "print(net.predict(np.zeros((1, 3, 128, 128), 'f4'), np.ones((1, 6), 'f4')).boxes.shape)"
+    code += "print(net.predict(np.zeros((1, 3, 128, 128), 'f4'), np.ones((1, 6), 'f4')).boxes.shape)\n"
+    code += "".join(training)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=checkout, env=environment(), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert "(1, 100, 4)" in done.stdout
+    if training:
+        assert re.search(r"\{'loss_cls': [\d.]+, 'loss_bbox': [\d.]+\}", done.stdout)

@@ -1,4 +1,4 @@
-"""The README's chapter on deployment, command by command: exported files do what the checkpoint does."""
+"""The commands of docs/deployment.md, one by one: exported files do what the checkpoint does."""
 
 import json
 import shlex
@@ -57,8 +57,8 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_chapters_commands_give_the_checkpoints_ap(folder: Path) -> None:
-    commands = [c for c in commands_of(ROOT / "README.md") if "export.py" in c or ".onnx" in c]
+def test_the_pages_commands_give_the_checkpoints_ap(folder: Path) -> None:
+    commands = [c for c in commands_of(ROOT / "docs/deployment.md") if "export.py" in c or ".onnx" in c]
     assert [c.split()[1] for c in commands] == ["export.py", "export.py", "eval.py", "infer.py"]
     outputs = [run(command, folder).stdout for command in commands]
     for output, name in zip(outputs, ("detector.onnx", "detector.mindir"), strict=False):

@@ -1,4 +1,4 @@
-"""The commands of the README's chapter "Tools", on the folders that the chapters before leave behind."""
+"""The commands of docs/tools.md, on the folders that the pages before leave behind."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.end_to_end.commands import run
 from tests.end_to_end.test_documents import commands_of
 from tests.visual.test_run_curves import write_run
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs/tools.md"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def noisy_results(annotations):
 
 
 def command(tool):
-    (words,) = [c for c in commands_of(README) if c.startswith(f"python tools/{tool}")]
+    (words,) = [c for c in commands_of(PAGE) if c.startswith(f"python tools/{tool}")]
     return [re.sub(r'^"|"$', "", word) for word in words.split()[1:]]
 
 
@@ -58,9 +58,9 @@ def picture(path):
     return image
 
 
-def test_every_tool_is_in_the_readme():
+def test_every_tool_is_on_the_page():
     tools = {path.name for path in (ROOT / "tools").glob("*.py")}
-    assert {c.split()[1] for c in commands_of(README) if "tools/" in c} == {f"tools/{name}" for name in tools}
+    assert {c.split()[1] for c in commands_of(PAGE) if "tools/" in c} == {f"tools/{name}" for name in tools}
 
 
 def test_plot_log(folder):
@@ -109,6 +109,6 @@ def test_plot_lr(folder):
     assert "12 images are fewer than one step" in err
 
 
-def test_count_parameters_prints_what_the_readme_shows(folder):
+def test_count_parameters_prints_what_the_page_shows(folder):
     out, _ = run(*command("count_parameters"), cwd=folder)
-    assert out.strip() in README.read_text()
+    assert out.strip() in PAGE.read_text()
