@@ -63,7 +63,8 @@ def decode_mask(segmentation: list | dict, height: int, width: int) -> MaskPatch
     Args:
         segmentation: list of polygons, each [x1, y1, x2, y2, ...] in pixels, or a dict with `size` and `counts`: run
             lengths down the columns, as a list, or compressed as pycocotools does.
-        height, width: size of the image in pixels.
+        height: of the image in pixels.
+        width: of the image in pixels.
 
     Returns:
         The patch, inside the image; empty when the segmentation covers no pixel.

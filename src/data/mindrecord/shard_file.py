@@ -67,8 +67,8 @@ def _read(path: Path) -> Iterator[Placed]:
         entries = table.execute(_QUERY).fetchall()
     with path.open("rb") as file:
         header_size, page_size = _sizes(file)
-        for page, members in groupby(entries, key=lambda entry: entry[0]):
-            members = list(members)
+        for page, group in groupby(entries, key=lambda entry: entry[0]):
+            members = list(group)
             first, last = members[0][1], members[-1][2]
             file.seek(header_size + page * page_size + first)
             content = memoryview(file.read(last - first))
