@@ -80,7 +80,7 @@ class CocoRecordMaker:
 
 
 def _clipped_box(box: Any, height: int, width: int) -> tuple[float, float, float, float] | None:
-    """[x, y, w, h] -> (x1, y1, x2, y2) inside the image; None when nothing of it is left, or it is no box."""
+    """[x, y, w, h] -> (x1, y1, x2, y2) inside the image; None when nothing of it is left, or it is not a box."""
     try:
         x, y, w, h = (float(value) for value in box)
     except (TypeError, ValueError):

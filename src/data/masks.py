@@ -102,7 +102,7 @@ def _decode_polygons(polygons: list, height: int, width: int) -> MaskPatch:
     try:
         points = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in polygons if len(polygon) >= 6]
     except (TypeError, ValueError):
-        raise MaskError("a polygon of it holds something else than numbers") from None
+        raise MaskError("a polygon of it holds something other than numbers") from None
     every = np.concatenate(points)
     low, high = every.min(axis=0), every.max(axis=0)
     if not max(-low.min(), high.max()) < FARTHEST_POINT:  # NaN compares false

@@ -20,9 +20,9 @@ _VALUES = np.arange(256, dtype=np.float32)
 class PhotometricDistortion:
     """Brightness, contrast, saturation and hue, each changed with a probability of one half.
 
-    Brightness comes first, saturation and hue next; contrast before or after these two, as a coin falls. Pixels have
+    Brightness comes first, saturation and hue next; contrast before or after these two, at random. Pixels have
     256 values, so all that is done to them without looking at the other channels is one table; saturation and hue are a
-    table in HSV, where 8 bits a channel cost half a step of 255 on average and at most some ten.
+    table in HSV, where 8 bits per channel cost half a step of 255 on average and about ten at most.
 
     Args:
         probability: how often an image is changed at all; SSD: 1.

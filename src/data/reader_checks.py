@@ -10,7 +10,7 @@ from src.common.errors import UserError
 
 Item = TypeVar("Item")
 
-MIN_BOX_SIDE = 1e-3  # pixels; a box that is thinner after clipping to its image is no box
+MIN_BOX_SIDE = 1e-3  # pixels; a box that is thinner than this after clipping to its image is left out
 
 
 def clip_box(corners: Sequence[float], height: int, width: int) -> tuple[float, float, float, float] | None:

@@ -32,5 +32,5 @@ class StoredImage:
         except OSError as error:
             raise ImageError(f"{self.name}: {self.file} that stores it: {error.strerror or error}") from None
         if zlib.crc32(encoded.data) != self.crc32:
-            raise ImageError(f"{self.name}: its bytes in {self.file} were altered or cut off; make that file anew")
+            raise ImageError(f"{self.name}: its bytes in {self.file} were altered or cut off; create that file again")
         return encoded

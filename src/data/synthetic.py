@@ -103,7 +103,7 @@ def _write_images(folder: Path, split: str, count: int, seed: int, options: Scen
 
 
 def annotation(thing: SceneObject, annotation_id: int, image_id: int) -> dict:
-    """COCO annotation: a polygon for an object seen whole, run lengths for all else."""
+    """COCO annotation: a polygon for an object that is wholly visible, run lengths for all others."""
     polygon = [[round(float(value), 2) for value in thing.outline.ravel()]] if thing.whole else None
     return {
         "id": annotation_id,
@@ -155,7 +155,7 @@ def _image_size(text: str) -> tuple[int, int]:
     try:
         size = int(width), int(height or width)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; write 128, or 640x480 (width x height)") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size; write 128, or 640x480 (width x height)") from None
     if min(size) < 16:
         raise argparse.ArgumentTypeError(f"'{text}' is too small; at least 16 pixels per side")
     return size

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-OVERSAMPLING = 8  # sub-pixels a side, for exact coverage and smooth edges
+OVERSAMPLING = 8  # sub-pixels per side, for exact coverage and smooth edges
 
 
 def _regular(corners: int, first_angle: float = 0.0) -> np.ndarray:

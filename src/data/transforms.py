@@ -11,7 +11,7 @@ from src.data.sample import Mapping, Sample, select
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
-MIN_VISIBLE_SIDE = 1.0  # pixels; an object of which a crop leaves less is no target
+MIN_VISIBLE_SIDE = 1.0  # pixels; an object of which a crop leaves less is dropped
 
 
 def _then(mapping: Mapping, x: tuple[float, float] = (1.0, 0.0), y: tuple[float, float] = (1.0, 0.0)) -> Mapping:

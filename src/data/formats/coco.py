@@ -52,7 +52,7 @@ class CocoDataset:
             images_dir: folder that file names are relative to; empty: see `find_images_dir`.
 
         Raises:
-            UserError: files that are not found or not valid, categories that differ from `class_names`, double ids;
+            UserError: files that are not found or not valid, categories that differ from `class_names`, duplicate ids;
                 with_masks: none of the objects has a segmentation.
         """
         self.annotation_file = find_annotation_file(path, split)
@@ -100,7 +100,7 @@ class CocoDataset:
         return [by_name[name] for name in self.class_names]
 
     def _check_images(self, images: list[dict]) -> list[dict]:
-        """Images in file order; double ids and impossible entries are errors."""
+        """Images in file order; duplicate ids and impossible entries are errors."""
         if not images:
             raise UserError(f"{self.annotation_file}: names no images")
         for image in images:

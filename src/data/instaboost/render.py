@@ -13,7 +13,7 @@ HOLE_MARGIN = 2  # pixels around a mask that still show the instance: masks are 
 
 
 def grown(occupied: np.ndarray) -> np.ndarray:
-    """uint8 [H, W]: the occupied pixels and those near them, which are no background to fill holes from."""
+    """uint8 [H, W]: the occupied pixels and those near them, which cannot serve as background to fill holes from."""
     side = 2 * HOLE_MARGIN + 1
     return cv2.dilate(occupied, np.ones((side, side), np.uint8))
 

@@ -76,7 +76,7 @@ def _keep(path: Path, source: Source) -> Path:
             "--overwrite 1 replaces it, another --prefix keeps both"
         )
     check_files(path, manifest)
-    print(f"{path}: already there, complete, and made from the same; --overwrite 1 makes it anew", flush=True)
+    print(f"{path}: already there, complete, and made from the same; --overwrite 1 creates it again", flush=True)
     return path
 
 

@@ -14,7 +14,7 @@ from src.common.errors import UserError
 FORMAT: Final = "detection data set in MindRecord files"
 VERSION: Final = 1  # raise when older files can no longer be read
 INDEX_SUFFIX = ".db"
-AGAIN = "make the data set anew (create_data.py --overwrite 1)"
+AGAIN = "create the data set again (create_data.py --overwrite 1)"
 
 
 class StoredFile(BaseModel):
@@ -98,7 +98,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest.
 
     Raises:
-        UserError: it cannot be read, or is none of this version.
+        UserError: it cannot be read, or is not of this version.
     """
     try:
         return Manifest.model_validate_json(path.read_bytes())

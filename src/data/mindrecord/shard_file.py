@@ -1,9 +1,9 @@
 """Read MindRecord files by offset: where each row's image lies, and its other fields without touching the images.
 
 MindSpore's own readers give no row's offset, hand out rows in an order of their own, read the images even when only
-other columns are asked for, and need mindspore in every process. Reading the annotations of 2,000 images of 100 kB takes
-FileReader 44 times as long (1.68 s to 0.04 s; 55 times the CPU seconds), 33 times the bytes from the disk (207 MB to
-6 MB) and 105 MB more memory at the peak: `benchmarks/mindrecord_reading.py`, both sides in turns in one run.
+other columns are asked for, and need mindspore in every process. To read the annotations of 2,000 images of 100 kB,
+FileReader takes 44 times as long (1.68 s to 0.04 s; 55 times the CPU seconds), 33 times the bytes (207 MB to 6 MB) and
+105 MB more memory at the peak: `benchmarks/mindrecord_reading.py`, both sides in turns in one run.
 
 The files are simple (MindSpore 2.10, format version 3.0; its writing side is mindspore/mindrecord/core/shardwriter.py
 and mindspore/ccsrc/minddata/mindrecord):
