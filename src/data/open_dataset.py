@@ -6,6 +6,7 @@ from src.common.errors import UserError
 from src.common.once_per_machine import once_per_machine
 from src.data.detection_dataset import DetectionDataset
 from src.data.formats.api import training_subset
+from src.data.formats.table import format_of
 from src.data.mindrecord.create import create_mindrecord
 from src.data.mindrecord.dataset import MindRecordDataset, open_manifest
 from src.data.mindrecord.manifest import manifest_path
@@ -41,6 +42,7 @@ def check_or_pack_dataset(config: Config, training: bool) -> None:
     Of MindRecord files, everything is checked except the annotations and images inside, which have checksums of their
     own. Files that do not exist yet are packed from the images and annotations, by one process per machine for all.
     """
+    format_of(config)
     name = _mindrecord_name(config, training)
     if not name:
         require_location(config, training)

@@ -145,8 +145,10 @@ def test_a_format_that_is_not_in_the_table(config: Config) -> None:
     del config
     values = load_config(Path(__file__).parents[2] / "configs/demo/nas_fpn.yaml", {"dataset": "imagenet"})
     message = r"nas_fpn\.yaml: dataset: 'imagenet' is not allowed: input should be 'coco', 'voc', 'other' or 'csv'"
+    stored = values.model_copy(update={"mindrecord_dir": "x"})
     for training in (True, False):
-        with pytest.raises(UserError, match=message):
-            check_or_pack_dataset(values, training)
+        for wrong in (values, stored):
+            with pytest.raises(UserError, match=message):
+                check_or_pack_dataset(wrong, training)
     with pytest.raises(UserError, match="--create_dataset imagenet: must be coco, voc, other, csv"):
-        create_mindrecord(values.model_copy(update={"mindrecord_dir": "x"}), "imagenet")
+        create_mindrecord(stored, "imagenet")
