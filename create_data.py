@@ -13,10 +13,10 @@ from src.common.program import run_command
 from src.config import config_and_options
 
 OPTIONS = {
-    "create_dataset": ("", "coco, voc or other: how the annotations are written; empty: the key dataset"),
+    "create_dataset": ("", "how the annotations are written: a value of the key dataset; empty: that key"),
     "prefix": ("", "name of the files; empty: the key prefix, or eval_prefix for evaluation data"),
     "is_training": (True, "True: the training data, False: the evaluation data"),
-    "shards": (0, "number of files; 0: one a GiB"),
+    "shards": (0, "number of files; 0: one per GiB"),
     "overwrite": (0, "1: replace what is there"),
 }
 

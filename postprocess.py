@@ -14,6 +14,8 @@ from src.common.program import run_command
 
 def main() -> None:
     """Read the arguments, then evaluate."""
+    from src.data.formats.table import FORMATS
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--mindir_path", required=True, help="the network, with the .json that export.py wrote beside it"
@@ -21,7 +23,7 @@ def main() -> None:
     parser.add_argument("--result_path", required=True, help="folder of the result files (result_Files)")
     parser.add_argument("--anno_path", required=True, help="annotation file, or data set folder")
     parser.add_argument("--img_path", default="", help="folder of the images (default: as the annotations say)")
-    parser.add_argument("--dataset", choices=("coco", "voc", "other"), default="coco", help="what annotates it")
+    parser.add_argument("--dataset", choices=tuple(FORMATS), default="coco", help="what annotates it")
     parser.add_argument("--prediction_path", default="predictions.json", help="JSON file for the detections")
     args = parser.parse_args()
     from src.commands.postprocess import postprocess

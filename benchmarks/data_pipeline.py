@@ -30,8 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.common.program import run_command
 from src.data.augmentation import train_transforms
-from src.data.coco import CocoDataset
-from src.data.coco_layout import find_annotation_file
+from src.data.batch import BatchLayout, MaskSize
+from src.data.detection_dataset import DetectionDataset
+from src.data.formats.coco import CocoDataset
+from src.data.formats.coco_files import find_annotation_file
 from src.data.loader import BatchLoader
 from src.data.mindrecord.create import create_mindrecord
 from src.data.mindrecord.dataset import MindRecordDataset
@@ -40,6 +42,7 @@ from src.data.network_input import Normalizer
 from src.data.record import Record
 from src.data.synthetic import write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions
+from src.data.workers import WorkerOptions
 from src.schema import Config
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -80,17 +83,20 @@ def plain_loop(records: list[Record], size: int, batch_size: int):
         yield np.stack(images)
 
 
-def make_loader(dataset: CocoDataset, size: int, batch_size: int, workers: int, use_processes: bool) -> BatchLoader:
+def make_loader(
+    dataset: DetectionDataset, size: int, batch_size: int, workers: int, use_processes: bool
+) -> BatchLoader:
     return BatchLoader(
         dataset,
         train_transforms((size, size), keep_ratio=True),
-        Normalizer(MEAN, STD),
-        (size, size),
-        batch_size,
-        num_gts=NUM_GTS,
-        num_workers=workers,
-        use_processes=use_processes,
-        mask_crop_size=0 if dataset.records[0].masks is None else 128,
+        BatchLayout(
+            batch_size,
+            (size, size),
+            NUM_GTS,
+            Normalizer(MEAN, STD),
+            masks=None if dataset.records[0].masks is None else MaskSize(128),
+        ),
+        workers=WorkerOptions(workers, use_processes),
     )
 
 

@@ -24,11 +24,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.common.program import run_command
-from src.data.coco_layout import find_annotation_file, find_images_dir
+from src.data.formats.coco_files import find_annotation_file, find_images_dir
 from src.data.image import load_image
 from src.data.instaboost import InstaBoost
 from src.data.masks import decode_mask
-from src.data.transforms import Sample
+from src.data.sample import Sample
 
 WORKER = Path(__file__).parent / "peers" / "instaboostfast_worker.py"
 
@@ -56,15 +56,16 @@ def time_native(transform: InstaBoost, job: dict, seed: int) -> float:
     image = load_image(job["image"])
     annotations = job["annotations"]
     xywh = np.array([annotation["bbox"] for annotation in annotations], np.float32)
-    sample: Sample = {
-        "image": image,
-        "boxes": np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
-        "labels": np.zeros(len(xywh), np.int32),
-        "crowd": np.zeros(len(xywh), bool),
-    }
+    sample = Sample(
+        image=image,
+        original_hw=image.shape[:2],
+        boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
+        labels=np.zeros(len(xywh), np.int32),
+        crowd=np.zeros(len(xywh), bool),
+    )
     rng = np.random.default_rng(seed)
     start = time.perf_counter()
-    sample["masks"] = [decode_mask(annotation["segmentation"], *image.shape[:2]) for annotation in annotations]
+    sample.masks = [decode_mask(annotation["segmentation"], *image.shape[:2]) for annotation in annotations]
     transform(sample, rng)
     return time.perf_counter() - start
 

@@ -40,10 +40,10 @@ def steps_of_data(config: Config) -> int:
     Raises:
         UserError: there is no such data, or less than one step of it.
     """
-    from src.data.data_source import open_data
+    from src.data.open_dataset import open_dataset
 
     try:
-        images = len(open_data(config, training=True).records)
+        images = len(open_dataset(config, training=True).records)
     except UserError as error:
         raise UserError(f"--steps_per_epoch is missing, and the training data cannot be counted: {error}") from error
     steps = images // (config.batch_size * config.device_num) // config.accumulate_step

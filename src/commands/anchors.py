@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import UserError
-from src.data.data_source import open_data
+from src.data.open_dataset import open_dataset
 from src.evaluation.anchor_fit import IOU_POINTS, AnchorFit, fit_of, objects_in_network_pixels, suggest
 from src.models.anchors import anchor_section, anchor_spec, build_anchor_generator
 from src.schema import Config
@@ -24,7 +24,7 @@ def report_anchors(config: Config, picture: str | Path) -> dict:
     Raises:
         UserError: the data set cannot be read, or has no object.
     """
-    dataset = open_data(config, training=True)
+    dataset = open_dataset(config, training=True)
     boxes = objects_in_network_pixels(dataset.records, config)
     if not len(boxes):
         raise UserError(f"{dataset.annotation_file}: no object to compare anchors with")

@@ -2,31 +2,30 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from src.common.errors import UserError
-from src.data.loader import FILLER_ID, Batch, BatchLoader, build_eval_loader, build_train_loader
+from src.data.batch import FILLER_ID, Batch
+from src.data.builders import build_eval_loader, build_train_loader
+from src.data.loader import BatchLoader
 from src.data.mask_canvas import paste_canvas
 from src.data.masks import MaskPatch, tight_patch
+from src.schema import Config
 from src.visual.pictures import draw_objects, page, save_picture, side_by_side, with_title
 
-if TYPE_CHECKING:
-    from src.schema import Config
-
 COLUMNS = 4
-IMAGES_A_PAGE = 16
+IMAGES_PER_PAGE = 16
 
 
 def browse(
-    config: "Config",
+    config: Config,
     output_dir: str | Path,
     split: str = "train",
     num_images: int = 32,
     before_after: bool = False,
 ) -> list[Path]:
-    """Draw the first images of the first epochs, `IMAGES_A_PAGE` a page, and print where the pages are.
+    """Draw the first images of the first epochs, `IMAGES_PER_PAGE` per page, and print where the pages are.
 
     Args:
         config: data set, image size and augmentation.
@@ -60,8 +59,8 @@ def browse(
     try:
         for batches in zip(*(_batches(loader, split, num_images) for loader in loaders), strict=True):
             drawn = [picture(batch, config) for batch in batches]
-            pictures.append(side_by_side(*drawn) if before_after else drawn[0])
-            if len(pictures) == IMAGES_A_PAGE:
+            pictures.append(side_by_side(drawn[0], drawn[1]) if before_after else drawn[0])
+            if len(pictures) == IMAGES_PER_PAGE:
                 pages.append(_save(output_dir, split, pages, pictures, before_after))
                 pictures = []
     finally:
@@ -73,17 +72,17 @@ def browse(
     return pages
 
 
-def picture(batch: Batch, config: "Config") -> np.ndarray:
+def picture(batch: Batch, config: Config) -> np.ndarray:
     """The first image of a batch, denormalised, with its boxes and masks: uint8 [h, w, 3] RGB."""
-    image = denormalise(batch["image"][0], config.img_mean, config.img_std, config.to_rgb)
-    valid = batch["valid"][0]
-    boxes, labels = batch["boxes"][0][valid], batch["labels"][0][valid]
+    image = denormalise(batch.image[0], config.img_mean, config.img_std, config.to_rgb)
+    valid = batch.valid[0]
+    boxes, labels = batch.boxes[0][valid], batch.labels[0][valid]
     masks = None
-    if "masks" in batch:
-        masks = _patches(batch["masks"][0][valid], boxes, config.mask_divider, image.shape[:2])
+    if batch.masks is not None and config.mask_options is not None:
+        masks = _patches(batch.masks[0][valid], boxes, config.mask_options.divider, config.input_hw)
     drawn = draw_objects(image, boxes, labels, config.class_names, least_side=480, masks=masks)
-    height, width = batch["image_info"][0, :2].astype(int)
-    return with_title(drawn, f"{Path(batch['path'][0]).name}  {width}x{height}, {np.count_nonzero(valid)} objects")
+    height, width = batch.image_info[0, :2].astype(int)
+    return with_title(drawn, f"{Path(batch.path[0]).name}  {width}x{height}, {np.count_nonzero(valid)} objects")
 
 
 def denormalise(image: np.ndarray, mean: list[float], std: list[float], to_rgb: bool) -> np.ndarray:
@@ -104,7 +103,7 @@ def _batches(loader: BatchLoader, split: str, count: int) -> Iterator[Batch]:
     epoch = 0
     while count > 0 and (split == "train" or epoch == 0):
         for batch in loader.epoch(epoch):
-            if batch["image_id"][0] != FILLER_ID:
+            if batch.image_id[0] != FILLER_ID:
                 yield batch
                 count -= 1
             if count == 0:

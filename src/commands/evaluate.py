@@ -4,8 +4,9 @@ import time
 from pathlib import Path
 
 from src.commands.trained_detector import trained_detector
-from src.data.data_source import Dataset, require_data
-from src.data.loader import build_eval_loader
+from src.data.builders import build_eval_loader
+from src.data.detection_dataset import DetectionDataset
+from src.data.open_dataset import check_or_pack_dataset
 from src.engine.evaluate import evaluate_detector, evaluator_of
 from src.evaluation.coco_metrics import CocoEvaluator
 from src.evaluation.metrics import Metrics
@@ -18,7 +19,7 @@ RESULT_NAMES = {"bbox": "Bbox", "segm": "Segmentation"}
 
 def evaluate(config: Config) -> Metrics | None:
     """Evaluate as the configuration says, print the table, write the metrics; returns them on the main rank."""
-    require_data(config, training=False)
+    check_or_pack_dataset(config, training=False)
     start = time.perf_counter()
     saved = Path(config.prediction_path) if config.prediction_path else None
     if saved is not None and saved.is_file():
@@ -68,7 +69,7 @@ def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None
     return metrics
 
 
-def _announce(dataset: Dataset, device: Device) -> None:
+def _announce(dataset: DetectionDataset, device: Device) -> None:
     if device.is_main:
         print(f"total images num:  {len(dataset.records)}", flush=True)
         for problem in dataset.problems:

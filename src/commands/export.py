@@ -7,11 +7,11 @@ import numpy as np
 from mindspore import nn
 
 from src.blocks.detections import Detections
-from src.commands.infer import find_images
 from src.commands.trained_detector import detector_of
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
 from src.data.image import ImageError, load_image
+from src.data.image_files import find_images
 from src.data.network_input import EvalTransform
 from src.data.synthetic_scene import SceneOptions, random_scene
 from src.deploy.difference import NOTHING, TOLERANCE, Difference, detections_difference, raw_difference
@@ -123,7 +123,7 @@ def check_inputs(config: Config) -> dict[str, np.ndarray]:
     count = 2 if config.export_dynamic_batch or config.export_batch_size > 1 else 1
     prepare = EvalTransform.from_config(config)
     if config.pred_input:
-        paths = (find_images(config.pred_input) * count)[:count]
+        paths = (find_images(config.pred_input, key="pred_input") * count)[:count]
         try:
             pictures = [load_image(path) for path in paths]
         except ImageError as error:

@@ -9,11 +9,10 @@ from src.common.errors import UserError
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
 from src.data.image import ImageError
+from src.data.image_files import find_images
 from src.evaluation.masks import encode_detections
 from src.evaluation.predictions import image_entry, save_predictions
 from src.schema import Config, require
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def infer(config: Config) -> dict[str, dict]:
@@ -25,7 +24,7 @@ def infer(config: Config) -> dict[str, dict]:
     require(config, "checkpoint_path", "pred_input", "pred_output")
     if Path(config.pred_output).is_dir():
         raise UserError(f"pred_output {config.pred_output} is a folder; give the JSON file to write")
-    paths = find_images(config.pred_input)
+    paths = find_images(config.pred_input, key="pred_input")
 
     from src.commands.trained_detector import trained_detector
     from src.data.image import load_image
@@ -53,23 +52,6 @@ def infer(config: Config) -> dict[str, dict]:
     print(f"{found} objects in {len(predictions)} images ({len(broken)} images skipped)")
     print(f"predictions are in {config.pred_output}; draw_predictions.py draws them", flush=True)
     return predictions
-
-
-def find_images(source: str | Path) -> list[Path]:
-    """The image `source`, or the images in the root of the folder `source`, sorted by name.
-
-    Raises:
-        UserError: the path does not exist, or the folder has no image.
-    """
-    source = Path(source)
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise UserError(f"pred_input {source} does not exist; give an image or a folder of images")
-    paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
-    if not paths:
-        raise UserError(f"pred_input {source}: no image ({', '.join(IMAGE_SUFFIXES)}) in this folder")
-    return paths
 
 
 def detect_images(

@@ -8,16 +8,16 @@ It takes the program's arguments (ascend310_infer/README.md) and writes the same
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from src.commands.infer import IMAGE_SUFFIXES
 from src.common.errors import UserError
 from src.common.program import run_command
 from src.common.progress import with_progress
 from src.data.image import ImageError, load_image
+from src.data.image_files import find_images
 from src.data.network_input import EvalTransform, Normalizer
 from src.deploy.export_card import ExportCard
 from src.deploy.result_files import RESULTS, remove_earlier_results, write_results, write_times
@@ -86,9 +86,7 @@ def images_below(folder: str | Path) -> list[Path]:
     Raises:
         UserError: there is none, or two would have the same result files.
     """
-    paths = sorted(_walk(Path(folder)))
-    if not paths:
-        raise UserError(f"{folder}: no image ({', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)}) in this folder")
+    paths = find_images(folder, recursive=True)
     first: dict[str, Path] = {}
     for path in paths:
         if first.setdefault(path.stem, path) is not path:
@@ -96,16 +94,6 @@ def images_below(folder: str | Path) -> list[Path]:
                 f"{path} and {first[path.stem]} would have the same result files; give one of them another name"
             )
     return paths
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _walk(path)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            yield path
 
 
 def annotated_sizes(anno_path: str | Path) -> dict[str, tuple[int, int]]:

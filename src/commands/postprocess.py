@@ -12,11 +12,8 @@ from src.commands.infer_files import transform_of
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
-from src.data.coco import CocoDataset
-from src.data.listed_dataset import ListedDataset
+from src.data.formats.table import FORMATS
 from src.data.record import Record
-from src.data.txt_list import TxtDataset
-from src.data.voc import VocDataset
 from src.deploy.export_card import ExportCard, load_card
 from src.deploy.raw_selection import build_selection
 from src.deploy.result_files import read_results
@@ -40,8 +37,9 @@ def postprocess(
     Args:
         mindir_path: the network, for its card.
         result_path: folder of the result files.
-        anno_path: annotation file or data set folder, as `dataset` says: coco, voc or other (a TXT list).
+        anno_path: annotation file or data set folder.
         img_path: folder of the images; empty: as the annotations say.
+        dataset: what annotates it: a name in `FORMATS`.
         prediction_path: JSON file for the detections in COCO's results format; *_metrics.json beside it has metrics.
 
     Raises:
@@ -53,7 +51,7 @@ def postprocess(
         raise UserError(f"{mindir_path}: gives detections; result files are made with the raw form of a network")
     if not Path(result_path).is_dir():
         raise UserError(f"--result_path: no such folder: {result_path}")
-    data = _open(dataset, anno_path, img_path, card)
+    data = FORMATS[dataset].open_path(anno_path, card.class_names, card.category_ids, img_path)
     if not data.records:
         raise UserError(
             f"{anno_path}: none of its images is there; the first is looked for as {data.missing_images[0]}"
@@ -82,6 +80,8 @@ def postprocess(
 def reader(card: ExportCard, result_path: str) -> Callable[[Record], Found | None]:
     """Function from a record to its detections (boxes [1, M, 4], scores, labels, valid), None without result files."""
     _, anchors, _ = card.outputs[0].shape
+    if card.selection is None:
+        raise ValueError("a card of the raw form has a selection")
     select, transform, classes = build_selection(card.selection), transform_of(card), len(card.class_names)
 
     def detections_of(record: Record) -> Found | None:
@@ -95,14 +95,6 @@ def reader(card: ExportCard, result_path: str) -> Callable[[Record], Found | Non
         return select(boxes[None], scores[None], info[None])
 
     return detections_of
-
-
-def _open(dataset: str, anno_path: str, img_path: str, card: ExportCard) -> CocoDataset | ListedDataset:
-    if dataset == "coco":
-        return CocoDataset(anno_path, card.class_names, "val", images_dir=img_path)
-    if dataset == "voc":
-        return VocDataset(anno_path, card.class_names, "val", category_ids=card.category_ids)
-    return TxtDataset(anno_path, card.class_names, img_path, category_ids=card.category_ids)
 
 
 def _check_stems(records: list[Record]) -> None:

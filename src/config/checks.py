@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from src.data.formats.table import FORMATS
 from src.models.api import Problem
 from src.models.table import spec_of
 from src.schema import Config
@@ -9,6 +10,8 @@ from src.schema import Config
 
 def inconsistencies(config: Config) -> Iterator[Problem]:
     """Yield (key, what is wrong and what would be right) for each contradiction."""
+    if config.dataset not in FORMATS:
+        yield "dataset", f"is {config.dataset!r}; known are {', '.join(FORMATS)}"
     yield from _class_list(config)
     yield from _training(config)
     yield from spec_of(config).checks(config)

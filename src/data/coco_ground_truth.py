@@ -17,7 +17,8 @@ def coco_ground_truth(records: Iterable[Record], class_names: list[str], categor
         images (id, file_name, height, width), categories, and annotations (id, image_id, category_id, bbox as x, y,
         width, height, area of the box, iscrowd, difficult 0 or 1).
     """
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for record in records:
         images.append({"id": record.image_id, "file_name": record.name, "height": record.height, "width": record.width})
         for index in range(len(record.boxes)):

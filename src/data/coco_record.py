@@ -1,7 +1,7 @@
 """Records from COCO's image entries and annotations."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -9,13 +9,11 @@ from src.common.errors import UserError
 from src.data.masks import segmentation_fault
 from src.data.reader_checks import clip_box
 from src.data.record import Record
-
-if TYPE_CHECKING:
-    from src.data.stored_image import StoredImage
+from src.data.stored_image import StoredImage
 
 
 class CocoRecordMaker:
-    """Makes a record an image, and notes which objects it leaves out.
+    """Makes one record per image, and notes which objects it leaves out.
 
     Args:
         category_ids: the data set's category id of each class, label 0 first.
@@ -26,13 +24,13 @@ class CocoRecordMaker:
         unusable_masks: what is wrong with each mask that cannot be used.
     """
 
-    def __init__(self, category_ids: Sequence[int], with_masks: bool):
+    def __init__(self, category_ids: Sequence[int], with_masks: bool) -> None:
         self.problems: list[str] = []
         self.unusable_masks: list[str] = []
         self._label_of = {category_id: label for label, category_id in enumerate(category_ids)}
         self._with_masks = with_masks
 
-    def record(self, image: "str | StoredImage", entry: dict, annotations: Sequence[dict]) -> Record:
+    def record(self, image: str | StoredImage, entry: dict, annotations: Sequence[dict]) -> Record:
         """The record of an image.
 
         Args:
@@ -81,8 +79,8 @@ class CocoRecordMaker:
             )
 
 
-def _clipped_box(box: list | None, height: int, width: int) -> tuple[float, ...] | None:
-    """[x, y, w, h] -> (x1, y1, x2, y2) inside the image; None when nothing of it is left."""
+def _clipped_box(box: Any, height: int, width: int) -> tuple[float, float, float, float] | None:
+    """[x, y, w, h] -> (x1, y1, x2, y2) inside the image; None when nothing of it is left, or it is not a box."""
     try:
         x, y, w, h = (float(value) for value in box)
     except (TypeError, ValueError):

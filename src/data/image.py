@@ -1,21 +1,29 @@
 """Decode any image that people put into data sets to plain 8-bit RGB."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from src.data.stored_image import StoredImage
 
 
 class ImageError(Exception):
     """An image that cannot be read; the message is one line that starts with its path."""
 
 
+class EncodedImage(Protocol):
+    """An image that knows how to get its encoded bytes, such as `StoredImage`."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the path that it came from."""
+
+    def read(self) -> np.ndarray:
+        """The encoded bytes, uint8 [n]. Raises ImageError."""
+
+
 def load_image(
-    source: "str | os.PathLike | bytes | StoredImage", expected_hw: tuple[int, int] | None = None
+    source: str | os.PathLike | bytes | EncodedImage, expected_hw: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Read an image: grey, palette and 16-bit ones become 8-bit RGB, an alpha channel is dropped.
 
@@ -44,7 +52,7 @@ def load_image(
     raise ImageError(f"{name}: the image is {found} pixels (width x height), its annotation says {expected}")
 
 
-def _encoded(source: "str | os.PathLike | bytes | StoredImage") -> tuple[str, np.ndarray]:
+def _encoded(source: str | os.PathLike | bytes | EncodedImage) -> tuple[str, np.ndarray]:
     """Name for messages, and the encoded bytes as uint8 [n]."""
     if isinstance(source, bytes):
         return "<bytes>", np.frombuffer(source, np.uint8)

@@ -18,5 +18,6 @@ def image_size(path: str) -> tuple[int, int]:
             width, height = image.size
             sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return load_image(path).shape[:2]  # knows other formats, or says what is wrong
+        height, width = load_image(path).shape[:2]  # knows other formats, or says what is wrong
+        return height, width
     return (width, height) if sideways else (height, width)

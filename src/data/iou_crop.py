@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.data.transforms import Sample, crop, select
+from src.data.sample import Sample, select
+from src.data.transforms import crop
 
 MIN_OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9)
 TRIALS = 50  # windows drawn for each constraint
@@ -32,33 +33,35 @@ class MinIoURandomCrop:
         min_overlaps: Sequence[float] = MIN_OVERLAPS,
         scale: tuple[float, float] = (0.3, 1.0),
         aspect: tuple[float, float] = (0.5, 2.0),
-    ):
+    ) -> None:
         self.probability = probability
-        self.constraints = (None, *min_overlaps, 0.0)  # None: the whole image
+        self.constraints: tuple[float | None, ...] = (None, *min_overlaps, 0.0)  # None: the whole image
         self.scale, self.aspect = scale, aspect
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """The sample, or a window of it."""
         window = self.window(sample, rng) if rng.random() < self.probability else None
         if window is None:
             return sample
         cropped, visible = crop(sample, *window)
         left, top, right, bottom = window
-        x, y = _centers(sample["boxes"]).T
+        x, y = _centers(sample.boxes).T
         return select(cropped, visible & (x > left) & (x < right) & (y > top) & (y < bottom))
 
     def window(self, sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int] | None:
         """Left, top, right, bottom of a window in whole pixels; None: the whole image."""
-        boxes = sample["boxes"][~sample["crowd"]]
+        boxes = sample.boxes[~sample.crowd]
         if not len(boxes):
             return None
         # The first constraint in a random order that a window meets is a random one of all that some window meets.
         for index in rng.permutation(len(self.constraints)):
             if (least := self.constraints[index]) is None:
                 return None
-            windows = self._draw(sample["image"].shape[:2], rng)
+            windows = self._draw(sample.image_hw, rng)
             fits = _fits(windows, boxes, least)
             if fits.any():
-                return tuple(windows[np.argmax(fits)].tolist())
+                left, top, right, bottom = windows[np.argmax(fits)].tolist()
+                return left, top, right, bottom
         return None
 
     def _draw(self, image_hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -75,7 +78,7 @@ class MinIoURandomCrop:
 
 
 def _fits(windows: np.ndarray, boxes: np.ndarray, least: float) -> np.ndarray:
-    """Bool [T]: the window has an IoU of `least` with some object, and the centre of one inside."""
+    """Whether each window has an IoU of `least` with some object, and the centre of one inside, bool [T]."""
     start = np.maximum(windows[:, None, :2], boxes[:, :2])
     sides = np.maximum(np.minimum(windows[:, None, 2:], boxes[:, 2:]) - start, 0)
     intersection = sides[..., 0] * sides[..., 1]

@@ -6,13 +6,13 @@ as the 28 x 28 targets of a mask head are anyway.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from src.data.masks import MaskPatch
-from src.data.transforms import Mapping, Sample, choose_targets
+from src.data.sample import Mapping, Sample, choose_targets
 
 
 def holds_whole_bitmaps(size: int, input_hw: tuple[int, int]) -> bool:
@@ -60,7 +60,8 @@ def mask_canvases(
         boxes: float32 [G, 4], the final boxes in network pixels.
         mapping: of original to network pixels.
         input_hw: height and width of the padded network input; canvas pixels beyond it repeat its last ones.
-        size, divider: see `mask_windows`.
+        size: see `mask_windows`.
+        divider: see `mask_windows`.
         image_hw: height and width of the image inside of the input, what lies beyond is 0; None: it fills the input.
 
     Returns:
@@ -111,7 +112,8 @@ def _sample_axis(
     Args:
         bounds: int [G, 2], first patch pixel and the one after its last, in original pixels.
         windows: int [G, 2], start and length in network pixels.
-        scale, offset: network = scale * original + offset.
+        scale: network = scale * original + offset.
+        offset: see `scale`.
         count: canvas pixels.
         limit: where the image ends, network pixels.
     """
@@ -191,25 +193,36 @@ class DrawMasks:
     Args:
         num_gts: of more objects the largest are kept.
         input_hw: height and width of the padded network input.
-        size, divider: see `mask_windows`.
+        size: see `mask_windows`.
+        divider: see `mask_windows`.
     """
 
-    def __init__(self, num_gts: int, input_hw: tuple[int, int], size: int, divider: int = 1):
+    def __init__(self, num_gts: int, input_hw: tuple[int, int], size: int, divider: int = 1) -> None:
         self.num_gts = num_gts
         self.input_hw = input_hw
         self.size = size
         self.divider = divider
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        chosen = choose_targets(sample["boxes"], sample["crowd"], self.num_gts)
+        """The sample with canvases. Raises ValueError for one whose masks were not read."""
+        del rng  # nothing is random here
+        if sample.masks is None:
+            raise ValueError("masks are to be drawn and were not read")
+        chosen = choose_targets(sample.boxes, sample.crowd, self.num_gts)
         canvases = mask_canvases(
-            [sample["masks"][index] for index in chosen],
-            sample["boxes"][chosen],
-            sample["mapping"],
+            [sample.masks[index] for index in chosen],
+            sample.boxes[chosen],
+            sample.mapping,
             self.input_hw,
             self.size,
             self.divider,
-            sample["image"].shape[:2],
+            sample.image_hw,
         )
-        kept = {name: sample[name][chosen] for name in ("boxes", "labels", "crowd")}
-        return {**sample, **kept, "masks": None, "canvases": canvases}
+        return replace(
+            sample,
+            boxes=sample.boxes[chosen],
+            labels=sample.labels[chosen],
+            crowd=sample.crowd[chosen],
+            masks=None,
+            canvases=canvases,
+        )

@@ -63,7 +63,8 @@ def decode_mask(segmentation: list | dict, height: int, width: int) -> MaskPatch
     Args:
         segmentation: list of polygons, each [x1, y1, x2, y2, ...] in pixels, or a dict with `size` and `counts`: run
             lengths down the columns, as a list, or compressed as pycocotools does.
-        height, width: size of the image in pixels.
+        height: of the image in pixels.
+        width: of the image in pixels.
 
     Returns:
         The patch, inside the image; empty when the segmentation covers no pixel.
@@ -101,7 +102,7 @@ def _decode_polygons(polygons: list, height: int, width: int) -> MaskPatch:
     try:
         points = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in polygons if len(polygon) >= 6]
     except (TypeError, ValueError):
-        raise MaskError("a polygon of it holds something else than numbers") from None
+        raise MaskError("a polygon of it holds something other than numbers") from None
     every = np.concatenate(points)
     low, high = every.min(axis=0), every.max(axis=0)
     if not max(-low.min(), high.max()) < FARTHEST_POINT:  # NaN compares false

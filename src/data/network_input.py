@@ -1,15 +1,13 @@
 """From an 8-bit RGB image to the network's input: resize, normalise, pad. One path for training and inference."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from src.data.transforms import IDENTITY, Resize, Sample, resized_hw
-
-if TYPE_CHECKING:
-    from src.schema import Config
+from src.data.sample import Sample
+from src.data.transforms import Resize, resized_hw
+from src.schema import Config
 
 
 class Normalizer:
@@ -23,7 +21,7 @@ class Normalizer:
         to_rgb: the network's channels are RGB; else BGR.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], to_rgb: bool = True):
+    def __init__(self, mean: Sequence[float], std: Sequence[float], to_rgb: bool = True) -> None:
         values = np.arange(256, dtype=np.float64)
         self.tables = [((values - m) / s).astype(np.float32) for m, s in zip(mean, std, strict=True)]
         self.channel_order = (0, 1, 2) if to_rgb else (2, 1, 0)
@@ -39,8 +37,12 @@ class Normalizer:
 
 
 def image_info(sample: Sample) -> np.ndarray:
-    """float32 [6]: original height, width; resized height, width (before padding); scale y, x (resized / original)."""
-    return np.array([*sample["original_hw"], *sample["image"].shape[:2], *sample["scale"]], np.float32)
+    """Sizes of an image for the network.
+
+    Returns:
+        float32 [6]: original height, width; resized height, width (before padding); scale y, x (resized / original).
+    """
+    return np.array([*sample.original_hw, *sample.image_hw, *sample.scale], np.float32)
 
 
 class EvalTransform:
@@ -53,13 +55,16 @@ class EvalTransform:
         normalizer: pixel values.
     """
 
-    def __init__(self, target_hw: tuple[int, int], input_hw: tuple[int, int], keep_ratio: bool, normalizer: Normalizer):
+    def __init__(
+        self, target_hw: tuple[int, int], input_hw: tuple[int, int], keep_ratio: bool, normalizer: Normalizer
+    ) -> None:
         self.resize = Resize(target_hw, keep_ratio)
         self.input_hw = input_hw
         self.normalizer = normalizer
 
     @classmethod
-    def from_config(cls, config: "Config") -> "EvalTransform":
+    def from_config(cls, config: Config) -> "EvalTransform":
+        """What the configuration says."""
         normalizer = Normalizer(config.img_mean, config.img_std, config.to_rgb)
         return cls((config.img_height, config.img_width), config.input_hw, config.keep_ratio, normalizer)
 
@@ -78,8 +83,8 @@ class EvalTransform:
         Returns:
             (float32 [3, H, W], image_info float32 [6]); see `image_info`.
         """
-        sample = {"image": image, "boxes": np.zeros((0, 4), np.float32), "original_hw": image.shape[:2]}
-        sample = self.resize({**sample, "mapping": IDENTITY, "scale": (1.0, 1.0)}, np.random.default_rng(0))
+        height, width = image.shape[:2]
+        sample = self.resize(Sample(image, (height, width)), np.random.default_rng(0))
         canvas = np.empty((3, *self.input_hw), np.float32)
-        self.normalizer.write(sample["image"], canvas)
+        self.normalizer.write(sample.image, canvas)
         return canvas, image_info(sample)

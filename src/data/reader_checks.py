@@ -3,13 +3,17 @@
 import math
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 from src.common.errors import UserError
 
-MIN_BOX_SIDE = 1e-3  # pixels; a box that is thinner after clipping to its image is no box
+Item = TypeVar("Item")
+
+MIN_BOX_SIDE = 1e-3  # pixels; a box that is thinner than this after clipping to its image is left out
 
 
-def clip_box(corners: Sequence[float], height: int, width: int) -> tuple[float, ...] | None:
+def clip_box(corners: Sequence[float], height: int, width: int) -> tuple[float, float, float, float] | None:
     """(x1, y1, x2, y2) inside the image; None when nothing of it is left or a number is not finite."""
     if not all(map(math.isfinite, corners)):
         return None
@@ -20,7 +24,7 @@ def clip_box(corners: Sequence[float], height: int, width: int) -> tuple[float, 
 
 
 class FolderListings:
-    """Tells which files exist from one listing a folder: a stat a file is slow on network drives."""
+    """Tells which files exist from one listing per folder: a stat per file is slow on network drives."""
 
     def __init__(self) -> None:
         self._names: dict[str, set[str]] = {}
@@ -32,7 +36,7 @@ class FolderListings:
     def names(self, folder: str) -> set[str]:
         """Names of what a folder holds; none where there is no such folder."""
         if folder not in self._names:
-            self._names[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            self._names[folder] = {entry.name for entry in os.scandir(folder)} if Path(folder).is_dir() else set()
         return self._names[folder]
 
 
@@ -46,6 +50,6 @@ def check_unique(listed: Iterable[tuple[str, str | os.PathLike]]) -> None:
         seen[name] = where
 
 
-def subset(items: list, first: int, every: int) -> list:
+def subset(items: list[Item], first: int, every: int) -> list[Item]:
     """The first `first` (0: all) items, and of those every `every`-th (0: all), beginning with the first."""
     return items[: first or None][:: every or 1]

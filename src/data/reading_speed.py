@@ -4,11 +4,12 @@ import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pydantic_core import from_json
 
 
-def parse_json(text: bytes | str) -> object:
+def parse_json(text: bytes | str) -> Any:
     """JSON value of a text, several times faster than json.loads; raises what json.loads raises."""
     try:
         return from_json(text, cache_strings="keys")

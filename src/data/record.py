@@ -1,12 +1,10 @@
 """What every reader produces and everything after the readers takes."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from src.data.stored_image import StoredImage
+from src.data.stored_image import StoredImage
 
 
 @dataclass
@@ -25,7 +23,7 @@ class Record:
             evaluation; None: none is.
     """
 
-    image: "str | bytes | StoredImage"
+    image: str | bytes | StoredImage
     height: int
     width: int
     image_id: int

@@ -16,7 +16,7 @@ class StoredImage:
         name: path that the image came from, for messages.
         file: the file that holds it.
         offset, size: its place there, bytes.
-        crc32: check sum of its bytes.
+        crc32: checksum of its bytes.
     """
 
     name: str
@@ -31,6 +31,6 @@ class StoredImage:
             encoded = np.fromfile(self.file, np.uint8, self.size, offset=self.offset)
         except OSError as error:
             raise ImageError(f"{self.name}: {self.file} that stores it: {error.strerror or error}") from None
-        if zlib.crc32(encoded) != self.crc32:
-            raise ImageError(f"{self.name}: its bytes in {self.file} were altered or cut off; make that file anew")
+        if zlib.crc32(encoded.data) != self.crc32:
+            raise ImageError(f"{self.name}: its bytes in {self.file} were altered or cut off; create that file again")
         return encoded

@@ -40,7 +40,8 @@ def write_synthetic_dataset(
 
     Args:
         output_dir: gets folders `train` and `validation`.
-        train, val: number of images; a split of 0 images is not written.
+        train: number of training images; a split of 0 images is not written.
+        val: number of validation images.
         seed: of everything random.
         options: what the images look like.
         overwrite: replace what is there, whatever it is.
@@ -76,7 +77,7 @@ def _write_split(folder: Path, split: str, count: int, seed: int, options: Scene
         (partial / "labels.json").write_text(json.dumps({"info": info, "licenses": [], **content}))
         if folder.exists():
             shutil.rmtree(folder)
-        os.replace(partial, folder)
+        partial.replace(folder)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from None
     finally:
@@ -85,7 +86,8 @@ def _write_split(folder: Path, split: str, count: int, seed: int, options: Scene
 
 def _write_images(folder: Path, split: str, count: int, seed: int, options: SceneOptions) -> dict:
     """Write the images; return the annotation file's lists."""
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for index in tqdm(range(count), desc=f"synthetic {split} images", unit="image", disable=None):
         image, objects = random_scene(options, np.random.default_rng([seed, SPLITS[split], index]))
         name = f"{index + 1:06d}.jpg"
@@ -101,7 +103,7 @@ def _write_images(folder: Path, split: str, count: int, seed: int, options: Scen
 
 
 def annotation(thing: SceneObject, annotation_id: int, image_id: int) -> dict:
-    """COCO annotation: a polygon for an object seen whole, run lengths for all else."""
+    """COCO annotation: a polygon for an object that is wholly visible, run lengths for all others."""
     polygon = [[round(float(value), 2) for value in thing.outline.ravel()]] if thing.whole else None
     return {
         "id": annotation_id,
@@ -153,9 +155,9 @@ def _image_size(text: str) -> tuple[int, int]:
     try:
         size = int(width), int(height or width)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; write 128, or 640x480 (width x height)") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size; write 128, or 640x480 (width x height)") from None
     if min(size) < 16:
-        raise argparse.ArgumentTypeError(f"'{text}' is too small; at least 16 pixels a side")
+        raise argparse.ArgumentTypeError(f"'{text}' is too small; at least 16 pixels per side")
     return size
 
 
@@ -172,8 +174,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of everything random (1)")
     parser.add_argument("--min_object", type=int, default=defaults.min_object, help="least longer side, pixels (16)")
     parser.add_argument("--max_object", type=int, help="greatest longer side, pixels (0.78 of the image's)")
-    parser.add_argument("--min_objects", type=int, default=defaults.min_objects, help="least objects an image (1)")
-    parser.add_argument("--max_objects", type=int, default=defaults.max_objects, help="most objects an image (5)")
+    parser.add_argument("--min_objects", type=int, default=defaults.min_objects, help="least objects per image (1)")
+    parser.add_argument("--max_objects", type=int, default=defaults.max_objects, help="most objects per image (5)")
     parser.add_argument("--min_visible", type=float, default=defaults.min_visible, help="least visible share (0.6)")
     parser.add_argument("--empty_share", type=float, default=defaults.empty_share, help="images without objects (0.04)")
     parser.add_argument("--crowd_share", type=float, default=defaults.crowd_share, help="images with a crowd (0.04)")
@@ -182,6 +184,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Read the arguments, then write both splits."""
     arguments = _arguments(argv)
     width, height = arguments.image_size
     options = SceneOptions(

@@ -27,6 +27,7 @@ class SceneOptions:
 
     @property
     def class_names(self) -> list[str]:
+        """Names of the classes, in label order."""
         return list(SHAPES)[: self.classes]
 
 
@@ -64,7 +65,8 @@ class SceneObject:
         if not self.whole:
             return bounding_box(self.mask)
         low, high = self.outline.min(axis=0), self.outline.max(axis=0)
-        return tuple(round(float(value), 2) for value in (*low, *(high - low)))
+        x, y, width, height = (round(float(value), 2) for value in (*low, *(high - low)))
+        return x, y, width, height
 
 
 def random_scene(options: SceneOptions, rng: np.random.Generator) -> tuple[np.ndarray, list[SceneObject]]:
@@ -87,7 +89,9 @@ def random_scene(options: SceneOptions, rng: np.random.Generator) -> tuple[np.nd
     return np.clip(np.round(image), 0, 255).astype(np.uint8), objects
 
 
-def _add_object(image, owner, objects, options: SceneOptions, rng: np.random.Generator) -> None:
+def _add_object(
+    image: np.ndarray, owner: np.ndarray, objects: list[SceneObject], options: SceneOptions, rng: np.random.Generator
+) -> None:
     """Try some places for a new object; the first where everything stays visible enough is taken."""
     for _ in range(12):
         label = int(rng.integers(options.classes))
@@ -107,7 +111,9 @@ def _add_object(image, owner, objects, options: SceneOptions, rng: np.random.Gen
             return
 
 
-def _add_crowd(image, owner, objects, options: SceneOptions, rng: np.random.Generator) -> None:
+def _add_crowd(
+    image: np.ndarray, owner: np.ndarray, objects: list[SceneObject], options: SceneOptions, rng: np.random.Generator
+) -> None:
     """A cluster of small shapes of one class, annotated as one crowd."""
     label = int(rng.integers(options.classes))
     size = max(options.min_object * 0.5, 5.0)
@@ -149,7 +155,8 @@ def _paint(image: np.ndarray, cover: np.ndarray, rows: slice, columns: slice, rn
     window = image[rows, columns]
     height, width = cover.shape
     colour = contrasting_colour(window.reshape(-1, 3), rng).astype(np.float32)
-    shade = np.linspace(*rng.uniform(-15, 15, 2), width, dtype=np.float32)[None, :, None]
+    first, last = rng.uniform(-15, 15, 2)
+    shade = np.linspace(first, last, width, dtype=np.float32)[None, :, None]
     filled = colour + shade + grain(height, width, rng, 5.0)
     window += cover[..., None] * (filled - window)
 

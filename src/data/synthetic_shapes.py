@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-OVERSAMPLING = 8  # sub-pixels a side, for exact coverage and smooth edges
+OVERSAMPLING = 8  # sub-pixels per side, for exact coverage and smooth edges
 
 
 def _regular(corners: int, first_angle: float = 0.0) -> np.ndarray:
@@ -53,6 +53,7 @@ def random_outline(name: str, size: float, rng: np.random.Generator) -> np.ndarr
     Args:
         name: key of `SHAPES`.
         size: longer side of its bounding box, in pixels; the shorter is at least .75 of it before turning.
+        rng: draws both.
 
     Returns:
         float64 [n, 2], x y in pixels.
@@ -71,7 +72,9 @@ def coverage(outline: np.ndarray, height: int, width: int) -> tuple[np.ndarray, 
     """Share of each pixel inside an outline.
 
     Args:
-        outline: [n, 2], x y in pixels of an image of height x width; pixel i spans i to i+1. It may reach outside.
+        outline: [n, 2], x y in pixels of the image; pixel i spans i to i+1. It may reach outside.
+        height: of the image in pixels.
+        width: of the image in pixels.
 
     Returns:
         float32 [h, w] in 0..1 of the window around the outline, and the window's row and column slices. Empty when the

@@ -8,7 +8,7 @@ from mindspore import nn
 from tqdm import tqdm
 
 from src.common.progress import wants_bar
-from src.data.data_source import Dataset
+from src.data.detection_dataset import DetectionDataset
 from src.engine.train_step import MeanOverDevices
 from src.evaluation.coco_metrics import CocoEvaluator
 from src.evaluation.masks import encode_detections
@@ -16,7 +16,7 @@ from src.evaluation.metrics import Metrics
 from src.model_utils.device_adapter import Device
 
 
-def evaluator_of(dataset: Dataset, iou_types: Sequence[str] = ("bbox",)) -> CocoEvaluator:
+def evaluator_of(dataset: DetectionDataset, iou_types: Sequence[str] = ("bbox",)) -> CocoEvaluator:
     """An empty evaluator for a data set: of boxes ("bbox"), masks ("segm") or both.
 
     Raises:

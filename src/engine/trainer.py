@@ -11,8 +11,8 @@ import numpy as np
 from src.common.errors import UserError
 from src.common.program import Terminated
 from src.config import save_config
-from src.data.data_source import require_data
-from src.data.loader import build_eval_loader, build_train_loader
+from src.data.builders import build_eval_loader, build_train_loader
+from src.data.open_dataset import check_or_pack_dataset
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluate import evaluate_detector, evaluator_of, timed
 from src.engine.lr_schedule import build_schedule
@@ -41,9 +41,9 @@ def train(config: Config) -> None:
     Raises:
         UserError: bad data, checkpoints or devices; a loss that is not finite.
     """
-    require_data(config, training=True)
+    check_or_pack_dataset(config, training=True)
     if config.run_eval:
-        require_data(config, training=False)
+        check_or_pack_dataset(config, training=False)
     device = setup_device(config)
     folder = Path(config.train_outputs) / config.brief
     checkpoint = _checkpoint_to_resume(config, folder)

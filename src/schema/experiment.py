@@ -104,7 +104,7 @@ class Config(Section):
     # data
     num_parallel_workers: NonNegativeInt = key(6, "threads (or processes) that prepare images")
     python_multiprocessing: bool = key(False, "processes instead of threads")
-    dataset: Literal["coco", "voc", "other"] = key("coco", "annotations: COCO's JSON, Pascal VOC's XML, or a TXT list")
+    dataset: str = key("coco", "annotations: coco (COCO's JSON), voc (Pascal VOC's XML) or other (a TXT list)")
     train_dataset: str = key("", "training data: folder or annotation file; empty: coco_root, voc_root or anno_path")
     val_dataset: str = key("", "the same for evaluation")
     coco_root: str = key("", "coco: root folder, where train_dataset or val_dataset is empty")

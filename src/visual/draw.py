@@ -91,7 +91,7 @@ class _GroundTruth:
     def __init__(self, source: str | Path) -> None:
         path = Path(source)
         if path.is_dir() or not path.exists():
-            from src.data.coco_layout import find_annotation_file
+            from src.data.formats.coco_files import find_annotation_file
 
             path = find_annotation_file(path, "val")
         content = read_annotations(path)

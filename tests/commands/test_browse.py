@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import yaml
 
 from src.commands.browse import browse, denormalise, picture
 from src.common.errors import UserError
-from src.data.loader import build_eval_loader, build_train_loader
+from src.data.builders import build_eval_loader, build_train_loader
 from src.models.mask_rcnn.config import MaskRCNNConfig
 from src.schema import Config
 from tests.data.coco_files import NAMES, noise_image, write_dataset
@@ -39,7 +40,7 @@ def test_boxes_are_drawn(tmp_path):
     config = Config(val_dataset=str(tmp_path), **KEYS)
     batches = list(build_eval_loader(config).epoch(0))
     with_boxes = picture(batches[2], config)
-    without = picture({**batches[2], "valid": np.zeros_like(batches[2]["valid"])}, config)
+    without = picture(replace(batches[2], valid=np.zeros_like(batches[2]["valid"])), config)
     assert with_boxes.shape == without.shape and (with_boxes != without).mean() > 0.01
 
 
@@ -57,7 +58,7 @@ def test_masks_are_drawn(tmp_path):
     config = MaskRCNNConfig(train_dataset=str(tmp_path), mask_crop_size=32, batch_size=1, aug_prob=0.0, **KEYS)
     batch = next(batch for batch in build_train_loader(config, augment=False).epoch(0) if batch["valid"].any())
     with_masks = picture(batch, config)
-    without = picture({name: value for name, value in batch.items() if name != "masks"}, config)
+    without = picture(replace(batch, masks=None), config)
     y1, x1, y2, x2 = np.round(batch["boxes"][0, 0, [1, 0, 3, 2]] * 480 / 64).astype(int)
     inside = (with_masks != without)[28:][y1 + 30 : y2 - 10, x1 + 10 : x2 - 10]  # 28: the title's bar
     assert inside.size and inside.any(axis=2).mean() > 0.9

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from src.commands.infer import detect_images, find_images, with_progress
+from src.commands.infer import detect_images, with_progress
 from src.common.errors import UserError
 from src.data.image import ImageError, load_image
+from src.data.image_files import find_images
 
 
 class BrightnessDetector:

@@ -12,7 +12,7 @@ import pytest
 from src.commands.postprocess import postprocess
 from src.common.errors import UserError
 from src.data.network_input import EvalTransform, Normalizer, image_info
-from src.data.transforms import IDENTITY
+from src.data.sample import Sample
 from src.deploy.raw_selection import build_selection
 from src.deploy.result_files import result_paths, write_results
 from src.evaluation.coco_metrics import CocoEvaluator
@@ -108,7 +108,7 @@ def test_the_command(case: dict[str, str]) -> None:
 def test_sizes_are_those_of_the_network_input(size: tuple[int, int], keep_ratio: bool) -> None:
     transform = EvalTransform((64, 64), (64, 96), keep_ratio, Normalizer([0] * 3, [1] * 3))
     np.testing.assert_array_equal(transform.info_of(size), transform(noise_image(*size))[1])
-    same = {"image": noise_image(*size), "original_hw": size, "mapping": IDENTITY, "scale": (1.0, 1.0)}
+    same = Sample(noise_image(*size), original_hw=size)
     assert image_info(same).dtype == transform.info_of(size).dtype
 
 

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 import cv2
 
-from src.data.coco import CocoDataset
+from src.data.formats.coco import CocoDataset
 from tests.data.coco_files import NAMES, noise_image
 
 Box = tuple[float, float, float, float]

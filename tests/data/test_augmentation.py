@@ -9,23 +9,22 @@ from src.data.iou_crop import MIN_OVERLAPS, MinIoURandomCrop
 from src.data.mask_canvas import mask_canvases
 from src.data.masks import MaskPatch
 from src.data.photometric import BRIGHTNESS, CONTRAST, HUE, SATURATION, PhotometricDistortion
-from src.data.transforms import IDENTITY, RandomExpand, apply_transforms
+from src.data.sample import Sample
+from src.data.transforms import RandomExpand, apply_transforms
 from tests.data.coco_files import noise_image
 
 HEIGHT, WIDTH = 120, 160
 
 
-def sample(image: np.ndarray, boxes=(), crowd=(), masks=None) -> dict:
-    return {
-        "image": image,
-        "boxes": np.array(boxes, np.float32).reshape(-1, 4),
-        "labels": np.arange(len(boxes), dtype=np.int32),
-        "crowd": np.array(crowd or [False] * len(boxes), bool),
-        "masks": masks,
-        "mapping": IDENTITY,
-        "original_hw": image.shape[:2],
-        "scale": (1.0, 1.0),
-    }
+def sample(image: np.ndarray, boxes=(), crowd=(), masks=None) -> Sample:
+    return Sample(
+        image=image,
+        original_hw=image.shape[:2],
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.arange(len(boxes), dtype=np.int32),
+        crowd=np.array(crowd or [False] * len(boxes), bool),
+        masks=masks,
+    )
 
 
 class Drawn:
@@ -51,7 +50,7 @@ def distorted(image: np.ndarray, **drawn) -> np.ndarray:
     parts = [name in drawn for name in values]
     numbers = [drawn.pop(name, neutral) for name, neutral in values.items()]
     channels = 1.0 if drawn.get("order") else 0.0
-    return PhotometricDistortion(1.0, channels)(sample(image), Drawn(parts, numbers, **drawn))["image"]
+    return PhotometricDistortion(1.0, channels)(sample(image), Drawn(parts, numbers, **drawn)).image
 
 
 def reference_in_hsv(image: np.ndarray, saturation: float, hue: float) -> np.ndarray:
@@ -101,14 +100,14 @@ def test_order_of_channels():
 def test_colour_changes_are_as_frequent_and_as_large_as_defined():
     grey = np.full((1, 1, 3), 128, np.uint8)
     transform, rng = PhotometricDistortion(1.0), np.random.default_rng(0)
-    values = np.array([transform(sample(grey), rng)["image"][0, 0, 0] for _ in range(4000)], float)
+    values = np.array([transform(sample(grey), rng).image[0, 0, 0] for _ in range(4000)], float)
     # Grey has no saturation: a quarter is left alone, the others are 128 + b, 128 * c or (128 + b) * c.
     assert np.mean(values == 128) == pytest.approx(0.25 + 0.25 / 65 + 0.25 / 128, abs=0.03)
     low, high = (128 - BRIGHTNESS) * CONTRAST[0], (128 + BRIGHTNESS) * CONTRAST[1]
     assert low - 1 <= values.min() < low + 15 and high - 20 < values.max() <= high + 1
     red = np.zeros((1, 1, 3), np.uint8)
     red[..., 0] = 200
-    pixels = np.concatenate([transform(sample(red), rng)["image"] for _ in range(4000)])
+    pixels = np.concatenate([transform(sample(red), rng).image for _ in range(4000)])
     hsv = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)[:, 0]
     hue = (hsv[:, 0] + 180) % 360 - 180
     assert np.quantile(np.abs(hue), 0.99) <= HUE + 2 and np.quantile(np.abs(hue), 0.98) > 0.8 * HUE
@@ -121,10 +120,10 @@ def test_colours_of_no_image_are_changed_at_probability_0_and_the_original_never
     image = noise_image(HEIGHT, WIDTH)
     kept, rng = image.copy(), np.random.default_rng(0)
     for _ in range(20):
-        assert PhotometricDistortion(0.0)(sample(image), rng)["image"] is image
+        assert PhotometricDistortion(0.0)(sample(image), rng).image is image
         PhotometricDistortion(1.0, 1.0)(sample(image), rng)
     assert np.array_equal(image, kept)
-    one, two = (PhotometricDistortion(1.0)(sample(image), np.random.default_rng(5))["image"] for _ in range(2))
+    one, two = (PhotometricDistortion(1.0)(sample(image), np.random.default_rng(5)).image for _ in range(2))
     assert np.array_equal(one, two)
 
 
@@ -150,7 +149,7 @@ def test_windows_keep_to_their_constraint(least):
     windows = np.array(windows)
     left, top, right, bottom = windows.T
     assert (left >= 0).all() and (top >= 0).all() and (right <= WIDTH).all() and (bottom <= HEIGHT).all()
-    overlaps = np.array([overlap_with_window(window, scene["boxes"]).max() for window in windows])
+    overlaps = np.array([overlap_with_window(window, scene.boxes).max() for window in windows])
     assert (overlaps >= least).all()
     across, down = (right - left) / WIDTH, (bottom - top) / HEIGHT
     assert (np.sqrt(across * down) > 0.29).all() and (across / down > 0.48).all() and (across / down < 2.1).all()
@@ -186,7 +185,7 @@ def test_each_constraint_is_as_likely_as_the_others():
     transform, rng = MinIoURandomCrop(1.0), np.random.default_rng(0)
     windows = [transform.window(scene, rng) for _ in range(2000)]
     assert np.mean([window is None for window in windows]) == pytest.approx(1 / 7, abs=0.02)
-    overlaps = np.array([overlap_with_window(window, scene["boxes"])[0] for window in windows if window is not None])
+    overlaps = np.array([overlap_with_window(window, scene.boxes)[0] for window in windows if window is not None])
     # Constraint c gives windows of IoU over c; the scale s is uniform on 0.3 to 1 and the IoU is s * s.
     low = np.sqrt(np.maximum([0.0, *MIN_OVERLAPS], 0.09))
     for threshold in (0.2, 0.4, 0.6, 0.8, 0.95):
@@ -202,16 +201,16 @@ def test_objects_stay_when_their_centre_does():
     for _ in range(300):
         before = sample(image, BOXES)
         after = transform(before, rng)
-        scale_x, offset_x, scale_y, offset_y = after["mapping"]
+        scale_x, offset_x, scale_y, offset_y = after.mapping
         assert (scale_x, scale_y) == (1.0, 1.0)
         left, top = int(-offset_x), int(-offset_y)
-        height, width = after["image"].shape[:2]
-        assert np.array_equal(after["image"], image[top : top + height, left : left + width])
+        height, width = after.image.shape[:2]
+        assert np.array_equal(after.image, image[top : top + height, left : left + width])
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2 - (left, top)
         inside = ((centers > 0) & (centers < (width, height))).all(axis=1)
-        assert after["labels"].tolist() == np.flatnonzero(inside).tolist() and inside.any()
+        assert after.labels.tolist() == np.flatnonzero(inside).tolist() and inside.any()
         expected = np.clip(boxes[inside] - [left, top, left, top], 0, [width, height, width, height])
-        assert np.array_equal(after["boxes"], expected)
+        assert np.array_equal(after.boxes, expected)
         crops += (height, width) != image.shape[:2]
     assert crops > 150
 
@@ -221,7 +220,7 @@ def test_images_without_objects_and_crowds_alone_stay_whole():
     transform, rng = MinIoURandomCrop(1.0), np.random.default_rng(0)
     for scene in (sample(image), sample(image, BOXES[:1], [True])):
         assert all(transform(scene, rng) is scene for _ in range(20))
-    assert MinIoURandomCrop(0.0)(sample(image, BOXES), rng)["image"] is image
+    assert MinIoURandomCrop(0.0)(sample(image, BOXES), rng).image is image
 
 
 def test_expansion_is_ssds():
@@ -229,13 +228,13 @@ def test_expansion_is_ssds():
     image = np.full((40, 60, 3), 255, np.uint8)
     transform, rng = RandomExpand(0.5, (10, 20, 30)), np.random.default_rng(0)
     results = [transform(sample(image, [(0, 0, 60, 40)]), rng) for _ in range(1500)]
-    larger = [result for result in results if result["image"].shape != image.shape]
+    larger = [result for result in results if result.image.shape != image.shape]
     assert len(larger) / 1500 == pytest.approx(0.5, abs=0.04)
-    ratios = np.array([result["image"].shape[1] / 60 for result in larger])
+    ratios = np.array([result.image.shape[1] / 60 for result in larger])
     assert np.quantile(ratios, [0.1, 0.5, 0.9]) == pytest.approx([1.3, 2.5, 3.7], abs=0.1)
-    places = np.array([one["boxes"][0, 0] / max(one["image"].shape[1] - 60, 1) for one in larger])
+    places = np.array([one.boxes[0, 0] / max(one.image.shape[1] - 60, 1) for one in larger])
     assert np.quantile(places, [0.1, 0.5, 0.9]) == pytest.approx([0.1, 0.5, 0.9], abs=0.05)
-    canvas, box = larger[0]["image"], larger[0]["boxes"][0].astype(int)
+    canvas, box = larger[0].image, larger[0].boxes[0].astype(int)
     assert (canvas[box[1] : box[3], box[0] : box[2]] == 255).all()
     assert (canvas == 255).all(axis=2).sum() == 40 * 60 and {
         tuple(c) for c in canvas[~(canvas == 255).all(axis=2)]
@@ -255,8 +254,8 @@ def test_boxes_and_masks_follow_through_the_whole_of_it():
         result = apply_transforms(
             sample(image, [(x1, y1, x2, y2)], masks=[patch]), transforms, np.random.default_rng(seed)
         )
-        (box,), white = result["boxes"], result["image"].max(axis=2) > result["image"].max() / 2
-        canvas = mask_canvases(result["masks"], result["boxes"], result["mapping"], (128, 128), 128, 1)[0] >= 128
+        (box,), white = result.boxes, result.image.max(axis=2) > result.image.max() / 2
+        canvas = mask_canvases(result.masks, result.boxes, result.mapping, (128, 128), 128, 1)[0] >= 128
         assert np.mean(canvas != white) < 0.03
         rows, columns = (np.flatnonzero(white.any(axis=axis)) for axis in (1, 0))
         assert box == pytest.approx([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], abs=2.5)

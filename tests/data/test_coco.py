@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
-from src.data.coco import CocoDataset
-from src.data.coco_layout import find_annotation_file
+from src.data.formats.coco import CocoDataset
+from src.data.formats.coco_files import find_annotation_file
 from tests.data.coco_files import IDS, NAMES, annotation, content, write_dataset
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from src.blocks.detections import Detections
 from src.common.errors import UserError
-from src.data.coco import CocoDataset
-from src.data.datasets import open_dataset, require_source
+from src.data.formats.coco import CocoDataset
+from src.data.raw_dataset import open_raw_dataset, require_location
 from src.data.synthetic import write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions
 from src.engine.evaluate import evaluator_of
@@ -30,9 +30,9 @@ def test_coco_from_the_path_of_each_split(tmp_path):
     write_dataset(tmp_path / "t", 4)
     write_dataset(tmp_path / "v", 2)
     values = config(train_dataset=str(tmp_path / "t"), val_dataset=str(tmp_path / "v"), train_dataset_num=3)
-    assert len(open_dataset(values, training=True)) == 3
-    assert len(open_dataset(values, training=False)) == 2
-    assert open_dataset(values, training=True, with_masks=True).records[1].masks is not None
+    assert len(open_raw_dataset(values, training=True)) == 3
+    assert len(open_raw_dataset(values, training=False)) == 2
+    assert open_raw_dataset(values, training=True, with_masks=True).records[1].masks is not None
 
 
 @pytest.mark.parametrize("prefix", ["instances", "instance"])
@@ -40,34 +40,34 @@ def test_coco_root(tmp_path, prefix):
     for name, count in (("train2017", 4), ("val2017", 2), ("val2014", 3)):
         write_dataset(tmp_path, count, labels=f"annotations/{prefix}_{name}.json", images_dir=name)
     values = {"coco_root": str(tmp_path)}
-    assert len(open_dataset(config(**values), training=True)) == 4
-    dataset = open_dataset(config(**values), training=False)
+    assert len(open_raw_dataset(config(**values), training=True)) == 4
+    dataset = open_raw_dataset(config(**values), training=False)
     assert len(dataset) == 2 and dataset.images_dir == tmp_path / "val2017"
-    assert len(open_dataset(config(**values, val_data_type="val2014"), training=False)) == 3
+    assert len(open_raw_dataset(config(**values, val_data_type="val2014"), training=False)) == 3
     values["instance_set"] = f"annotations/{prefix}_{{}}.json"
-    assert len(open_dataset(config(**values), training=True)) == 4
+    assert len(open_raw_dataset(config(**values), training=True)) == 4
     values = {"instance_set": str(tmp_path / f"annotations/{prefix}_{{}}.json")}
-    assert len(open_dataset(config(**values), training=False)) == 2
+    assert len(open_raw_dataset(config(**values), training=False)) == 2
     with pytest.raises(UserError, match=r"instance_set: .*_val1999\.json does not exist"):
-        open_dataset(config(**values, val_data_type="val1999"), training=False)
+        open_raw_dataset(config(**values, val_data_type="val1999"), training=False)
 
 
 def test_a_coco_root_of_another_layout(tmp_path):
     write_dataset(tmp_path / "train", 4)
-    assert len(open_dataset(config(coco_root=str(tmp_path)), training=True)) == 4
+    assert len(open_raw_dataset(config(coco_root=str(tmp_path)), training=True)) == 4
 
 
 def test_voc_root(tmp_path):
     write_year(tmp_path / "VOC2007", {"train": ["a"], "val": ["b"], "trainval": ["a", "b"], "test": ["c"]})
     values = {"dataset": "voc", "voc_root": str(tmp_path), "category_ids": IDS}
-    assert names_of(open_dataset(config(**values), training=True)) == ["a", "b"]
-    dataset = open_dataset(config(**values), training=False)
+    assert names_of(open_raw_dataset(config(**values), training=True)) == ["a", "b"]
+    dataset = open_raw_dataset(config(**values), training=False)
     assert names_of(dataset) == ["c"] and dataset.category_ids == IDS
     sets = {"voc_train_sets": ["VOC2007/val"], "voc_val_sets": ["train"]}
-    assert names_of(open_dataset(config(**values, **sets), training=True)) == ["b"]
-    assert names_of(open_dataset(config(**values, **sets), training=False)) == ["a"]
+    assert names_of(open_raw_dataset(config(**values, **sets), training=True)) == ["b"]
+    assert names_of(open_raw_dataset(config(**values, **sets), training=False)) == ["a"]
     given = str(tmp_path / "VOC2007/ImageSets/Main/train.txt")
-    assert names_of(open_dataset(config(**values, train_dataset=given), training=True)) == ["a"]
+    assert names_of(open_raw_dataset(config(**values, train_dataset=given), training=True)) == ["a"]
 
 
 @pytest.mark.parametrize("keep_difficult", [False, True])
@@ -76,18 +76,18 @@ def test_difficult_objects_are_trained_on_only_when_asked(tmp_path, keep_difficu
     path = year / "Annotations/b.xml"
     path.write_text(path.read_text().replace("<difficult>0", "<difficult>1"))
     values = config(dataset="voc", voc_root=str(tmp_path), keep_difficult=keep_difficult)
-    assert len(open_dataset(values, training=True).records[1].boxes) == int(keep_difficult)
-    assert open_dataset(values, training=False).records[0].difficult.tolist() == [True]
+    assert len(open_raw_dataset(values, training=True).records[1].boxes) == int(keep_difficult)
+    assert open_raw_dataset(values, training=False).records[0].difficult.tolist() == [True]
 
 
 def test_image_dir_and_anno_path(tmp_path):
     dataset = CocoDataset(write_dataset(tmp_path), NAMES)
     path = str(txt_copy(dataset, tmp_path / "list.txt"))
     values = {"dataset": "other", "image_dir": str(dataset.images_dir)}
-    assert len(open_dataset(config(**values, anno_path=path), training=True)) == 6
-    evaluated = open_dataset(config(**values, anno_path=path), training=False)
+    assert len(open_raw_dataset(config(**values, anno_path=path), training=True)) == 6
+    evaluated = open_raw_dataset(config(**values, anno_path=path), training=False)
     assert "trained on too where val_dataset is empty" in evaluated.problems[-1]
-    evaluated = open_dataset(config(**values, anno_path=path, val_dataset=path), training=False)
+    evaluated = open_raw_dataset(config(**values, anno_path=path, val_dataset=path), training=False)
     assert len(evaluated.problems) == 1 and "no object of owl" in evaluated.problems[0]
 
 
@@ -95,8 +95,8 @@ def test_image_dir_and_anno_path(tmp_path):
 def test_no_path(kind, root):
     for training, key in ((True, "train_dataset"), (False, "val_dataset")):
         with pytest.raises(UserError, match=f"--{key} is missing.*and so is {root}: .*dataset is '{kind}'"):
-            require_source(config(dataset=kind), training)
-        require_source(config(dataset=kind, **{root: "somewhere"}), training)
+            require_location(config(dataset=kind), training)
+        require_location(config(dataset=kind, **{root: "somewhere"}), training)
 
 
 @pytest.mark.parametrize("kind", ["voc", "other"])
@@ -109,7 +109,7 @@ def test_masks_need_coco(kind):
         num_classes=2,
     )
     with pytest.raises(UserError, match="have no masks; mask_rcnn learns from masks: give COCO annotations"):
-        open_dataset(values, training=True, with_masks=True)
+        open_raw_dataset(values, training=True, with_masks=True)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> dict:
     year, listed = voc_copy(coco, root / "VOC2007", "test"), txt_copy(coco, root / "list.txt")
     return {
         "coco": coco,
-        "voc": open_dataset(Config(dataset="voc", voc_root=str(year), **shared), training=False),
-        "other": open_dataset(Config(dataset="other", val_dataset=str(listed), **shared), training=False),
+        "voc": open_raw_dataset(Config(dataset="voc", voc_root=str(year), **shared), training=False),
+        "other": open_raw_dataset(Config(dataset="other", val_dataset=str(listed), **shared), training=False),
     }
 
 

@@ -1,6 +1,7 @@
 """InstaBoost: objects move as asked, the pixels, masks and boxes stay together, and none is ever lost."""
 
 import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -27,10 +28,10 @@ def still(**settings) -> InstaBoost:
 
 
 def same(a: dict, b: dict) -> bool:
-    masks = zip(a["masks"], b["masks"], strict=True)
+    masks = zip(a.masks, b.masks, strict=True)
     return (
-        np.array_equal(a["image"], b["image"])
-        and np.array_equal(a["boxes"], b["boxes"])
+        np.array_equal(a.image, b.image)
+        and np.array_equal(a.boxes, b.boxes)
         and all(x.box == y.box and np.array_equal(x.pixels, y.pixels) for x, y in masks)
     )
 
@@ -69,29 +70,29 @@ def test_random_hard_cases(heatmap_flag, hard_edge):
         result = transform(sample, np.random.default_rng(seed))
         assert same(sample, before), seed
         check_consistent(before, result)
-        moved += not np.array_equal(before["boxes"], result["boxes"])
+        moved += not np.array_equal(before.boxes, result.boxes)
     assert moved > 60
 
 
 def check_consistent(before: dict, after: dict) -> None:
     """Nobody lost, nothing outside of the image, boxes tight, crowds and their pixels untouched."""
-    height, width = before["image"].shape[:2]
-    assert after["image"].shape == before["image"].shape and after["image"].dtype == np.uint8
-    assert after["boxes"].dtype == np.float32 and len(after["masks"]) == len(before["masks"]) == len(after["boxes"])
-    assert np.array_equal(after["labels"], before["labels"]) and np.array_equal(after["crowd"], before["crowd"])
+    height, width = before.image.shape[:2]
+    assert after.image.shape == before.image.shape and after.image.dtype == np.uint8
+    assert after.boxes.dtype == np.float32 and len(after.masks) == len(before.masks) == len(after.boxes)
+    assert np.array_equal(after.labels, before.labels) and np.array_equal(after.crowd, before.crowd)
     unmoving = np.zeros((height, width), bool)
-    for index, (old, new) in enumerate(zip(before["masks"], after["masks"], strict=True)):
+    for index, (old, new) in enumerate(zip(before.masks, after.masks, strict=True)):
         x1, y1, x2, y2 = new.box
         assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height
         assert new.pixels.dtype == np.uint8 and new.pixels.max() == 1
         assert new.pixels[0].any() and new.pixels[-1].any() and new.pixels[:, 0].any() and new.pixels[:, -1].any()
-        if tuple(before["boxes"][index]) == old.box:
-            assert tuple(after["boxes"][index]) == new.box
-        if before["crowd"][index]:
+        if tuple(before.boxes[index]) == old.box:
+            assert tuple(after.boxes[index]) == new.box
+        if before.crowd[index]:
             assert new.box == old.box and np.array_equal(new.pixels, old.pixels)
-            assert np.array_equal(before["boxes"][index], after["boxes"][index])
+            assert np.array_equal(before.boxes[index], after.boxes[index])
             unmoving |= old.bitmap(height, width) != 0
-    assert np.array_equal(after["image"][unmoving], before["image"][unmoving])
+    assert np.array_equal(after.image[unmoving], before.image[unmoving])
 
 
 @pytest.mark.parametrize("form", ["polygons", "compressed", "uncompressed"])
@@ -106,7 +107,7 @@ def test_every_form_of_segmentation(form):
     sample = sample_of(noise_image(80, 90), [decode_mask(segmentation, 80, 90)])
     result = still(scale=(1.3, 1.3))(sample, np.random.default_rng(0))
     check_consistent(sample, result)
-    assert result["masks"][0].area == pytest.approx(1.69 * sample["masks"][0].area, rel=0.04)
+    assert result.masks[0].area == pytest.approx(1.69 * sample.masks[0].area, rel=0.04)
 
 
 def runs(bitmap: np.ndarray) -> list[int]:
@@ -120,18 +121,18 @@ def test_scale(factor):
     sample = scene([(70, 60, 110, 100)], 160, 180)
     result = still(scale=(factor, factor))(sample, np.random.default_rng(0))
     expected = [90 - 20 * factor, 80 - 20 * factor, 90 + 20 * factor, 80 + 20 * factor]
-    assert result["boxes"][0] == pytest.approx(expected)
-    assert result["masks"][0].area == pytest.approx(1600 * factor**2, rel=0.01)
-    white = np.all(result["image"] > 250, axis=2)
-    difference = white != (result["masks"][0].bitmap(160, 180) != 0)
+    assert result.boxes[0] == pytest.approx(expected)
+    assert result.masks[0].area == pytest.approx(1600 * factor**2, rel=0.01)
+    white = np.all(result.image > 250, axis=2)
+    difference = white != (result.masks[0].bitmap(160, 180) != 0)
     assert np.count_nonzero(difference) <= 4 * 40 * factor  # at most one pixel along the edge
 
 
 def test_rotation():
     sample = scene([(60, 40, 100, 100)], 150, 160)
     result = still(theta=(90, 90))(sample, np.random.default_rng(0))
-    assert result["boxes"][0] == pytest.approx([50, 50, 110, 90], abs=1)
-    tilted = still(theta=(30, 30))(sample, np.random.default_rng(0))["masks"][0]
+    assert result.boxes[0] == pytest.approx([50, 50, 110, 90], abs=1)
+    tilted = still(theta=(30, 30))(sample, np.random.default_rng(0)).masks[0]
     y, x = np.nonzero(tilted.pixels)
     (vx, vy), *_ = np.linalg.eigh(np.cov(x, y))[1].T[::-1]
     assert np.degrees(np.arctan2(vy, vx)) % 180 == pytest.approx(120, abs=1.5)  # clockwise, y points down
@@ -144,14 +145,14 @@ def test_flip(action, axis):
     ramp = np.broadcast_to(
         np.arange(60, dtype=np.uint8)[:, None, None] * 2 + np.arange(40, dtype=np.uint8)[:, None], (60, 40, 3)
     )
-    sample["image"][40:100, 60:100] = ramp
+    sample.image[40:100, 60:100] = ramp
     pixels = np.ones((60, 40), np.uint8)
     pixels[:20, :10] = 0
-    sample["masks"] = [MaskPatch(pixels, 60, 40)]
+    sample.masks = [MaskPatch(pixels, 60, 40)]
     result = still(action_candidate=[action], action_prob=[1])(sample, np.random.default_rng(0))
-    assert np.array_equal(result["boxes"], sample["boxes"])
-    assert np.array_equal(result["masks"][0].pixels, np.flip(pixels, axis))
-    shown = result["image"][40:100, 60:100][np.flip(pixels, axis) != 0]
+    assert np.array_equal(result.boxes, sample.boxes)
+    assert np.array_equal(result.masks[0].pixels, np.flip(pixels, axis))
+    shown = result.image[40:100, 60:100][np.flip(pixels, axis) != 0]
     assert np.array_equal(shown, np.flip(ramp, axis)[np.flip(pixels, axis) != 0])
 
 
@@ -169,10 +170,10 @@ def test_the_old_place_shows_the_background():
     background = image.copy()
     image[40:80, 60:100] = (255, 0, 0)
     result = still(scale=(0.25, 0.25))(sample_of(image, [rectangle(60, 40, 100, 80)]), np.random.default_rng(0))
-    outside = result["masks"][0].bitmap(120, 160) == 0
-    difference = np.abs(result["image"].astype(int) - background)[outside]
+    outside = result.masks[0].bitmap(120, 160) == 0
+    difference = np.abs(result.image.astype(int) - background)[outside]
     assert difference.max() <= 25 and difference.mean() < 1
-    assert np.all(result["image"][55:65, 75:85] == (255, 0, 0))
+    assert np.all(result.image[55:65, 75:85] == (255, 0, 0))
 
 
 def test_edges_hard_and_blended():
@@ -180,8 +181,8 @@ def test_edges_hard_and_blended():
     image[30:50, 40:60] = 255
     sample = sample_of(image, [rectangle(40, 30, 60, 50)])
     move = {"dx": 4, "scale": (1, 1), "theta": (0, 0)}
-    hard = always(**move)(sample, np.random.default_rng(1))["image"]
-    soft = always(**move, hard_edge=False)(sample, np.random.default_rng(1))["image"]
+    hard = always(**move)(sample, np.random.default_rng(1)).image
+    soft = always(**move, hard_edge=False)(sample, np.random.default_rng(1)).image
     assert set(np.unique(hard)) == {0, 255}
     between = (soft > 0) & (soft < 255)
     assert 100 < between[..., 0].sum() < 500
@@ -194,7 +195,7 @@ def test_covered_pixels_leave_the_mask_below():
     covered = 0
     for seed in range(60):
         result = transform(scene(boxes, 120, 150), np.random.default_rng(seed))
-        bitmaps = [mask.bitmap(120, 150) for mask in result["masks"]]
+        bitmaps = [mask.bitmap(120, 150) for mask in result.masks]
         assert not np.any(bitmaps[0] & bitmaps[1])
         assert bitmaps[1].sum() == 1200 and bitmaps[0].sum() >= 900
         covered += bitmaps[0].sum() < 3600
@@ -207,10 +208,10 @@ def test_crowds_are_not_covered():
     shifts = set()
     for seed in range(60):
         sample = scene(boxes, 120, 150)
-        sample["crowd"][1] = True
+        sample.crowd[1] = True
         result = transform(sample, np.random.default_rng(seed))
         check_consistent(sample, result)
-        shifts.add(result["boxes"][0, 0] - 30)
+        shifts.add(result.boxes[0, 0] - 30)
     assert min(shifts) < -5 and max(shifts) <= 0
 
 
@@ -236,8 +237,8 @@ def test_color():
     assert means.std() > 10 and means.mean() > image.mean()  # brightness only grows
     sample = scene([(60, 40, 100, 100)], 150, 160)
     coloured = still(color_prob=1.0)(sample, np.random.default_rng(0))
-    assert np.array_equal(coloured["boxes"], sample["boxes"])
-    assert not np.array_equal(coloured["image"][:30], sample["image"][:30])
+    assert np.array_equal(coloured.boxes, sample.boxes)
+    assert not np.array_equal(coloured.image[:30], sample.image[:30])
 
 
 def config(**changed) -> SimpleNamespace:
@@ -282,6 +283,6 @@ def test_impossible_settings(changed, named):
 
 
 def test_masks_not_read():
-    sample = {**scene([(20, 20, 60, 50)], 80, 90), "masks": None}
+    sample = replace(scene([(20, 20, 60, 50)], 80, 90), masks=None)
     with pytest.raises(UserError, match="masks"):
         always()(sample, np.random.default_rng(0))

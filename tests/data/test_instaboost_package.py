@@ -50,14 +50,14 @@ def holed(x: int, y: int) -> MaskPatch:
 
 
 def test_masks_of_any_form_come_back_as_they_went(stand_in):
-    sample = sample_of(scene([], 60, 90)["image"], [holed(10, 10), rectangle(50, 30, 51, 60), rectangle(0, 0, 5, 5)])
-    sample["crowd"][2] = True
+    sample = sample_of(scene([], 60, 90).image, [holed(10, 10), rectangle(50, 30, 51, 60), rectangle(0, 0, 5, 5)])
+    sample.crowd[2] = True
     result = PackageInstaBoost(aug_prob=1.0, scale=(0.9, 1.1))(sample, np.random.default_rng(3))
-    assert result["masks"][0].box == (11, 10, 41, 30) and np.array_equal(result["masks"][0].pixels, holed(0, 0).pixels)
-    assert result["boxes"].tolist() == [[11, 10, 41, 30], [51, 30, 52, 60], [0, 0, 5, 5]]
-    assert result["masks"][2] is sample["masks"][2]
-    assert np.array_equal(stand_in.image, sample["image"][..., ::-1])
-    assert np.array_equal(result["image"], 255 - sample["image"])
+    assert result.masks[0].box == (11, 10, 41, 30) and np.array_equal(result.masks[0].pixels, holed(0, 0).pixels)
+    assert result.boxes.tolist() == [[11, 10, 41, 30], [51, 30, 52, 60], [0, 0, 5, 5]]
+    assert result.masks[2] is sample.masks[2]
+    assert np.array_equal(stand_in.image, sample.image[..., ::-1])
+    assert np.array_equal(result.image, 255 - sample.image)
     assert stand_in.config["scale"] == (0.9, 1.1) and stand_in.config["theta"] == (-1, 1)
 
 
@@ -94,7 +94,7 @@ def test_fractions_of_degrees(stand_in):
 @pytest.mark.parametrize("heatmap_flag", [False, True])
 def test_the_package_itself(heatmap_flag):
     pytest.importorskip("instaboostfast")
-    sample = sample_of(scene([(80, 60, 140, 120)], 160, 200)["image"], [holed(30, 30), rectangle(80, 60, 140, 120)])
+    sample = sample_of(scene([(80, 60, 140, 120)], 160, 200).image, [holed(30, 30), rectangle(80, 60, 140, 120)])
     transform = PackageInstaBoost(
         aug_prob=1.0, heatmap_flag=heatmap_flag, action_candidate=["horizontal"], action_prob=[1]
     )
@@ -102,7 +102,7 @@ def test_the_package_itself(heatmap_flag):
     for seed in range(5):
         result = transform(sample, np.random.default_rng(seed))
         again = transform(sample, np.random.default_rng(seed))
-        assert np.array_equal(result["image"], again["image"]) and np.array_equal(result["boxes"], again["boxes"])
-        assert len(result["masks"]) == 2 and all(mask.area > 0 for mask in result["masks"])
-        moved += not np.array_equal(result["boxes"], sample["boxes"])
+        assert np.array_equal(result.image, again.image) and np.array_equal(result.boxes, again.boxes)
+        assert len(result.masks) == 2 and all(mask.area > 0 for mask in result.masks)
+        moved += not np.array_equal(result.boxes, sample.boxes)
     assert moved >= 4

@@ -80,7 +80,7 @@ def test_whole_images():
     """The distributions survive placing and pasting: measured on the boxes of one free instance."""
     box = (200, 150, 350, 240)
     sample, transform = scene([box], 480, 640), InstaBoost(aug_prob=1.0, color_prob=0.0, theta=(0, 0))
-    results = [transform(sample, np.random.default_rng(seed))["boxes"][0] for seed in range(400)]
+    results = [transform(sample, np.random.default_rng(seed)).boxes[0] for seed in range(400)]
     x1, y1, x2, y2 = np.array(results).T
     scale, expected = (x2 - x1) / 150, EXPECTED["free_instance_150x90"]["scale"]
     assert scale.mean() == pytest.approx(expected["mean"], abs=0.02)
@@ -114,7 +114,7 @@ def patchwork() -> dict:
 
 def test_heatmap_finds_the_place_that_looks_alike():
     transform = InstaBoost(aug_prob=1.0, color_prob=0.0, heatmap_flag=True, scale=(1, 1), theta=(0, 0))
-    boxes = np.array([transform(patchwork(), np.random.default_rng(seed))["boxes"][0] for seed in range(200)])
+    boxes = np.array([transform(patchwork(), np.random.default_rng(seed)).boxes[0] for seed in range(200)])
     dx, dy = boxes[:, 0] - 95, boxes[:, 1] - 135
     here, there = np.abs(dx) <= 30, np.abs(dx - 200) <= 30
     assert np.all(here | there) and np.all(np.abs(dy) <= 30)
@@ -123,8 +123,8 @@ def test_heatmap_finds_the_place_that_looks_alike():
 
 def test_heatmap_is_highest_where_the_object_is():
     sample = patchwork()
-    occupied = sample["masks"][0].bitmap(300, 400)
-    consistency, (row, column) = AppearanceMap(sample["image"], occupied).consistency(sample["masks"][0])
+    occupied = sample.masks[0].bitmap(300, 400)
+    consistency, (row, column) = AppearanceMap(sample.image, occupied).consistency(sample.masks[0])
     assert consistency.max() == pytest.approx(1) and consistency.min() >= 0
     assert consistency[row, column] > 0.9
     assert consistency[0, 0] < 0.3 and consistency[-1, -1] < 0.3
@@ -134,5 +134,5 @@ def test_heatmap_keeps_borders_in_contact():
     box = (4, 120, 60, 180)
     sample = scene([box], 300, 400)
     transform = InstaBoost(aug_prob=1.0, color_prob=0.0, heatmap_flag=True)
-    boxes = np.array([transform(sample, np.random.default_rng(seed))["boxes"][0] for seed in range(60)])
+    boxes = np.array([transform(sample, np.random.default_rng(seed)).boxes[0] for seed in range(60)])
     assert boxes[:, 0].max() <= 4

@@ -1,14 +1,18 @@
 """Batches: shapes, order, workers, ranks, resuming, fillers, and images that cannot be read."""
 
 import json
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from src.common.errors import UserError
+from src.data.batch import FILLER_ID, Batch
+from src.data.builders import build_eval_loader, build_train_loader
 from src.data.image import load_image
-from src.data.loader import FILLER_ID, build_eval_loader, build_train_loader, choose_targets
 from src.data.network_input import EvalTransform
+from src.data.sample import choose_targets
 from src.schema import Config
 from tests.data.coco_files import IDS, NAMES, annotation, write_dataset
 
@@ -33,7 +37,7 @@ def make_config(root, **keys) -> Config:
     return Config(**{**values, **keys})
 
 
-def epoch(config, index=0, start_step=0, build=build_train_loader, **where) -> list[dict]:
+def epoch(config, index=0, start_step=0, build=build_train_loader, **where) -> list[Batch]:
     loader = build(config, **where)
     try:
         return list(loader.epoch(index, start_step))
@@ -41,7 +45,7 @@ def epoch(config, index=0, start_step=0, build=build_train_loader, **where) -> l
         loader.close()
 
 
-def assert_same(first: list[dict], second: list[dict]) -> None:
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
     assert len(first) == len(second) > 0
     for a, b in zip(first, second, strict=True):
         assert a.keys() == b.keys()
@@ -84,7 +88,7 @@ def test_epochs_and_seeds_differ_and_repeat(tmp_path):
     assert ids == [batch["image_id"].tolist() for batch in epoch(config, 0)]
     assert ids != [batch["image_id"].tolist() for batch in epoch(config, 1)]
     assert ids != [batch["image_id"].tolist() for batch in epoch(make_config(tmp_path, seed=2), 0)]
-    assert sorted(one for batch in ids for one in batch) == [10 + 3 * n for n in range(12)]
+    assert sorted(chain.from_iterable(ids)) == [10 + 3 * n for n in range(12)]
 
 
 def test_an_image_is_augmented_anew_in_each_epoch(tmp_path):
@@ -99,8 +103,7 @@ def test_start_in_mid_epoch_without_decoding_what_was_before(tmp_path):
     config = make_config(tmp_path, num_parallel_workers=2)
     whole = epoch(config, 1)
     for path in {path for batch in whole[:2] for path in batch["path"]}:
-        with open(path, "wb"):
-            pass  # emptied: reading it again would be an error
+        Path(path).write_bytes(b"")  # reading it again would be an error
     assert_same(whole[2:], epoch(config, 1, start_step=2))
 
 

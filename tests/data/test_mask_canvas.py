@@ -1,5 +1,6 @@
 """Masks after augmentation, as the network gets them: windows, resolution, geometry, and published mask targets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,8 @@ import pytest
 
 from src.data.mask_canvas import DrawMasks, mask_canvases, mask_windows, paste_canvas
 from src.data.masks import MaskPatch, tight_patch
-from src.data.transforms import IDENTITY, RandomCrop, RandomExpand, RandomFlip, Resize, apply_transforms
+from src.data.sample import IDENTITY, Sample
+from src.data.transforms import RandomCrop, RandomExpand, RandomFlip, Resize, apply_transforms
 
 EXPECTED = np.load(Path(__file__).parents[1] / "oracles" / "mask_targets.npz")
 SHAPE = tuple(EXPECTED["bitmaps_shape"].tolist())
@@ -121,22 +123,20 @@ def test_nothing_beyond_the_image_and_copies_beyond_the_input():
     assert canvas.sum() == 255 * 10 * 25
 
 
-def rectangle_sample(rng: np.random.Generator) -> dict:
+def rectangle_sample(rng: np.random.Generator) -> Sample:
     height, width = rng.integers(60, 160, 2).tolist()
     x1, y1 = int(rng.integers(0, width - 30)), int(rng.integers(0, height - 30))
     x2, y2 = int(rng.integers(x1 + 20, width + 1)), int(rng.integers(y1 + 20, height + 1))
     image = np.zeros((height, width, 3), np.uint8)
     image[y1:y2, x1:x2] = 255
-    return {
-        "image": image,
-        "boxes": np.array([[x1, y1, x2, y2]], np.float32),
-        "labels": np.zeros(1, np.int32),
-        "crowd": np.zeros(1, bool),
-        "masks": [MaskPatch(np.ones((y2 - y1, x2 - x1), np.uint8), x1, y1)],
-        "mapping": IDENTITY,
-        "original_hw": (height, width),
-        "scale": (1.0, 1.0),
-    }
+    return Sample(
+        image=image,
+        original_hw=(height, width),
+        boxes=np.array([[x1, y1, x2, y2]], np.float32),
+        labels=np.zeros(1, np.int32),
+        crowd=np.zeros(1, bool),
+        masks=[MaskPatch(np.ones((y2 - y1, x2 - x1), np.uint8), x1, y1)],
+    )
 
 
 @pytest.mark.parametrize("size", [16, 48, 128])
@@ -148,19 +148,19 @@ def test_masks_follow_boxes_and_pixels_through_every_transform(ratio_range, size
         steps = [RandomExpand(0.5, (0, 0, 0), 2.0), Resize((96, 128), bool(rng.integers(2)), ratio_range)]
         steps += [RandomCrop((96, 128)), RandomFlip(0.5), DrawMasks(5, (128, 128), size)]
         result = apply_transforms(rectangle_sample(rng), steps, rng)
-        assert result["masks"] is None and len(result["canvases"]) == len(result["boxes"]) <= 1
-        if not len(result["boxes"]):
+        assert result.masks is None and len(result.canvases) == len(result.boxes) <= 1
+        if not len(result.boxes):
             continue
-        pasted = paste_canvas(result["canvases"][0], result["boxes"][0], 1, (128, 128))
-        x1, y1, x2, y2 = result["boxes"][0]
+        pasted = paste_canvas(result.canvases[0], result.boxes[0], 1, (128, 128))
+        x1, y1, x2, y2 = result.boxes[0]
         coarseness = max(x2 - x1 + 3, y2 - y1 + 3, size) / size
         found = tight_patch((pasted >= 128).astype(np.uint8)).box
         if min(x2 - x1, y2 - y1) > 4 * coarseness:
-            assert np.abs(np.array(found) - result["boxes"][0]).max() <= max(1.0, coarseness)
+            assert np.abs(np.array(found) - result.boxes[0]).max() <= max(1.0, coarseness)
             seen += 1
         if coarseness == 1:
-            height, width = result["image"].shape[:2]
-            assert np.abs(pasted[:height, :width].astype(int) - result["image"][..., 0]).mean() < 4
+            height, width = result.image.shape[:2]
+            assert np.abs(pasted[:height, :width].astype(int) - result.image[..., 0]).mean() < 4
             assert pasted[height:].sum() == pasted[:, width:].sum() == 0
     assert seen >= 20
 
@@ -168,15 +168,15 @@ def test_masks_follow_boxes_and_pixels_through_every_transform(ratio_range, size
 def test_a_crop_drops_objects_whose_mask_it_cuts_away():
     """Of a diagonal line's box, a corner without any of the line."""
     sample = rectangle_sample(np.random.default_rng(0))
-    sample |= {"image": np.zeros((100, 100, 3), np.uint8), "original_hw": (100, 100)}
-    sample["boxes"] = np.array([[0, 0, 100, 100]], np.float32)
-    sample["masks"] = [MaskPatch(np.eye(100, dtype=np.uint8), 0, 0)]
+    sample = replace(sample, image=np.zeros((100, 100, 3), np.uint8), original_hw=(100, 100))
+    sample.boxes = np.array([[0, 0, 100, 100]], np.float32)
+    sample.masks = [MaskPatch(np.eye(100, dtype=np.uint8), 0, 0)]
     kept = set()
     for seed in range(60):
         crop = RandomCrop((30, 30))(sample, np.random.default_rng(seed))
-        _, offset_x, _, offset_y = crop["mapping"]
-        assert len(crop["boxes"]) == len(crop["masks"]) == (abs(offset_x - offset_y) < 30)
-        kept.add(len(crop["boxes"]))
+        _, offset_x, _, offset_y = crop.mapping
+        assert len(crop.boxes) == len(crop.masks) == (abs(offset_x - offset_y) < 30)
+        kept.add(len(crop.boxes))
     assert kept == {0, 1}
 
 
@@ -184,10 +184,11 @@ def test_only_targets_are_drawn_the_largest_ones():
     sample = rectangle_sample(np.random.default_rng(0))
     boxes = np.array([[0, 0, 9, 9], [0, 0, 30, 30], [0, 0, 20, 20], [0, 0, 40, 40]], np.float32)
     masks = [MaskPatch(np.ones((int(box[3]), int(box[2])), np.uint8), 0, 0) for box in boxes]
-    sample |= {"boxes": boxes, "labels": np.arange(4), "crowd": np.array([0, 0, 0, 1], bool), "masks": masks}
+    crowd = np.array([0, 0, 0, 1], bool)
+    sample = replace(sample, boxes=boxes, labels=np.arange(4), crowd=crowd, masks=masks)
     drawn = DrawMasks(2, (160, 160), 32)(sample, np.random.default_rng(0))
-    assert drawn["labels"].tolist() == [1, 2]
-    assert (drawn["canvases"].reshape(2, -1).sum(axis=1) == [255 * 900, 255 * 400]).all()
+    assert drawn.labels.tolist() == [1, 2]
+    assert (drawn.canvases.reshape(2, -1).sum(axis=1) == [255 * 900, 255 * 400]).all()
 
 
 def test_100_objects_at_1024_pixels_take_less_than_16_megabytes():

@@ -99,7 +99,7 @@ def test_what_covers_no_pixel_is_empty(segmentation):
         ([[1, 1, 5, 5, 7]], "odd number"),
         ([1, 1, 5, 5, 7, 9], "neither an RLE nor"),
         ("square", "no segmentation"),
-        ([[1, 1, 5, "x", 7, 9]], "something else than numbers"),
+        ([[1, 1, 5, "x", 7, 9]], "something other than numbers"),
         ([[1, 1, 5, float("nan"), 7, 9]], "far outside"),
         ([[1, 1, 5, 1e12, 7, 9]], "far outside"),
         ({"counts": [2400]}, "size None, the image is"),

@@ -8,11 +8,11 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.common.errors import UserError
-from src.data.coco import CocoDataset
-from src.data.data_source import open_data, require_data
-from src.data.loader import build_eval_loader, build_train_loader
+from src.data.builders import build_eval_loader, build_train_loader
+from src.data.formats.coco import CocoDataset
 from src.data.masks import decode_mask
 from src.data.mindrecord.create import create_mindrecord
+from src.data.open_dataset import check_or_pack_dataset, open_dataset
 from src.data.stored_image import StoredImage
 from src.engine.evaluate import evaluator_of
 from src.models.retinanet.config import RetinaNetConfig
@@ -42,7 +42,7 @@ def both(shapes, packed, **keys):  # noqa: F811
 
 @pytest.mark.parametrize("with_masks", [False, True])
 def test_the_records_are_those_of_the_source(shapes, packed, with_masks):  # noqa: F811
-    raw, stored = (open_data(config, True, with_masks) for config in both(shapes, packed))
+    raw, stored = (open_dataset(config, True, with_masks) for config in both(shapes, packed))
     assert stored.class_names == raw.class_names and stored.category_ids == raw.category_ids
     assert stored.missing_images == [] and stored.problems == raw.problems
     assert len(stored) == len(raw) == 12
@@ -94,12 +94,12 @@ def test_classes_in_another_order(shapes, packed):  # noqa: F811
 def test_an_empty_folder_is_filled_from_the_source(shapes, tmp_path, capsys):  # noqa: F811
     raw = make_config(shapes)
     config = make_config(shapes, mindrecord_dir=str(tmp_path / "packed"))
-    require_data(config, training=True)
+    check_or_pack_dataset(config, training=True)
     assert "train.mindrecord.json does not exist: making train.mindrecord from" in capsys.readouterr().out
-    require_data(config.model_copy(update={"train_dataset": ""}), training=True)
+    check_or_pack_dataset(config.model_copy(update={"train_dataset": ""}), training=True)
     assert capsys.readouterr().out == ""
     assert not (tmp_path / "packed/eval.mindrecord.json").exists()
-    require_data(config, training=False)
+    check_or_pack_dataset(config, training=False)
     assert_same(epoch(raw), epoch(config))
     assert_same(epoch(raw, build=build_eval_loader), epoch(config, build=build_eval_loader))
 
@@ -108,7 +108,7 @@ def test_a_source_that_is_not_there(shapes, tmp_path):  # noqa: F811
     config = make_config(shapes, mindrecord_dir=str(tmp_path / "packed"))
     for path, reason in (("", "--train_dataset is missing"), (str(tmp_path / "nowhere"), "nowhere does not exist")):
         with pytest.raises(UserError, match=f"no complete data set train.mindrecord .* none can be made: .*{reason}"):
-            require_data(config.model_copy(update={"train_dataset": path}), training=True)
+            check_or_pack_dataset(config.model_copy(update={"train_dataset": path}), training=True)
     assert not list((tmp_path / "packed").glob("train.mindrecord*"))
 
 
@@ -143,7 +143,7 @@ def noisy_results(labels: Path) -> list[dict]:
 def test_average_precision_is_the_same(shapes, packed):  # noqa: F811
     metrics = []
     for config in both(shapes, packed):
-        evaluator = evaluator_of(open_data(config, training=False), iou_types=("bbox", "segm"))
+        evaluator = evaluator_of(open_dataset(config, training=False), iou_types=("bbox", "segm"))
         evaluator.add_results(noisy_results(shapes / "labels.json"))
         metrics.append(evaluator.evaluate())
     raw, stored = metrics
@@ -186,7 +186,7 @@ def test_every_reader(listed, kind, tmp_path):
         assert_same(epoch(raw.model_copy(update=more)), epoch(stored.model_copy(update=more)))
     metrics = []
     for config in (raw, stored):
-        dataset = open_data(config, training=False)
+        dataset = open_dataset(config, training=False)
         evaluator = evaluator_of(dataset)
         truth = dataset.coco_annotations()["annotations"]
         found = [{k: one[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.5} for one in truth[::2]]
@@ -194,7 +194,7 @@ def test_every_reader(listed, kind, tmp_path):
         metrics.append(evaluator.evaluate())
     assert metrics[0] == metrics[1] and bool(metrics[1].voc_table) == (kind == "voc")
     with pytest.raises(UserError, match="has no masks"):
-        open_data(make_config("", names=NAMES, mindrecord_dir=str(tmp_path)), training=True, with_masks=True)
+        open_dataset(make_config("", names=NAMES, mindrecord_dir=str(tmp_path)), training=True, with_masks=True)
 
 
 def test_broken_and_missing_images_are_left_out_and_counted(tmp_path, capsys):
@@ -218,7 +218,7 @@ def test_broken_and_missing_images_are_left_out_and_counted(tmp_path, capsys):
     # Evaluation counts the objects of images that cannot be read, from MindRecord files too.
     metrics = []
     for config in (raw.model_copy(update={"mindrecord_dir": ""}), raw):
-        evaluator = evaluator_of(open_data(config, training=False))
+        evaluator = evaluator_of(open_dataset(config, training=False))
         evaluator.add_results([{"image_id": 13, "category_id": 7, "bbox": [5, 7, 20, 12], "score": 0.9}])
         metrics.append(evaluator.evaluate())
     assert metrics[0] == metrics[1] and 0 < metrics[0].stats["bbox_mAP"] < 1 and metrics[1].num_images == 7

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
-from src.data.data_source import require_data
-from src.data.loader import build_eval_loader, build_train_loader
+from src.data.builders import build_eval_loader, build_train_loader
 from src.data.mindrecord.create import create_mindrecord
-from src.data.mindrecord.layout import read_shard
 from src.data.mindrecord.manifest import StoredFile, read_manifest
 from src.data.mindrecord.publishing import PartialFolder
 from src.data.mindrecord.rows import Row
+from src.data.mindrecord.shard_file import read_shard
 from src.data.mindrecord.writing import LARGEST_PAGE, ShardWriter, page_size_for
+from src.data.open_dataset import check_or_pack_dataset
 from tests.data.coco_files import NAMES, write_dataset
 from tests.data.test_loader import make_config
 
@@ -54,7 +54,7 @@ def test_layout_over_many_pages_and_mindspores_own_reader(tmp_path):
     placed = sorted((one for path in shards for one in read_shard(path)), key=lambda one: one.row.position)
     assert [one.row for one in placed] == rows
     for one, image in zip(placed, images, strict=True):
-        with open(one.file, "rb") as file:
+        with Path(one.file).open("rb") as file:
             file.seek(one.offset)
             assert file.read(one.size) == image
     reader = FileReader([str(path) for path in shards])
@@ -100,27 +100,27 @@ def test_files_that_are_missing_cut_off_or_altered(config, packed):
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-10])
     with pytest.raises(UserError, match=rf"train\.mindrecord1: is {len(whole) - 10} bytes, .* says {len(whole)}"):
-        require_data(config, training=True)
+        check_or_pack_dataset(config, training=True)
     shard.unlink()
     with pytest.raises(UserError, match=r"train\.mindrecord1 is missing, but train\.mindrecord\.json lists it"):
-        require_data(config, training=True)
+        check_or_pack_dataset(config, training=True)
     shard.write_bytes(whole)
     index = packed / "train.mindrecord0.db"
     alter(index, 5000)
     with pytest.raises(UserError, match=r"train\.mindrecord0\.db: was altered"):
-        require_data(config, training=True)
+        check_or_pack_dataset(config, training=True)
 
 
 def test_an_altered_image_is_found_when_it_is_read(config, packed):
     place = next(iter(read_shard(packed / "train.mindrecord0")))
     alter(packed / "train.mindrecord0", place.offset + place.size // 2)
-    require_data(config, training=True)
+    check_or_pack_dataset(config, training=True)
     loader = build_train_loader(config)
     with pytest.raises(
         UserError, match=r"\.png: its bytes in .*train\.mindrecord0 were altered or cut off.*skip_broken"
     ):
         list(loader.epoch(0))
-    with pytest.raises(UserError, match=r"train\.mindrecord0: was altered, its check sum is not that of"):
+    with pytest.raises(UserError, match=r"train\.mindrecord0: was altered, its checksum is not that of"):
         build_train_loader(config.model_copy(update={"mindrecord_verify": True}))
 
 
@@ -137,7 +137,7 @@ def test_altered_annotations_are_found_at_the_start(config, packed):
 def test_other_classes(config):
     other = config.model_copy(update={"coco_classes": ["background", "cat", "dog", "eagle"]})
     with pytest.raises(UserError, match=r"only in coco_classes \['eagle'\], only in the data set \['owl'\]"):
-        require_data(other, training=True)
+        check_or_pack_dataset(other, training=True)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_other_classes(config):
 def test_no_manifest_of_this_version(config, packed, text, message):
     (packed / "train.mindrecord.json").write_text(text)
     with pytest.raises(UserError, match=message):
-        require_data(config, training=True)
+        check_or_pack_dataset(config, training=True)
 
 
 def test_made_again_from_the_same_is_kept_and_from_something_else_refused(config, packed, capsys):
@@ -217,7 +217,7 @@ def test_killed_while_it_replaces_a_data_set(config, packed, monkeypatch, surviv
             killed.publish(manifest)
     os.close(killed._lock)
     with pytest.raises(UserError, match="no complete data set train.mindrecord.*--train_dataset is missing"):
-        require_data(config.model_copy(update={"train_dataset": ""}), training=True)
+        check_or_pack_dataset(config.model_copy(update={"train_dataset": ""}), training=True)
     create_mindrecord(config, shards=2)
     assert {path.name for path in packed.iterdir()} == old
     assert len(build_train_loader(config).records) == 6
@@ -227,7 +227,7 @@ def test_a_killed_process_before_that_leaves_the_old_data_set(config, packed):
     killed = PartialFolder(packed, "train.mindrecord").__enter__()
     (killed.path / "train.mindrecord0").write_text("half")
     os.close(killed._lock)
-    require_data(config, training=True)
+    check_or_pack_dataset(config, training=True)
     create_mindrecord(config, shards=2, overwrite=True)
     assert len(build_train_loader(config).records) == 6 and not killed.path.exists()
 

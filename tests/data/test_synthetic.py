@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.common.errors import UserError
-from src.data.coco import CocoDataset
+from src.data.formats.coco import CocoDataset
 from src.data.synthetic import annotation, main, run_lengths, write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions, random_scene
 from src.data.synthetic_shapes import SHAPES, coverage

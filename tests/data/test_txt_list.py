@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from src.common.errors import UserError
+from src.data.formats.txt import TxtDataset
 from src.data.image import load_image
 from src.data.image_size import image_size
-from src.data.txt_list import TxtDataset
 from tests.data.coco_files import NAMES, noise_image
 from tests.data.listed_files import write_image
 

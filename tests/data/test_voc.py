@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
-from src.data.voc import VocDataset
+from src.data.formats.voc import VocDataset
 from tests.data.coco_files import NAMES
 from tests.data.listed_files import voc_object, voc_xml, write_image, write_year
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src.config import load_config
-from src.data.coco import CocoDataset
+from src.data.formats.coco import CocoDataset
 from src.data.image import load_image
 from src.data.network_input import EvalTransform
 from src.engine.evaluate import evaluator_of

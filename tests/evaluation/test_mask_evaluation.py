@@ -13,7 +13,7 @@ from src.commands.evaluate import evaluate
 from src.commands.infer import detect_images
 from src.common.errors import UserError
 from src.config import load_config
-from src.data.coco import CocoDataset
+from src.data.formats.coco import CocoDataset
 from src.data.synthetic import write_synthetic_dataset
 from src.engine.evaluate import evaluate_detector, evaluator_of
 from src.evaluation.predictions import save_predictions, save_results

@@ -125,7 +125,7 @@ base: {ROOT}/configs/demo/refinedet.yaml
 backbone: {{type: strided}}
 neck: {{out_channels: 16}}
 """
-QUICK = "brief: run\nbatch_size: 4\nlog_every: 1\nepoch_size: 1\ntrain_dataset_num: 20\nrun_eval: 0\ndevice_target: CPU\n"
+QUICK = "brief: run\nbatch_size: 4\nlog_every: 1\nepoch_size: 1\ntrain_dataset_num: 20\nrun_eval: 0\n"
 
 
 @pytest.mark.end_to_end

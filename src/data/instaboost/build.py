@@ -1,18 +1,17 @@
 """From the configuration to a transform."""
 
-from typing import TYPE_CHECKING
-
 from src.common.errors import UserError
 from src.data.instaboost.package import PackageInstaBoost
 from src.data.instaboost.transform import InstaBoost
+from src.schema.instaboost import InstaBoostKeys
 
-if TYPE_CHECKING:
-    from src.schema import Config
+BACKENDS: dict[str, type[InstaBoost] | type[PackageInstaBoost]] = {
+    "native": InstaBoost,
+    "instaboostfast": PackageInstaBoost,
+}
 
-BACKENDS = {"native": InstaBoost, "instaboostfast": PackageInstaBoost}
 
-
-def build_instaboost(config: "Config") -> InstaBoost | PackageInstaBoost | None:
+def build_instaboost(config: InstaBoostKeys) -> InstaBoost | PackageInstaBoost | None:
     """The transform that the configuration asks for; None when its aug_prob is 0.
 
     Reads use_instaboost_fast, instaboost_backend, action_candidate, action_prob, scale, dx, dy, theta, color_prob,

@@ -9,12 +9,17 @@ BOX_SLACK_RATIO = 0.05  # of the box's width and height
 
 
 def find_movable(boxes: np.ndarray, crowd: np.ndarray, masks: list[MaskPatch]) -> np.ndarray:
-    """Bool [G]: no crowd, with a mask, and with a box that agrees with it.
+    """Which instances may move: no crowds, with a mask, and with a box that agrees with it.
 
     A box that its mask does not explain (wrong, or of parts that are not segmented) could not follow the mask.
 
     Args:
-        boxes: float32 [G, 4], pixels. crowd: bool [G]. masks: G patches.
+        boxes: float32 [G, 4], x1 y1 x2 y2 in pixels.
+        crowd: bool [G].
+        masks: G patches.
+
+    Returns:
+        bool [G].
     """
     if not masks:
         return np.zeros(0, bool)

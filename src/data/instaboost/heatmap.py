@@ -22,17 +22,18 @@ LOOSE_PROBABILITY = 0.4  # ... the second bound this often
 
 
 class AppearanceMap:
-    """The coarse image and its background without instances, for all groups of one image."""
+    """The coarse image and its background without instances, for all groups of one image.
 
-    def __init__(self, image: np.ndarray, occupied: np.ndarray):
-        """Args:
+    Args:
         image: uint8 [H, W, 3].
         occupied: uint8 [H, W], not 0 on and near instances.
-        """
+    """
+
+    def __init__(self, image: np.ndarray, occupied: np.ndarray) -> None:
         self.cell = max(-(-max(image.shape[:2]) // CELLS), 1)
         rows, columns = image.shape[0] // self.cell, image.shape[1] // self.cell
         self.hw = (rows * self.cell, columns * self.cell)
-        self.background = None
+        self.background: np.ndarray | None = None
         if not rows or not columns:
             return
         image, occupied = image[: self.hw[0], : self.hw[1]], occupied[: self.hw[0], : self.hw[1]]

@@ -21,6 +21,7 @@ class Contact(NamedTuple):
 
     @classmethod
     def of(cls, box: Box, image_hw: tuple[int, int]) -> "Contact":
+        """The borders that a box is at."""
         x1, y1, x2, y2 = box
         return cls(x1 < BORDER, y1 < BORDER, x2 > image_hw[1] - BORDER, y2 > image_hw[0] - BORDER)
 
@@ -71,7 +72,7 @@ def draw_jitter(settings: Settings, action: str, box: Box, contact: Contact, rng
     bounds are whole, else continuous. A group at a border neither shrinks nor turns nor leaves that border.
     """
     most_x, most_y = int((box[2] - box[0]) // settings.dx), int((box[3] - box[1]) // settings.dy)
-    scale = float(rng.uniform(*settings.scale))
+    scale = float(rng.uniform(settings.scale[0], settings.scale[1]))
     dx, dy = int(rng.integers(-most_x, most_x + 1)), int(rng.integers(-most_y, most_y + 1))
     low, high = settings.theta
     whole = float(low).is_integer() and float(high).is_integer()

@@ -3,15 +3,18 @@
 import importlib
 import random
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
 
 from src.common.errors import UserError
 from src.data.instaboost.settings import Settings
-from src.data.masks import decode_mask
-from src.data.transforms import Sample
+from src.data.masks import MaskPatch, decode_mask
+from src.data.sample import Sample
 
 _global_random_state = threading.Lock()
 
@@ -23,7 +26,7 @@ class PackageInstaBoost:
     loses an instance of it, the image stays as it is: ground truth is never lost. It pastes with a hard edge only.
     """
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         """Arguments: see `Settings`. Raises UserError for impossible values and when the package is missing."""
         self.settings = Settings(**settings)
         if any(not float(bound).is_integer() for bound in self.settings.theta):
@@ -34,30 +37,32 @@ class PackageInstaBoost:
         """Raises UserError for a sample whose masks were not read."""
         if rng.random() >= self.settings.aug_prob:
             return sample
-        if sample["masks"] is None:
+        if sample.masks is None:
             raise UserError("InstaBoost needs masks: use a model with a mask head, or set aug_prob to 0")
-        height, width = sample["image"].shape[:2]
-        indices = np.flatnonzero(~sample["crowd"]).tolist()
-        annotations = [_annotation(index, sample, height, width) for index in indices]
+        height, width = sample.image_hw
+        indices = np.flatnonzero(~sample.crowd).tolist()
+        annotations = [
+            _annotation(index, int(sample.labels[index]), sample.masks[index], sample.image_hw) for index in indices
+        ]
         package, seed = _import_package(), int(rng.integers(2**32))
         config = self._config(package)
-        image = cv2.cvtColor(sample["image"], cv2.COLOR_RGB2BGR)
+        image = cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR)
         try:
             moved, image = _seeded(seed, package.get_new_data, annotations, image, config, background=None)
         except (ValueError, IndexError, AssertionError, cv2.error):
             return sample  # Boxes of no pixel, and probabilities that add up to less than 1 after a restriction.
         if sorted(annotation["index"] for annotation in moved) != indices:
             return sample
-        boxes, masks = sample["boxes"].copy(), list(sample["masks"])
+        boxes, masks = sample.boxes.copy(), list(sample.masks)
         for annotation in moved:
             mask = decode_mask(annotation["segmentation"][0], height, width)
             if not mask.area:
                 return sample
             boxes[annotation["index"]] = mask.box
             masks[annotation["index"]] = mask
-        return {**sample, "image": cv2.cvtColor(image, cv2.COLOR_BGR2RGB), "boxes": boxes, "masks": masks}
+        return replace(sample, image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB), boxes=boxes, masks=masks)
 
-    def _config(self, package: ModuleType):
+    def _config(self, package: ModuleType) -> object:
         settings = self.settings
         return package.InstaBoostConfig(
             action_candidate=tuple(settings.action_candidate),
@@ -84,7 +89,7 @@ def _import_package() -> ModuleType:
             f"instaboost_backend instaboostfast: the package cannot be imported ({error}); install it with "
             "'pip install instaboostfast==0.1.2', or set instaboost_backend to native"
         ) from None
-    affine_transform.binary_mask_to_polygon = _run_lengths
+    vars(affine_transform)["binary_mask_to_polygon"] = _run_lengths
     return package
 
 
@@ -98,19 +103,18 @@ def _run_lengths(bitmap: np.ndarray) -> list[dict]:
     return [{"size": list(bitmap.shape), "counts": counts.tolist()}]
 
 
-def _annotation(index: int, sample: Sample, height: int, width: int) -> dict:
+def _annotation(index: int, label: int, mask: MaskPatch, image_hw: tuple[int, int]) -> dict:
     """What the package reads of an object. Never a compressed RLE, which it refuses."""
-    mask = sample["masks"][index]
     x1, y1, x2, y2 = mask.box
     return {
         "index": index,
-        "category_id": int(sample["labels"][index]),
+        "category_id": label,
         "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "segmentation": _run_lengths(mask.bitmap(height, width)),
+        "segmentation": _run_lengths(mask.bitmap(*image_hw)),
     }
 
 
-def _seeded(seed: int, function, *args, **kwargs):
+def _seeded(seed: int, function: Callable, *args: object, **kwargs: object) -> Any:
     """Call what draws from the global generators of random and numpy, and leave these as they were."""
     with _global_random_state:
         states = random.getstate(), np.random.get_state()

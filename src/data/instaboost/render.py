@@ -13,7 +13,7 @@ HOLE_MARGIN = 2  # pixels around a mask that still show the instance: masks are 
 
 
 def grown(occupied: np.ndarray) -> np.ndarray:
-    """uint8 [H, W]: the occupied pixels and those near them, which are no background to fill holes from."""
+    """uint8 [H, W]: the occupied pixels and those near them, which cannot serve as background to fill holes from."""
     side = 2 * HOLE_MARGIN + 1
     return cv2.dilate(occupied, np.ones((side, side), np.uint8))
 
@@ -25,7 +25,8 @@ def render(
 
     Args:
         image: uint8 [H, W, 3].
-        occupied: uint8 [H, W], 1 on all objects' old masks; near: `grown(occupied)`.
+        occupied: uint8 [H, W], 1 on all objects' old masks.
+        near: `grown(occupied)`.
         placements: all groups, in the order of pasting.
         hard_edge: see `Settings`.
 
@@ -45,7 +46,7 @@ def _clear(result: np.ndarray, occupied: np.ndarray, near: np.ndarray, placement
     """Fill the place that a group left with the background around it."""
     box = placement.old.box
     margin = 8 + max(box[2] - box[0], box[3] - box[1]) // 8
-    window = grow(box, margin, result.shape[:2])
+    window = grow(box, margin, _size_of(result))
     own = _in_window(placement.old, window)
     others = view(occupied, window) & ~own
     hole = grown(own) & ~others
@@ -55,13 +56,13 @@ def _clear(result: np.ndarray, occupied: np.ndarray, near: np.ndarray, placement
 
 def _paste(result: np.ndarray, image: np.ndarray, placement: Placement, hard_edge: bool) -> None:
     """Put a group's pixels at its new place."""
-    box = grow(placement.new.box, EDGE, image.shape[:2])
+    box = grow(placement.new.box, EDGE, _size_of(image))
     mask = _in_window(placement.new, box)
     target = view(result, box)
     if placement.matrix is None:
         cv2.copyTo(view(image, box), mask, target)
         return
-    source = grow(placement.old.box, EDGE + 1, image.shape[:2])
+    source = grow(placement.old.box, EDGE + 1, _size_of(image))
     moved = cv2.warpAffine(
         view(image, source),
         shifted(placement.matrix, source[:2], box[:2]),
@@ -75,6 +76,11 @@ def _paste(result: np.ndarray, image: np.ndarray, placement: Placement, hard_edg
     side = 2 * EDGE + 1
     alpha = cv2.GaussianBlur(mask.astype(np.float32), (side, side), 0, borderType=cv2.BORDER_REPLICATE)
     target[:] = cv2.blendLinear(moved, target, alpha, 1 - alpha)
+
+
+def _size_of(image: np.ndarray) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    return height, width
 
 
 def _in_window(mask: MaskPatch, window: Box) -> np.ndarray:

@@ -12,7 +12,7 @@ ACTIONS = ("normal", "horizontal", "vertical", "skip")
 
 @dataclass(frozen=True)
 class Settings:
-    """The seed's keys.
+    """The published keys.
 
     Attributes:
         action_candidate: what may be done with a group of instances: "normal" jitters it, "horizontal" and "vertical"

@@ -1,5 +1,9 @@
 """The native InstaBoost as a transform of a sample."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from src.common.errors import UserError
@@ -12,7 +16,7 @@ from src.data.instaboost.placement import Scene
 from src.data.instaboost.render import grown, render
 from src.data.instaboost.settings import Settings
 from src.data.masks import MaskPatch
-from src.data.transforms import Sample
+from src.data.sample import Sample
 
 
 class InstaBoost:
@@ -27,7 +31,7 @@ class InstaBoost:
     It runs before any geometric transform, on the decoded image. Arguments: see `Settings`.
     """
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         """Raises UserError for impossible values."""
         self.settings = Settings(**settings)
 
@@ -36,18 +40,17 @@ class InstaBoost:
         settings = self.settings
         if rng.random() >= settings.aug_prob:
             return sample
-        if sample["masks"] is None:
+        if sample.masks is None:
             raise UserError("InstaBoost needs masks: use a model with a mask head, or set aug_prob to 0")
-        sample = self._move(sample, rng)
+        sample = self._move(sample, sample.masks, rng)
         if rng.random() < settings.color_prob:
-            sample = {**sample, "image": jitter_color(sample["image"], rng)}
+            sample = replace(sample, image=jitter_color(sample.image, rng))
         return sample
 
-    def _move(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        image, masks = sample["image"], sample["masks"]
-        image_hw = image.shape[:2]
-        movable = find_movable(sample["boxes"], sample["crowd"], masks)
-        groups = find_groups(sample["boxes"], masks, movable)
+    def _move(self, sample: Sample, masks: list[MaskPatch], rng: np.random.Generator) -> Sample:
+        image, image_hw = sample.image, sample.image_hw
+        movable = find_movable(sample.boxes, sample.crowd, masks)
+        groups = find_groups(sample.boxes, masks, movable)
         if not groups:
             return sample
         scene = _scene(masks, groups, image_hw)
@@ -58,14 +61,16 @@ class InstaBoost:
         moved = {index for placement in placements if placement.matrix is not None for index in placement.members}
         if not moved:
             return sample
-        return {
-            **sample,
-            "image": render(image, occupied, near, placements, self.settings.hard_edge),
-            "boxes": _follow(sample["boxes"], masks, scene.masks),
-            "masks": scene.masks,
-        }
+        return replace(
+            sample,
+            image=render(image, occupied, near, placements, self.settings.hard_edge),
+            boxes=_follow(sample.boxes, masks, scene.masks),
+            masks=scene.masks,
+        )
 
-    def _drawing(self, image_hw: tuple[int, int], fits: AppearanceMap | None, rng: np.random.Generator):
+    def _drawing(
+        self, image_hw: tuple[int, int], fits: AppearanceMap | None, rng: np.random.Generator
+    ) -> Callable[[Box, MaskPatch], np.ndarray | None]:
         """A function that draws matrices for one group, the action only once."""
         action = None
 

@@ -3,25 +3,21 @@
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from src.common.errors import UserError
+from src.data.formats.table import FORMATS
 from src.data.mindrecord.manifest import LeftOut, Manifest, StoredFile, check_files, manifest_path, read_manifest
 from src.data.mindrecord.publishing import PartialFolder
 from src.data.mindrecord.rows import Row, rows_sha256
 from src.data.mindrecord.source import Source, read_source
 from src.data.mindrecord.storing import read_back, store_images
-from src.schema import require
+from src.schema import Config, require
 
-if TYPE_CHECKING:
-    from src.schema import Config
-
-DATASETS = ("coco", "voc", "other")
 SHOWN = 20  # most lines of a kind that are printed; the manifest has all
 
 
 def create_mindrecord(
-    config: "Config",
+    config: Config,
     dataset: str = "",
     name: str = "",
     training: bool = True,
@@ -35,25 +31,25 @@ def create_mindrecord(
 
     Args:
         config: paths of the data, `coco_classes`, `mindrecord_dir`, `num_parallel_workers`.
-        dataset: kind of the annotations, coco, voc or other; empty: the configuration's `dataset`.
+        dataset: a name in `FORMATS`; empty: the configuration's `dataset`.
         name: prefix of the files; empty: `prefix`, or `eval_prefix` for evaluation data.
         training: which data.
-        shards: number of files; 0: one a GiB.
+        shards: number of files; 0: one per GiB.
         overwrite: replace a data set that is there already.
 
     Returns:
         Path of the manifest.
 
     Raises:
-        UserError: see `open_dataset`; a data set that is there and was made from something else; a folder that cannot
-            be written or is too small; not one readable image.
+        UserError: see `open_raw_dataset`; a data set that is there and was made from something else; a folder that
+            cannot be written or is too small; not one readable image.
     """
     require(config, "mindrecord_dir")
     name = name or (config.prefix if training else config.eval_prefix)
     if not name or Path(name).name != name:
         raise UserError(f"--prefix '{name}': must be the beginning of file names, such as retinanet.mindrecord")
-    if dataset not in ("", *DATASETS):
-        raise UserError(f"--create_dataset {dataset}: must be {', '.join(DATASETS)}")
+    if dataset not in ("", *FORMATS):
+        raise UserError(f"--create_dataset {dataset}: must be {', '.join(FORMATS)}")
     source = read_source(config.model_copy(update={"dataset": dataset or config.dataset}), training)
     for problem in source.problems[:SHOWN]:
         print(f"warning: {problem}")
@@ -80,7 +76,7 @@ def _keep(path: Path, source: Source) -> Path:
             "--overwrite 1 replaces it, another --prefix keeps both"
         )
     check_files(path, manifest)
-    print(f"{path}: already there, complete, and made from the same; --overwrite 1 makes it anew", flush=True)
+    print(f"{path}: already there, complete, and made from the same; --overwrite 1 creates it again", flush=True)
     return path
 
 

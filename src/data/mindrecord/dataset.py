@@ -1,11 +1,10 @@
-"""A data set in MindRecord files, with what the readers of raw images have."""
+"""A data set in MindRecord files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from src.common.errors import UserError
 from src.data.coco_record import CocoRecordMaker
-from src.data.mindrecord.layout import Placed, read_shard
 from src.data.mindrecord.manifest import (
     AGAIN,
     Manifest,
@@ -15,6 +14,7 @@ from src.data.mindrecord.manifest import (
     read_manifest,
 )
 from src.data.mindrecord.rows import rows_sha256
+from src.data.mindrecord.shard_file import Placed, read_shard
 from src.data.reader_checks import subset
 from src.data.reading_speed import parse_json, without_garbage_collection
 from src.data.record import Record
@@ -22,11 +22,12 @@ from src.data.stored_image import StoredImage
 
 
 class MindRecordDataset:
-    """Records whose images are read from MindRecord files when they are needed; otherwise as `CocoDataset`.
+    """A `DetectionDataset` whose images are read from MindRecord files when they are needed.
 
     Attributes:
-        records: list of `Record`, in the order of the source, equal to those of the source but for `image`.
-        class_names, category_ids: as `CocoDataset`.
+        records: in the order of the source, equal to those of the source except for `image`.
+        class_names: names of the foreground classes, in label order.
+        category_ids: the source's id of each class.
         annotation_file: the manifest; what messages call the data set.
         problems: one line for each thing that was skipped, here or when the data set was made.
         missing_images: empty; what the source lacked is in `problems`.
@@ -43,17 +44,18 @@ class MindRecordDataset:
         every: int = 0,
         keep_difficult: bool = True,
         thorough: bool = False,
-    ):
+    ) -> None:
         """Check the files and read the annotations.
 
         Args:
-            folder, name: mindrecord_dir, and the prefix that the data set was made with.
+            folder: mindrecord_dir.
+            name: the prefix that the data set was made with.
             class_names: names of the foreground classes, in label order; must be those it was made for, in any order.
             with_masks: keep the segmentations, leave out objects without a usable one.
             first: keep the first so many images of the source; 0: all.
             every: then keep images 0, n, 2n, ...; 0: all.
             keep_difficult: keep objects that Pascal VOC marks difficult.
-            thorough: compare the check sums of whole files first.
+            thorough: compare the checksums of whole files first.
 
         Raises:
             UserError: made for other classes or without the masks that are needed; files that are missing or altered.
@@ -69,7 +71,7 @@ class MindRecordDataset:
         maker = CocoRecordMaker(self.category_ids, with_masks)
         without_difficult = self.voc_metrics and not keep_difficult
         total = self._manifest.images + len(self._manifest.left_out)
-        kept = set(subset(range(total), first, every))
+        kept = set(subset(list(range(total)), first, every))
         with without_garbage_collection():
             placed = [one for one in self._read() if one.row.position in kept]
             self.records = [_record(maker, one, without_difficult) for one in placed]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,10 +11,10 @@ from src.common.atomic import atomic_path
 from src.common.checksum import sha256_of
 from src.common.errors import UserError
 
-FORMAT = "detection data set in MindRecord files"
-VERSION = 1  # raise when older files can no longer be read
+FORMAT: Final = "detection data set in MindRecord files"
+VERSION: Final = 1  # raise when older files can no longer be read
 INDEX_SUFFIX = ".db"
-AGAIN = "make the data set anew (create_data.py --overwrite 1)"
+AGAIN = "create the data set again (create_data.py --overwrite 1)"
 
 
 class StoredFile(BaseModel):
@@ -48,7 +48,7 @@ class Manifest(BaseModel):
 
     Attributes:
         format, version: of this file and the rows.
-        dataset: kind of the source: coco, voc or other.
+        dataset: name of the source's format, see `FORMATS`.
         split: train or val.
         source: what it was made from.
         source_sha256: tells whether a source is still the same (annotations, paths and sizes of the images).
@@ -98,7 +98,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest.
 
     Raises:
-        UserError: it cannot be read, or is none of this version.
+        UserError: it cannot be read, or is not of this version.
     """
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -116,8 +116,8 @@ def read_manifest(path: Path) -> Manifest:
 def check_files(path: Path, manifest: Manifest, thorough: bool = False) -> None:
     """Raise a UserError unless all files are there and whole.
 
-    Sizes are compared, and check sums of the indices; with `thorough` those of all files, which reads every byte.
-    (Without it nothing goes unseen for long: annotations have a check sum of their own when they are read, and each
+    Sizes are compared, and checksums of the indices; with `thorough` those of all files, which reads every byte.
+    (Without it nothing goes unseen for long: annotations have a checksum of their own when they are read, and each
     image has one.)
     """
     for file in manifest.files:
@@ -127,7 +127,7 @@ def check_files(path: Path, manifest: Manifest, thorough: bool = False) -> None:
             if size != file.size:
                 raise UserError(f"{place}: is {size} bytes, {path.name} says {file.size}: copy it again, or {AGAIN}")
             if (thorough or file.name.endswith(INDEX_SUFFIX)) and sha256_of(place) != file.sha256:
-                raise UserError(f"{place}: was altered, its check sum is not that of {path.name}: {AGAIN}")
+                raise UserError(f"{place}: was altered, its checksum is not that of {path.name}: {AGAIN}")
         except OSError as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
             raise UserError(f"{place} {reason}, but {path.name} lists it: bring it back, or {AGAIN}") from None

@@ -28,7 +28,7 @@ class PartialFolder:
         UserError: the folder cannot be written, or another process is making this data set.
     """
 
-    def __init__(self, folder: Path, name: str):
+    def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self.path = folder / f".{name}.partial"
         self._first_file = re.compile(rf"{re.escape(name)}0*({re.escape(INDEX_SUFFIX)})?")
@@ -42,7 +42,7 @@ class PartialFolder:
         self._lock_or_refuse()
         try:
             self._clear_leftovers()
-            self._refuse_strangers(name for name in os.listdir(self.folder) if self._first_file.fullmatch(name))
+            self._refuse_strangers(name for name in self._names() if self._first_file.fullmatch(name))
         except BaseException as error:
             self.__exit__()
             if isinstance(error, OSError):
@@ -70,7 +70,7 @@ class PartialFolder:
             target.unlink(missing_ok=True)
             self._remove(set(old) - set(new))
             for name in new:
-                os.replace(self.path / name, self.folder / name)
+                (self.path / name).replace(self.folder / name)
         except OSError as error:
             raise self._unwritable(error) from None
         write_manifest(target, manifest)
@@ -110,7 +110,11 @@ class PartialFolder:
             return [file.name for file in read_manifest(target).files]
         except UserError:
             ours = re.compile(rf"{re.escape(self.name)}\d*({re.escape(INDEX_SUFFIX)})?")
-            return [name for name in os.listdir(self.folder) if ours.fullmatch(name)]
+            return [name for name in self._names() if ours.fullmatch(name)]
+
+    def _names(self) -> list[str]:
+        """Names of all that lies in the folder."""
+        return [path.name for path in self.folder.iterdir()]
 
     def _remove(self, names: Iterable[str]) -> None:
         for name in names:

@@ -1,4 +1,4 @@
-"""What a MindRecord row holds: an image and its annotations, with check sums."""
+"""What a MindRecord row holds: an image and its annotations, with checksums."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ class Row:
     Attributes:
         position: place of the image in its source, from 0.
         image_id, height, width, file_name: of COCO's image entry.
-        crc32: of the encoded image.
+        crc32: checksum of the encoded image.
         path: where the image was read.
         annotations: COCO's annotations of the image, as JSON; just as the source has them.
     """
@@ -54,7 +54,7 @@ def compact_json(value: object) -> str:
 
 
 def rows_sha256(rows: Iterable[Row]) -> str:
-    """Check sum of everything but the images, which the rows' own sums protect."""
+    """Checksum of everything except the images, which the rows' own sums protect."""
     digest = hashlib.sha256()
     for row in sorted(rows, key=lambda row: row.position):
         digest.update("\0".join(map(str, astuple(row))).encode() + b"\n")

@@ -1,18 +1,16 @@
 """What a MindRecord data set is made from: the images of a reader with their annotations as COCO would have them."""
 
 import hashlib
-import os
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from src.data.datasets import open_dataset
+from src.data.detection_dataset import DetectionDataset
 from src.data.mindrecord.manifest import LeftOut
 from src.data.mindrecord.rows import compact_json
+from src.data.raw_dataset import open_raw_dataset
 from src.data.reading_speed import without_garbage_collection
-
-if TYPE_CHECKING:
-    from src.schema import Config
+from src.schema import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,12 @@ class Source:
     """A data set to be stored.
 
     Attributes:
-        dataset: coco, voc or other.
+        dataset: name of its format, see `FORMATS`.
         split: train or val.
         name: what messages call it.
         category_ids: id of each class by its name, in label order.
-        with_masks, voc_metrics: see `Manifest`.
+        with_masks: see `Manifest`.
+        voc_metrics: see `Manifest`.
         images: those that are there.
         left_out: those that are missing.
         problems: one line for each thing that the reader skipped.
@@ -71,28 +70,28 @@ class Source:
         return digest.hexdigest()
 
 
-def read_source(config: "Config", training: bool) -> Source:
+def read_source(config: Config, training: bool) -> Source:
     """The training or the evaluation data of a configuration, all of it: subsets are taken when it is used.
 
     Raises:
-        UserError: see `open_dataset`.
+        UserError: see `open_raw_dataset`.
     """
     everything = config.model_copy(update={"train_dataset_num": 0, "train_dataset_divider": 0})
-    dataset = open_dataset(everything, training)
+    dataset = open_raw_dataset(everything, training)
     source = Source(
         dataset=config.dataset,
         split="train" if training else "val",
-        name=os.path.abspath(dataset.annotation_file),
+        name=str(dataset.annotation_file.absolute()),
         category_ids=dict(zip(dataset.class_names, dataset.category_ids, strict=True)),
         voc_metrics=dataset.voc_metrics,
         problems=[line for line in dataset.problems if "missing; " not in line],
     )
     with without_garbage_collection():
-        _fill(source, dataset)
+        _add_images(source, dataset)
     return source
 
 
-def _fill(source: Source, dataset) -> None:
+def _add_images(source: Source, dataset: DetectionDataset) -> None:
     content = dataset.coco_annotations()
     annotations = defaultdict(list)
     for annotation in content["annotations"]:
@@ -113,5 +112,5 @@ def _fill(source: Source, dataset) -> None:
             continue
         categories = tuple(annotation["category_id"] for annotation in members)
         source.images.append(
-            SourceImage(position, path, os.path.getsize(path), entry, compact_json(members), categories)
+            SourceImage(position, path, Path(path).stat().st_size, entry, compact_json(members), categories)
         )

@@ -10,14 +10,14 @@ from src.common.parallel import map_ahead
 from src.common.progress import with_progress
 from src.data.image import ImageError, load_image
 from src.data.mindrecord.dataset import stored_image
-from src.data.mindrecord.layout import Placed, read_shard
 from src.data.mindrecord.manifest import INDEX_SUFFIX, LeftOut, StoredFile
 from src.data.mindrecord.rows import Row, rows_sha256
+from src.data.mindrecord.shard_file import Placed, read_shard
 from src.data.mindrecord.source import Source, SourceImage
 from src.data.mindrecord.writing import LARGEST_PAGE, ShardWriter, page_size_for
 from src.data.reading_speed import parse_json
 
-SHARD_BYTES = 2**30  # about so much a file, where the number of files is not given
+SHARD_BYTES = 2**30  # about so much per file, where the number of files is not given
 MOST_SHARDS = 1000  # MindRecord's limit
 LARGEST_IMAGE = LARGEST_PAGE - 1024  # bytes
 
@@ -28,7 +28,10 @@ def store_images(
     """Decode each image of `source`, and write it where that works.
 
     Args:
-        folder, name, shards: see `ShardWriter`; 0 shards: one a GiB.
+        folder: see `ShardWriter`.
+        name: see `ShardWriter`.
+        source: what to store.
+        shards: number of files; 0: one per GiB.
         workers: threads that read and decode.
         progress_bar: 'auto', 'on' or 'off'.
 
@@ -43,7 +46,8 @@ def store_images(
     sizes = [image.size + len(image.annotations) for image in source.images]
     shards = min(shards or -(-sum(sizes) // SHARD_BYTES), len(sizes), MOST_SHARDS)
     writer = ShardWriter(folder, name, shards, page_size_for(max(sizes), sum(sizes) // shards))
-    rows, left_out = [], list(source.left_out)
+    rows: list[Row] = []
+    left_out = list(source.left_out)
     loaded = map_ahead(_load, source.images, workers, 4 * workers)
     for image, result in with_progress(loaded, len(sizes), "images", progress_bar):
         if isinstance(result, str):
@@ -61,7 +65,7 @@ def read_back(folder: Path, rows: list[Row], workers: int, progress_bar: str) ->
     """Compare what the files in `folder` hold with what was written.
 
     Returns:
-        The files with their check sums, ready for others to read.
+        The files with their checksums, ready for others to read.
 
     Raises:
         UserError: they hold something else.

@@ -1,13 +1,14 @@
 """Write rows to MindRecord files, several in turn."""
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from src.common.errors import UserError
 from src.data.mindrecord.rows import IMAGE, SCHEMA, Row
 
-HEADER_SIZE = 2**20  # bytes; some 170 a page
+HEADER_SIZE = 2**20  # bytes; some 170 per page
 SMALLEST_PAGE, LARGEST_PAGE = 2**16, 2**28  # bytes; MindRecord's limit is 256 MiB
 USUAL_PAGE = 2**25
 BATCH_ROWS, BATCH_BYTES = 64, 2**26  # rows are handed over in groups, which are dealt out to the files
@@ -26,7 +27,7 @@ class ShardWriter:
         UserError: the files cannot be written (each method).
     """
 
-    def __init__(self, folder: Path, name: str, shards: int, page_size: int):
+    def __init__(self, folder: Path, name: str, shards: int, page_size: int) -> None:
         from mindspore.mindrecord import FileWriter
 
         self._where = folder / name
@@ -56,7 +57,7 @@ class ShardWriter:
             self._try(self._writer.write_raw_data, self._batch)
         self._batch, self._batch_bytes = [], 0
 
-    def _try(self, function, *arguments) -> None:
+    def _try(self, function: Callable[..., object], *arguments: object) -> None:
         try:
             function(*arguments)
         except (RuntimeError, OSError) as error:  # MindRecord's exceptions are RuntimeErrors

@@ -1,65 +1,65 @@
 """The data of a configuration: MindRecord files where `mindrecord_dir` is set, else images and annotations."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from src.common.errors import UserError
 from src.common.once_per_machine import once_per_machine
-from src.data.coco import CocoDataset
-from src.data.datasets import open_dataset, require_source
-from src.data.listed_dataset import ListedDataset
+from src.data.detection_dataset import DetectionDataset
+from src.data.formats.api import training_subset
 from src.data.mindrecord.create import create_mindrecord
 from src.data.mindrecord.dataset import MindRecordDataset, open_manifest
 from src.data.mindrecord.manifest import manifest_path
-
-if TYPE_CHECKING:
-    from src.schema import Config
-
-Dataset = CocoDataset | ListedDataset | MindRecordDataset
+from src.data.raw_dataset import open_raw_dataset, require_location
+from src.schema import Config
 
 
-def open_data(config: "Config", training: bool, with_masks: bool = False) -> Dataset:
+def open_dataset(config: Config, training: bool, with_masks: bool = False) -> DetectionDataset:
     """The training or the evaluation data, the training's with `train_dataset_num` and `train_dataset_divider` applied.
 
     Raises:
-        UserError: see `MindRecordDataset` and `open_dataset`.
+        UserError: see `MindRecordDataset` and `open_raw_dataset`.
     """
     name = _mindrecord_name(config, training)
     if not name:
-        return open_dataset(config, training, with_masks)
-    limits = {"first": config.train_dataset_num, "every": config.train_dataset_divider} if training else {}
+        return open_raw_dataset(config, training, with_masks)
+    first, every = training_subset(config, training)
     return MindRecordDataset(
         config.mindrecord_dir,
         name,
         config.class_names,
         with_masks,
+        first=first,
+        every=every,
         keep_difficult=config.keep_difficult or not training,
         thorough=config.mindrecord_verify,
-        **limits,
     )
 
 
-def require_data(config: "Config", training: bool) -> None:
-    """Raise a UserError, before anything takes long, unless `open_data` has something to open that fits.
+def check_or_pack_dataset(config: Config, training: bool) -> None:
+    """Raise a UserError, before anything takes long, unless `open_dataset` has something to open that fits.
 
-    Of MindRecord files all is checked but the annotations and images inside, which have check sums of their own. Those
-    that are not there yet are made from the images and annotations, by one process of a machine for all.
+    Of MindRecord files, everything is checked except the annotations and images inside, which have checksums of their
+    own. Files that do not exist yet are packed from the images and annotations, by one process per machine for all.
     """
     name = _mindrecord_name(config, training)
     if not name:
-        require_source(config, training)
+        require_location(config, training)
         return
     path = manifest_path(config.mindrecord_dir, name)
     if not path.exists():
-        _make(config, training, path, name)
+        _pack(config, training, path, name)
     open_manifest(path, config.class_names, config.mask_options is not None)
 
 
-def _make(config: "Config", training: bool, manifest: Path, name: str) -> None:
+def _pack(config: Config, training: bool, manifest: Path, name: str) -> None:
     print(f"{manifest} does not exist: making {name} from the images and annotations", flush=True)
+
+    def create() -> None:
+        create_mindrecord(config, training=training)
+
     try:
-        require_source(config, training)
-        with once_per_machine(manifest.with_name(f".{name}"), str(manifest), lambda: _create(config, training)):
+        require_location(config, training)
+        with once_per_machine(manifest.with_name(f".{name}"), str(manifest), create):
             pass
     except UserError as error:
         key = "prefix" if training else "eval_prefix"
@@ -69,10 +69,6 @@ def _make(config: "Config", training: bool, manifest: Path, name: str) -> None:
         ) from None
 
 
-def _create(config: "Config", training: bool) -> None:
-    create_mindrecord(config, training=training)
-
-
-def _mindrecord_name(config: "Config", training: bool) -> str:
+def _mindrecord_name(config: Config, training: bool) -> str:
     """Prefix of the files; '' for images as they are."""
     return (config.prefix if training else config.eval_prefix) if config.mindrecord_dir else ""

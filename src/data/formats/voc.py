@@ -1,4 +1,4 @@
-"""Read Pascal VOC annotations: XML files, one an image."""
+"""Read Pascal VOC annotations: XML files, one per image."""
 
 import os
 import re
@@ -9,10 +9,12 @@ from pathlib import Path
 from xml.parsers import expat
 
 from src.common.errors import UserError
-from src.data.listed_dataset import ListedDataset, ListedImage, ListedObject
+from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
+from src.data.formats.listed import ListedDataset, ListedImage, ListedObject
+from src.data.formats.voc_files import VocImageSet, find_voc_sets
 from src.data.reader_checks import FolderListings, check_unique, subset
 from src.data.record import Record
-from src.data.voc_layout import VocImageSet, find_voc_sets
+from src.schema import Config
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG")
@@ -39,11 +41,13 @@ class VocDataset(ListedDataset):
         category_ids: Sequence[int] = (),
         first: int = 0,
         every: int = 0,
-    ):
+    ) -> None:
         """Read the annotations; images are only looked up.
 
         Args:
-            path, split, image_sets: see `find_voc_sets`.
+            path: what the user gave; see `find_voc_sets`.
+            split: "train" or "val".
+            image_sets: names of image sets; empty: as found.
             class_names: names of the foreground classes, in label order.
             keep_difficult: keep objects marked difficult in `records` (evaluation's ground truth always has them).
             category_ids: see `ListedDataset`.
@@ -89,7 +93,7 @@ def _items(image_set: VocImageSet) -> Iterator[tuple[str, Path, Path]]:
 class _AnnotationReader:
     """Reads XML files into `ListedImage`s."""
 
-    def __init__(self, class_names: Sequence[str]):
+    def __init__(self, class_names: Sequence[str]) -> None:
         self._label_of = {name: label for label, name in enumerate(class_names)}
         self._listings = FolderListings()
 
@@ -116,11 +120,10 @@ class _AnnotationReader:
 
     def _object(self, where: str, node: ElementTree.Element) -> ListedObject:
         name = node.findtext("name", "").strip()
-        box = node.find("bndbox")
         try:
-            x1, y1, x2, y2 = (float(box.findtext(corner)) for corner in _CORNERS)
+            x1, y1, x2, y2 = (float(node.findtext(f"bndbox/{corner}", "")) for corner in _CORNERS)
             difficult = int(node.findtext("difficult", "0").strip() or 0) != 0
-        except (AttributeError, TypeError, ValueError):
+        except ValueError:
             raise UserError(
                 f"{where}: object '{name}' needs a bndbox with numbers as "
                 f"{', '.join(_CORNERS)}, and 0 or 1 as difficult where it has one"
@@ -151,6 +154,8 @@ def _places(path: Path, text: bytes, count: int) -> list[str]:
 
 
 def _without_difficult(record: Record) -> Record:
+    if record.difficult is None:
+        return record
     keep = ~record.difficult
     return replace(
         record,
@@ -159,3 +164,26 @@ def _without_difficult(record: Record) -> Record:
         crowd=record.crowd[keep],
         difficult=record.difficult[keep],
     )
+
+
+def _open_split(config: Config, training: bool, with_masks: bool) -> VocDataset:
+    del with_masks  # boxes only
+    first, every = training_subset(config, training)
+    return VocDataset(
+        given_path(config, training) or config.voc_root,
+        config.class_names,
+        split_name(training),
+        config.voc_train_sets if training else config.voc_val_sets,
+        config.keep_difficult or not training,
+        config.category_ids,
+        first,
+        every,
+    )
+
+
+def _open_path(path: str, class_names: list[str], category_ids: list[int], images_dir: str) -> VocDataset:
+    del images_dir  # beside the annotations
+    return VocDataset(path, class_names, "val", category_ids=category_ids)
+
+
+FORMAT = DatasetFormat("voc_root", False, _open_split, _open_path)

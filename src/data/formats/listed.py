@@ -41,12 +41,12 @@ class ListedImage:
 
 
 class ListedDataset:
-    """Records of listed images, with the attributes of `CocoDataset` and `coco_annotations` for evaluation.
+    """Records of listed images, a `DetectionDataset` without masks.
 
     Image ids are 1, 2, ... in the order of the list.
 
     Attributes:
-        records, class_names, category_ids, annotation_file, problems, missing_images: as `CocoDataset`.
+        records, class_names, category_ids, annotation_file, problems, missing_images: see `DetectionDataset`.
         voc_metrics: whether evaluation reports the mean AP of Pascal VOC beside COCO's.
     """
 
@@ -58,7 +58,7 @@ class ListedDataset:
         images: Sequence[ListedImage],
         class_names: Sequence[str],
         category_ids: Sequence[int],
-    ):
+    ) -> None:
         """Make the records; images are looked up, and opened only where their size is not known.
 
         Args:
@@ -75,7 +75,7 @@ class ListedDataset:
         self.missing_images = [image.path for image in images if image.path not in listings]
         self.problems += [f"{one.path}: missing; {one.where} names it" for one in images if one.path not in listings]
         self._all = [self._record(image, number, listings) for number, image in enumerate(images, 1)]
-        self.records = [record for record in self._all if record.image in listings]
+        self.records = [record for record, image in zip(self._all, images, strict=True) if image.path in listings]
         self._note_absent_classes()
 
     def __len__(self) -> int:

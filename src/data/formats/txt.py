@@ -1,4 +1,4 @@
-"""Read lists of images with boxes, one line an image: `path x1,y1,x2,y2,class x1,y1,x2,y2,class ...`."""
+"""Read lists of images with boxes, one line per image: `path x1,y1,x2,y2,class x1,y1,x2,y2,class ...`."""
 
 import os
 import re
@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from src.common.errors import UserError
-from src.data.listed_dataset import ListedDataset, ListedImage, ListedObject
+from src.data.formats.api import DatasetFormat, given_path, training_subset
+from src.data.formats.listed import ListedDataset, ListedImage, ListedObject
 from src.data.reader_checks import check_unique, subset
+from src.schema import Config
 
 # The path ends with the last image suffix of the line, so that it may hold spaces.
 _LINE = re.compile(r"(?P<path>.*\.(?:jpe?g|png|bmp|webp|tiff?|gif|ppm|pgm|jp2))(?:\s+(?P<objects>.*))?", re.IGNORECASE)
@@ -29,7 +31,7 @@ class TxtDataset(ListedDataset):
         category_ids: Sequence[int] = (),
         first: int = 0,
         every: int = 0,
-    ):
+    ) -> None:
         """Read the list.
 
         Args:
@@ -64,7 +66,8 @@ def _images(path: Path, folder: str, class_names: Sequence[str]) -> Iterator[Lis
                 f"{where}: no image in '{_shortened(line)}'; a line starts with the path of an image (.jpg, .png, ...)"
             )
         objects = [_object(where, text, class_names) for text in (parts["objects"] or "").split()]
-        yield ListedImage(where, os.path.join(folder, parts["path"]), None, objects)
+        image = os.path.join(folder, parts["path"])  # noqa: PTH118  a Path for each of 100,000 is slow
+        yield ListedImage(where, image, None, objects)
 
 
 def _lines(path: Path) -> list[str]:
@@ -100,3 +103,21 @@ def _object(where: str, text: str, class_names: Sequence[str]) -> ListedObject:
 def _shortened(text: str) -> str:
     text = text.strip()
     return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _open_split(config: Config, training: bool, with_masks: bool) -> TxtDataset:
+    del with_masks  # boxes only
+    given = given_path(config, training)
+    first, every = training_subset(config, training)
+    path = given or config.anno_path
+    dataset = TxtDataset(path, config.class_names, config.image_dir, config.category_ids, first, every)
+    if not training and not given and config.train_dataset in ("", config.anno_path):
+        dataset.problems.append(f"{dataset.annotation_file}: evaluated, and trained on too where val_dataset is empty")
+    return dataset
+
+
+def _open_path(path: str, class_names: list[str], category_ids: list[int], images_dir: str) -> TxtDataset:
+    return TxtDataset(path, class_names, images_dir, category_ids)
+
+
+FORMAT = DatasetFormat("anno_path", False, _open_split, _open_path)

@@ -1,5 +1,6 @@
 """Find the image sets of a Pascal VOC data set from the one path that a user gives."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class VocImageSet:
     images_dir: Path
 
 
-def find_voc_sets(path: str | Path, split: str, names: Sequence[str] = ()) -> list[VocImageSet]:
+def find_voc_sets(path: str | os.PathLike, split: str, names: Sequence[str] = ()) -> list[VocImageSet]:
     """The image sets that `path` stands for.
 
     In this order, `path` may be:

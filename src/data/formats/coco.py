@@ -3,24 +3,28 @@
 import json
 import os
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from src.common.errors import UserError
-from src.data.coco_layout import find_annotation_file, find_images_dir
 from src.data.coco_record import CocoRecordMaker
+from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
+from src.data.formats.coco_files import find_annotation_file, find_images_dir
 from src.data.reader_checks import FolderListings, subset
 from src.data.reading_speed import parse_json, without_garbage_collection
+from src.schema import Config
 
 
 class CocoDataset:
-    """A COCO-format data set: one record per image, images without objects included.
+    """A `DetectionDataset` in COCO's format: one record per image, images without objects included.
 
     Attributes:
         records: list of `Record`, in the order of the annotation file.
         class_names: names of the foreground classes; label k is `class_names[k]`.
         category_ids: the data set's own category ids, in class order.
-        annotation_file, images_dir: what was found (`Path`).
-        problems: one line for each thing that was skipped or mended, with its path.
+        annotation_file: what was found.
+        images_dir: folder that the images' file names are relative to.
+        problems: one line for each thing that was skipped or fixed, with its path.
         missing_images: paths of images that the annotations name and the folder lacks (left out of `records`).
     """
 
@@ -29,13 +33,13 @@ class CocoDataset:
     def __init__(
         self,
         path: str | os.PathLike,
-        class_names: list[str],
+        class_names: Sequence[str],
         split: str = "train",
         with_masks: bool = False,
         first: int = 0,
         every: int = 0,
         images_dir: str | os.PathLike = "",
-    ):
+    ) -> None:
         """Read the annotations; images are only looked up, not opened.
 
         Args:
@@ -48,7 +52,7 @@ class CocoDataset:
             images_dir: folder that file names are relative to; empty: see `find_images_dir`.
 
         Raises:
-            UserError: files that are not found or not valid, categories that differ from `class_names`, double ids;
+            UserError: files that are not found or not valid, categories that differ from `class_names`, duplicate ids;
                 with_masks: none of the objects has a segmentation.
         """
         self.annotation_file = find_annotation_file(path, split)
@@ -96,7 +100,7 @@ class CocoDataset:
         return [by_name[name] for name in self.class_names]
 
     def _check_images(self, images: list[dict]) -> list[dict]:
-        """Images in file order; double ids and impossible entries are errors."""
+        """Images in file order; duplicate ids and impossible entries are errors."""
         if not images:
             raise UserError(f"{self.annotation_file}: names no images")
         for image in images:
@@ -145,7 +149,7 @@ class CocoDataset:
         return present, missing
 
     def _path(self, image: dict) -> str:
-        return os.path.join(self.images_dir, image["file_name"])
+        return os.path.join(self.images_dir, image["file_name"])  # noqa: PTH118  a Path for each of 100,000 is slow
 
 
 def _read_json(path: Path) -> dict:
@@ -168,3 +172,36 @@ def _check_unique(path: Path, what: str, ids: list) -> None:
     if len(set(ids)) != len(ids):
         twice = next(value for value, count in Counter(ids).items() if count > 1)
         raise UserError(f"{path}: {what} id {twice} is used more than once; ids must be unique")
+
+
+def _open_split(config: Config, training: bool, with_masks: bool) -> CocoDataset:
+    path = given_path(config, training) or _in_coco_root(config, training)
+    first, every = training_subset(config, training)
+    return CocoDataset(path, config.class_names, split_name(training), with_masks, first, every)
+
+
+def _open_path(path: str, class_names: list[str], category_ids: list[int], images_dir: str) -> CocoDataset:
+    del category_ids  # the annotations have their own
+    return CocoDataset(path, class_names, "val", images_dir=images_dir)
+
+
+def _in_coco_root(config: Config, training: bool) -> Path:
+    """The annotation file in coco_root, or coco_root itself where it has another layout."""
+    root = Path(config.coco_root)
+    data_type = config.train_data_type if training else config.val_data_type
+    if config.instance_set:
+        path = root / config.instance_set.replace("{}", data_type)
+        if not path.is_file():
+            raise UserError(
+                f"instance_set: {path} does not exist; give the annotation file, {{}} stands for {data_type}"
+            )
+        return path
+    names = [root / "annotations" / f"{prefix}_{data_type}.json" for prefix in ("instances", "instance")]
+    return next((path for path in names if path.is_file()), root)
+
+
+def _has_absolute_instance_set(config: Config) -> bool:
+    return Path(config.instance_set).is_absolute()
+
+
+FORMAT = DatasetFormat("coco_root", True, _open_split, _open_path, _has_absolute_instance_set)

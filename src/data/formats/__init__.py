@@ -1,0 +1,1 @@
+"""Data-set formats: a file for each, and the table of them."""

@@ -1,0 +1,84 @@
+"""What a data-set format tells the rest of the project about itself.
+
+A new format is one file with a reader and a `DatasetFormat`, and one line in `table.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from src.data.detection_dataset import DetectionDataset
+from src.schema import Config, lookup
+
+
+class OpenSplit(Protocol):
+    """Opens the data that a configuration names."""
+
+    def __call__(self, config: Config, training: bool, with_masks: bool) -> DetectionDataset:
+        """Open it.
+
+        Args:
+            config: says where the data is (see `given_path`) and what its classes are.
+            training: the training data, reduced as `training_subset` says; else the evaluation data.
+            with_masks: keep the masks; never asked of a format without.
+
+        Raises:
+            UserError: files that cannot be found or read.
+        """
+
+
+class OpenPath(Protocol):
+    """Opens one set of annotations for evaluation, without a configuration."""
+
+    def __call__(self, path: str, class_names: list[str], category_ids: list[int], images_dir: str) -> DetectionDataset:
+        """Open it.
+
+        Args:
+            path: what the user gave: an annotation file or a folder.
+            class_names: names of the foreground classes, in label order.
+            category_ids: the id of each class, for annotations that have none of their own; empty: 1, 2, ...
+            images_dir: folder of the images; empty: as the annotations say.
+
+        Raises:
+            UserError: files that cannot be found or read.
+        """
+
+
+@dataclass(frozen=True)
+class DatasetFormat:
+    """One way in which data sets are annotated.
+
+    Attributes:
+        root_key: configuration key that says where the data is when train_dataset or val_dataset is empty.
+        has_masks: whether objects may have masks.
+        open_split: opens the data of a configuration.
+        open_path: opens the data at a path.
+        is_located_elsewhere: whether yet another key of the configuration says where the data is; None: there is none.
+    """
+
+    root_key: str
+    has_masks: bool
+    open_split: OpenSplit
+    open_path: OpenPath
+    is_located_elsewhere: Callable[[Config], bool] | None = None
+
+    def is_located(self, config: Config, training: bool) -> bool:
+        """Whether a configuration says where the training (or evaluation) data is."""
+        if given_path(config, training) or lookup(config, self.root_key):
+            return True
+        return self.is_located_elsewhere is not None and self.is_located_elsewhere(config)
+
+
+def split_name(training: bool) -> str:
+    """The name of a split in keys and messages: train or val."""
+    return "train" if training else "val"
+
+
+def given_path(config: Config, training: bool) -> str:
+    """`train_dataset` or `val_dataset`; empty: the format's `root_key` says where the data is."""
+    return config.train_dataset if training else config.val_dataset
+
+
+def training_subset(config: Config, training: bool) -> tuple[int, int]:
+    """Which images to use, as (the first so many, then every so many-th); 0: all. Evaluation uses all."""
+    return (config.train_dataset_num, config.train_dataset_divider) if training else (0, 0)

@@ -1,0 +1,16 @@
+"""The data-set formats by their names: the values of the key `dataset`. A new format is one line here."""
+
+from src.data.formats import coco, txt, voc
+from src.data.formats.api import DatasetFormat
+from src.schema import Config
+
+FORMATS: dict[str, DatasetFormat] = {
+    "coco": coco.FORMAT,
+    "voc": voc.FORMAT,
+    "other": txt.FORMAT,
+}
+
+
+def format_of(config: Config) -> DatasetFormat:
+    """The format that a checked configuration's `dataset` names."""
+    return FORMATS[config.dataset]
