@@ -1,5 +1,7 @@
 """COCO box evaluation: this project's evaluator against pycocotools and faster-coco-eval, on the same detections.
 
+faster-coco-eval is no requirement of the project: `pip install faster-coco-eval==1.8.0` adds it to the comparison.
+
     python benchmarks/coco_evaluation.py                        # synthetic: 5,000 images, 500,000 detections
     python benchmarks/coco_evaluation.py --images 500 --detections 50000
     python benchmarks/coco_evaluation.py --annotations instances_val2017.json --results results.json
@@ -10,6 +12,7 @@ largest difference of the 12 numbers and of the AP of a class. Exit code 1 when 
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import json
 import sys
@@ -121,7 +124,8 @@ def main() -> int:
         dataset, results = synthetic(args.images, args.detections)
     print(f"{len(dataset['images'])} images, {len(dataset['annotations'])} objects, {len(results)} detections")
     runs = {"this project": run_ours(dataset, results)}
-    for name in ("faster-coco-eval", "pycocotools"):
+    peers = ["faster-coco-eval"] if importlib.util.find_spec("faster_coco_eval") else []
+    for name in (*peers, "pycocotools"):
         runs[name] = run_peer(name, dataset, results)
     peer = runs["pycocotools"]
     titles = ("load s", 8), ("evaluate s", 12), ("total s", 9), ("x faster", 10), ("x total", 9), ("diff of 12", 12)

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from src.common.errors import UserError
 from src.data.masks import segmentation_fault
@@ -115,8 +116,6 @@ def image_sizes(annotations: dict) -> dict[int, tuple[int, int]]:
 
 def _run_length_code(mask: list | dict, height: int, width: int) -> dict:
     """A mask (polygons, or a run-length code, compressed or not) as a compressed run-length code."""
-    from faster_coco_eval.core import mask as mask_api
-
     if isinstance(mask, list):
-        return mask_api.merge(mask_api.frPyObjects(mask, height, width))
-    return mask_api.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask
+        return coco_mask.merge(coco_mask.frPyObjects(mask, height, width))
+    return coco_mask.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask

@@ -10,6 +10,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
@@ -236,10 +237,8 @@ class CocoEvaluator:
         truth = self.truth(evaluated, with_masks)
         mask_iou = None
         if with_masks:
-            from faster_coco_eval.core import mask as mask_api
-
-            mask_iou = mask_api.iou
-            areas = np.array(mask_api.area(found.masks), np.float64) if found.masks else np.zeros(0)
+            mask_iou = coco_mask.iou
+            areas = np.array(coco_mask.area(found.masks), np.float64) if found.masks else np.zeros(0)
             found = Objects(found.image, found.label, found.boxes, areas, found.score, found.crowd, found.masks)
         else:
             found = Objects(found.image, found.label, found.boxes, found.area, found.score, found.crowd)
@@ -290,6 +289,4 @@ def _box_of(result: dict) -> list[float]:
     """The result's box, or the one around its mask."""
     if "bbox" in result or "segmentation" not in result:
         return result["bbox"]
-    from faster_coco_eval.core import mask as mask_api
-
-    return mask_api.toBbox([result["segmentation"]])[0]
+    return coco_mask.toBbox([result["segmentation"]])[0]

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from src.evaluation.coco_matching import AREA_RANGES, IGNORED, TRUE_POSITIVE, Matches, Objects, match_objects
 from src.evaluation.coco_precision import interpolated_precision
@@ -117,15 +118,13 @@ def _overlaps(
     truth: Objects, found: Objects, matches: Matches, wrong: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For each image: rows of `matches` that are wrong, rows of `truth`, and their IoU; images with both only."""
-    from faster_coco_eval.core import mask as mask_api
-
     rows, objects = np.flatnonzero(wrong), np.flatnonzero(~truth.uncounted)
     rows_of = _by_image(rows, found.image[matches.row[rows]])
     objects_of = _by_image(objects, truth.image[objects])
     for image in rows_of.keys() & objects_of.keys():
         d, g = rows_of[image], objects_of[image]
         boxes = found.boxes[matches.row[d]], truth.boxes[g]
-        yield d, g, np.asarray(mask_api.iou(*boxes, np.zeros(len(g), np.uint8).tolist())).reshape(len(d), len(g))
+        yield d, g, np.asarray(coco_mask.iou(*boxes, np.zeros(len(g), np.uint8).tolist())).reshape(len(d), len(g))
 
 
 def _by_image(rows: np.ndarray, image: np.ndarray) -> dict[int, np.ndarray]:
