@@ -1,5 +1,6 @@
 """The work of eval.py: predictions of a checkpoint, or saved ones, to COCO's table and a JSON of metrics."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from src.evaluation.predictions import load_results, save_results
 from src.model_utils.device_adapter import Device
 from src.schema import Config, require
 
+logger = logging.getLogger(__name__)
+
 RESULT_NAMES = {"bbox": "Bbox", "segm": "Segmentation"}
 
 
@@ -22,7 +25,7 @@ def evaluate(config: Config) -> Metrics | None:
     start = time.perf_counter()
     saved = Path(config.prediction_path) if config.prediction_path else None
     if saved is not None and saved.is_file():
-        print(f"evaluating the predictions of {saved}; the network does not run", flush=True)
+        logger.info(f"evaluating the predictions of {saved}; the network does not run")
         metrics, beside = saved_detections(config, saved).evaluate(), saved
     else:
         require(config, "checkpoint_path")
@@ -61,19 +64,19 @@ def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None
         loader.close()
     if device.is_main:
         for problem in loader.broken:
-            print(f"warning: {problem}", flush=True)
+            logger.warning(problem)
         if save_to is not None:
             save_results(save_to, evaluator.results())
-            print(f"predictions are in {save_to}", flush=True)
+            logger.info(f"predictions are in {save_to}")
     return metrics
 
 
 def _announce(dataset: Dataset, device: Device) -> None:
     if device.is_main:
-        print(f"total images num:  {len(dataset.records)}", flush=True)
+        logger.info(f"total images num:  {len(dataset.records)}")
         for problem in dataset.problems:
-            print(f"warning: {problem}", flush=True)
-        print("Processing, please wait a moment.", flush=True)
+            logger.warning(problem)
+        logger.info("Processing, please wait a moment.")
 
 
 def report(metrics: Metrics, path: Path, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """The work of export.py: a checkpoint to a file of another format, which is run and compared before it is kept."""
 
+import logging
 from pathlib import Path
 
 import mindspore as ms
@@ -25,6 +26,8 @@ from src.models.table import spec_of
 from src.schema import Config, require
 from src.weights.checkpoint import load_checkpoint_weights
 
+logger = logging.getLogger(__name__)
+
 ANY = -1
 
 
@@ -44,22 +47,22 @@ def export(config: Config) -> Path:
     expected = expected_outputs(detector_of(config, arrays), config, inputs)
     with atomic_path(path) as temporary:
         card = _write(detector_of(config, arrays), config, temporary)
-        print(f"wrote {config.file_format} with {card.form}", flush=True)
+        logger.info(f"wrote {config.file_format} with {card.form}")
         if path.suffix in MODELS:
             outputs = ExportedModel(temporary, card).run(*(inputs[port.name] for port in card.inputs))
             difference = compare(outputs, expected, card, config, inputs["image_info"])
-            print(f"largest difference from the checkpoint: {difference}; allowed: {TOLERANCE:g}", flush=True)
+            logger.info(f"largest difference from the checkpoint: {difference}; allowed: {TOLERANCE:g}")
             if difference == NOTHING:
-                print("warning: there is no detection in this image to compare; give a better one as --pred_input")
+                logger.warning("there is no detection in this image to compare; give a better one as --pred_input")
             if not difference.size <= TOLERANCE:
                 raise UserError(f"{path}: not kept: it differs from {config.checkpoint_path} by {difference}")
         else:
             outputs = expected
-            print(f"{config.file_format} cannot be run here: nothing was compared", flush=True)
+            logger.info(f"{config.file_format} cannot be run here: nothing was compared")
         for port, output in zip(card.outputs, outputs, strict=True):
             port.shape = [card.inputs[0].shape[0], *output.shape[1:]]
     card.save(path)
-    print(f"{path} is ready; {card_path(path).name} beside it says what it takes and gives", flush=True)
+    logger.info(f"{path} is ready; {card_path(path).name} beside it says what it takes and gives")
     return path
 
 

@@ -1,5 +1,6 @@
 """Detect objects in an image or a folder of images: the work of infer.py."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from src.data.image import ImageError
 from src.evaluation.masks import encode_detections
 from src.evaluation.predictions import image_entry, save_predictions
 from src.schema import Config, require
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
@@ -45,13 +48,13 @@ def infer(config: Config) -> dict[str, dict]:
         progress=lambda items: with_progress(items, len(paths), "images", config.progress_bar),
     )
     for problem in broken:
-        print(f"warning: {problem}; skipped", flush=True)
+        logger.warning(f"{problem}; skipped")
     if not predictions:
         raise UserError(f"pred_input {config.pred_input}: none of its {len(paths)} images could be read")
     save_predictions(config.pred_output, predictions)
     found = sum(len(entry["predictions"]) for entry in predictions.values())
-    print(f"{found} objects in {len(predictions)} images ({len(broken)} images skipped)")
-    print(f"predictions are in {config.pred_output}; draw_predictions.py draws them", flush=True)
+    logger.info(f"{found} objects in {len(predictions)} images ({len(broken)} images skipped)")
+    logger.info(f"predictions are in {config.pred_output}; draw_predictions.py draws them")
     return predictions
 
 

@@ -1,5 +1,6 @@
 """The work of postprocess.py: the result files of the Ascend 310 program to COCO's table, image by image."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from src.deploy.result_files import read_results
 from src.engine.evaluate import evaluator_of
 from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import save_results
+
+logger = logging.getLogger(__name__)
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -60,7 +63,7 @@ def postprocess(
         )
     _check_stems(data.records)
     for problem in data.problems:
-        print(f"warning: {problem}", flush=True)
+        logger.warning(problem)
 
     evaluator, missing = evaluator_of(data), []
     images = map_ahead(reader(card, result_path), data.records, os.cpu_count() or 1, 16)
@@ -72,10 +75,10 @@ def postprocess(
     _report_missing(missing, len(data.records), result_path)
     metrics = evaluator.evaluate()
     save_results(prediction_path, evaluator.results())
-    print(f"predictions are in {prediction_path}", flush=True)
+    logger.info(f"predictions are in {prediction_path}")
     path = Path(prediction_path)
     report(metrics, path.with_name(f"{path.stem}_metrics.json"), time.perf_counter() - start)
-    print(f"mAP: {metrics.stats['bbox_mAP']}", flush=True)
+    logger.info(f"mAP: {metrics.stats['bbox_mAP']}")
     return metrics
 
 
@@ -117,8 +120,7 @@ def _report_missing(missing: list[str], total: int, result_path: str) -> None:
     if len(missing) == total:
         raise UserError(f"{result_path}: no result files of any of the {total} images, such as {missing[0]}")
     if missing:
-        print(
-            f"warning: {result_path}: {len(missing)} of {total} images have no result files (the first: {missing[0]}); "
-            "they count as images without detections",
-            flush=True,
+        logger.warning(
+            f"{result_path}: {len(missing)} of {total} images have no result files (the first: {missing[0]}); "
+            "they count as images without detections"
         )

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 NEWS_SECONDS = 60.0  # between two lines that say what is waited for
@@ -66,7 +69,7 @@ def _wait_for_turn(lock: int, what: str, deadline: float) -> bool:
         if time.time() > deadline:
             raise UserError(f"{what}: another process of this machine has been at it for too long; nothing was started")
         if time.time() > news:
-            print(f"waiting for another process of this machine: {what}", flush=True)
+            logger.info(f"waiting for another process of this machine: {what}")
             news = time.time() + NEWS_SECONDS
         time.sleep(POLL_SECONDS)
 

@@ -1,5 +1,6 @@
 """The training loop: epochs, logging, evaluation, checkpoints, resuming, stopping."""
 
+import logging
 import math
 import signal
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ from src.weights.checkpoint import (
 )
 from src.weights.pretrained import load_pretrained_backbone
 
+logger = logging.getLogger(__name__)
+
 MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has tells which checkpoint is best
 
 
@@ -63,7 +66,7 @@ def _checkpoint_to_resume(config: Config, folder: Path) -> Path | None:
     last = CheckpointKeeper(config.checkpoint_folder, 1, 1).last
     if config.resume in ("", "1") and not last.exists():
         if config.resume:
-            print(f"nothing to resume in {folder}: starting anew", flush=True)
+            logger.info(f"nothing to resume in {folder}: starting anew")
         return None
     if config.resume == "1":
         return last

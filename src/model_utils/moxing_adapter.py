@@ -3,9 +3,9 @@
 Only with `enable_modelarts` (RefineDet's README: `run_online`) does anything happen.
 """
 
+import logging
 import os
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +15,8 @@ from src.common.errors import UserError
 from src.common.once_per_machine import once_per_machine
 from src.model_utils.local_adapter import is_scheduler, launched_as
 from src.schema import Config
+
+logger = logging.getLogger(__name__)
 
 DATA_KEYS = (
     "train_dataset", "val_dataset", "mindrecord_dir", "coco_root", "instance_set", "voc_root", "image_dir", "anno_path",
@@ -57,7 +59,7 @@ def on_modelarts(config: Config) -> Iterator[None]:
                 try:
                     _upload(mox, config.output_path, config.train_url)
                 except UserError as error:  # beside what ended the program
-                    print(f"error: {error}", file=sys.stderr, flush=True)
+                    logger.error(str(error))
             raise
         if uploads:
             _upload(mox, config.output_path, config.train_url)
@@ -78,7 +80,7 @@ def _downloaded(mox, url: str, folder: str, archive: str = "") -> Iterator[None]
     """Within the block `folder` holds what `url` has, and the content of its `archive`.zip."""
 
     def download() -> None:
-        print(f"copying {url} to {folder}", flush=True)
+        logger.info(f"copying {url} to {folder}")
         try:
             mox.file.copy_parallel(url, folder)
         except Exception as error:  # moxing's own are not documented
@@ -99,7 +101,7 @@ def unpack(folder: Path, name: str) -> None:
     archive, target, partial = folder / f"{name}.zip", folder / name, folder / f".{name}.partial"
     if not archive.is_file():
         raise UserError(f"modelarts_dataset_unzip_name: {archive} does not exist")
-    print(f"unpacking {archive}", flush=True)
+    logger.info(f"unpacking {archive}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -126,7 +128,7 @@ def _find_data(config: Config) -> None:
     setattr(config, changed, str(root))
     if config.dataset == "other":
         config.anno_path = str(root / config.anno_path)
-    print(f"{changed}: {root}, since no path of the configuration lies in data_path", flush=True)
+    logger.info(f"{changed}: {root}, since no path of the configuration lies in data_path")
 
 
 def _collect_outputs(config: Config) -> None:
@@ -139,9 +141,9 @@ def _upload(mox, folder: str, url: str) -> None:
     if not Path(folder).is_dir():
         return
     if not url:
-        print(f"warning: train_url is not set, so the results stay in {folder}", flush=True)
+        logger.warning(f"train_url is not set, so the results stay in {folder}")
         return
-    print(f"copying {folder} to {url}", flush=True)
+    logger.info(f"copying {folder} to {url}")
     try:
         mox.file.copy_parallel(folder, url)
     except Exception as error:

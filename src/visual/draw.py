@@ -1,5 +1,6 @@
 """Draw the JSON of infer.py: the work of draw_predictions.py."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from src.data.masks import MaskError, MaskPatch, decode_mask
 from src.evaluation.coco_annotations import read_annotations
 from src.evaluation.predictions import load_predictions
 from src.visual.pictures import draw_objects, page, save_picture, side_by_side, with_title
+
+logger = logging.getLogger(__name__)
 
 IMAGES_A_PAGE = 12
 
@@ -59,7 +62,7 @@ def draw_predictions(
         try:
             image = load_image(_find_image(name, Path(pred_json)), (entry["height"], entry["width"]))
         except ImageError as error:
-            print(f"warning: {error}; skipped", flush=True)
+            logger.warning(f"{error}; skipped")
             skipped += 1
             continue
         found = _predicted(entry, score_thr, f"{pred_json}: {name}")
@@ -81,7 +84,7 @@ def draw_predictions(
         pages.append(_save_page(output_dir, len(pages) + 1, pictures))
     if not written:
         raise UserError(f"{pred_json}: none of its {len(entries)} images could be read; start this where infer.py ran")
-    print(f"{len(written)} pictures and {len(pages)} pages are in {output_dir} ({skipped} images skipped)", flush=True)
+    logger.info(f"{len(written)} pictures and {len(pages)} pages are in {output_dir} ({skipped} images skipped)")
     return written + pages
 
 
