@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.evaluation.coco_metrics import CocoEvaluator
+from src.evaluation.coco_evaluator import CocoEvaluator
 
 
 def synthetic(images: int, detections: int, classes: int = 80, seed: int = 0) -> tuple[dict, list[dict]]:
@@ -77,7 +77,7 @@ def run_ours(dataset: dict, results: list[dict]) -> tuple[float, float, np.ndarr
     start = time.perf_counter()
     evaluator.add_results(results)
     loaded = time.perf_counter()
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     done = time.perf_counter()
     stats, by_class = list(metrics.stats.values()), list(metrics.per_class.values())
     return loaded - start, done - loaded, np.array(stats), np.array(by_class)

@@ -7,8 +7,8 @@ from pathlib import Path
 from src.commands.trained_detector import trained_detector
 from src.data.data_source import Dataset, require_data
 from src.data.loader import build_eval_loader
-from src.engine.evaluate import evaluate_detector, evaluator_of
-from src.evaluation.coco_metrics import CocoEvaluator
+from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import load_results, save_results
 from src.model_utils.device_adapter import Device
@@ -26,19 +26,21 @@ def evaluate(config: Config) -> Metrics | None:
     saved = Path(config.prediction_path) if config.prediction_path else None
     if saved is not None and saved.is_file():
         logger.info(f"evaluating the predictions of {saved}; the network does not run")
-        metrics, beside = saved_detections(config, saved).evaluate(), saved
+        metrics: Metrics | None = evaluator_with_results(config, saved).compute_metrics()
+        beside = saved
     else:
         require(config, "checkpoint_path")
-        metrics, beside = _evaluate_checkpoint(config, saved), Path(config.checkpoint_path)
+        metrics = _evaluate_checkpoint(config, saved)
+        beside = Path(config.checkpoint_path)
     if metrics is not None:
         report(metrics, beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start)
     return metrics
 
 
-def saved_detections(config: Config, path: Path) -> CocoEvaluator:
+def evaluator_with_results(config: Config, path: Path) -> CocoEvaluator:
     """An evaluator of `val_dataset` with the detections of a file that eval.py or infer.py wrote."""
     dataset = build_eval_loader(config, 0, 1).dataset
-    evaluator = evaluator_of(dataset, config.iou_types)
+    evaluator = CocoEvaluator.for_dataset(dataset, config.iou_types)
     evaluator.add_results(load_results(path, dataset))
     return evaluator
 
@@ -50,16 +52,9 @@ def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None
     exchange = save_to.parent if save_to is not None else Path(config.checkpoint_path).parent
     exchange.mkdir(parents=True, exist_ok=True)
     try:
-        evaluator = evaluator_of(loader.dataset, config.iou_types)
-        metrics = evaluate_detector(
-            net,
-            loader,
-            evaluator,
-            device,
-            exchange,
-            config.progress_bar,
-            mask_threshold=config.mask_threshold,
-        )
+        evaluator = CocoEvaluator.for_dataset(loader.dataset, config.iou_types)
+        options = EvaluationOptions(config.mask_threshold, config.progress_bar)
+        metrics = evaluate_detector(net, loader, evaluator, device, exchange, options)
     finally:
         loader.close()
     if device.is_main:

@@ -21,7 +21,7 @@ from src.data.voc import VocDataset
 from src.deploy.export_card import ExportCard, load_card
 from src.deploy.raw_selection import build_selection
 from src.deploy.result_files import read_results
-from src.engine.evaluate import evaluator_of
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import save_results
 
@@ -65,7 +65,7 @@ def postprocess(
     for problem in data.problems:
         logger.warning(problem)
 
-    evaluator, missing = evaluator_of(data), []
+    evaluator, missing = CocoEvaluator.for_dataset(data), []
     images = map_ahead(reader(card, result_path), data.records, os.cpu_count() or 1, 16)
     for record, found in with_progress(images, len(data.records), "images"):
         if found is None:
@@ -73,7 +73,7 @@ def postprocess(
         else:
             evaluator.add(np.array([record.image_id]), found)
     _report_missing(missing, len(data.records), result_path)
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     save_results(prediction_path, evaluator.results())
     logger.info(f"predictions are in {prediction_path}")
     path = Path(prediction_path)

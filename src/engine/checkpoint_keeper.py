@@ -35,7 +35,7 @@ class CheckpointKeeper:
         return self.folder / "best.ckpt"
 
     def save_last(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState) -> Path:
-        """Write a periodical checkpoint, unless this step's is there."""
+        """Write a periodical checkpoint, remove those beyond the newest `keep_last`, and return its path."""
         path = self.folder / f"step_{state.step:08d}.ckpt"
         save_training_state(path, net, optimizer, state)
         point_to(self.last, path)

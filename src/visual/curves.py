@@ -9,6 +9,9 @@ from pathlib import Path
 from src.common.errors import UserError
 from src.visual.figures import new_figure, save_figure
 
+TRAIN_LOSS = "train_loss"  # among the values of an evaluation: the mean training loss of its epoch
+LEGACY_TRAIN_LOSS = "loss"  # its name in the files of earlier releases
+
 Curve = tuple[list[int], list[float]]  # steps, values
 
 
@@ -53,13 +56,13 @@ def read_curves(source: str | Path | Iterable[dict]) -> tuple[dict[str, Curve], 
     """
     if isinstance(source, str | Path):
         try:
-            with open(source, newline="", encoding="utf-8") as file:
+            with Path(source).open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
         except OSError as error:
             raise UserError(f"{source}: cannot read the metrics ({error.strerror})") from error
     else:
         rows = list(source)
-    curves = {"train": defaultdict(lambda: ([], [])), "eval": defaultdict(lambda: ([], []))}
+    curves: dict[str, dict[str, Curve]] = {kind: defaultdict(lambda: ([], [])) for kind in ("train", "eval")}
     epoch_ends = {}
     for row in rows:
         try:
@@ -72,7 +75,8 @@ def read_curves(source: str | Path | Iterable[dict]) -> tuple[dict[str, Curve], 
         # -1 is COCO's mark for "nothing to measure"
         if kind == "eval" and value == -1:
             continue
-        steps, values = curves[kind][row["name"]]
+        name = TRAIN_LOSS if kind == "eval" and row["name"] == LEGACY_TRAIN_LOSS else row["name"]
+        steps, values = curves[kind][name]
         steps.append(step)
         values.append(value)
         if kind == "eval":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from src.common.errors import UserError
 from src.evaluation.metrics import VOC_STATISTICS
-from src.visual.curves import Curve, read_curves, running_mean
+from src.visual.curves import TRAIN_LOSS, Curve, read_curves, running_mean
 from src.visual.figures import new_figure, save_figure
 
 MAIN_METRICS = ("bbox_mAP", "bbox_mAP_50", "segm_mAP", "segm_mAP_50", *VOC_STATISTICS)
@@ -44,7 +44,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     train, evaluation, epoch_ends = read_curves(source)
     if not train and not evaluation:
         raise UserError(f"{source}: holds no metrics; give the folder of a training, or its metrics.csv")
-    # What both have is the training's: the evaluation repeats the epoch's mean loss.
+    evaluation.pop(TRAIN_LOSS, None)  # the training's own curve says more
     return Run(name or source.resolve().parent.name, {**evaluation, **train}, epoch_ends)
 
 

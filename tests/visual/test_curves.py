@@ -50,6 +50,14 @@ def test_values_reach_the_curves(tmp_path):
     assert ends == {1: 50, 2: 100}
 
 
+@pytest.mark.parametrize("name", ["train_loss", "loss"])
+def test_the_epochs_mean_loss_has_its_name_in_older_files_too(name):
+    row = {"kind": "eval", "epoch": 1, "step": 50, "name": name, "value": 0.5}
+    train, evaluation, _ = read_curves([*rows(50), row])
+    assert evaluation["train_loss"] == ([50], [0.5]) and "loss" not in evaluation
+    assert len(train["loss"][0]) == 50
+
+
 def test_half_written_and_infinite_rows_are_left_out(tmp_path):
     write(tmp_path / "metrics.csv", rows(10))
     with open(tmp_path / "metrics.csv", "a") as file:
