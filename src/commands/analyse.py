@@ -54,7 +54,7 @@ def analyse(evaluator: CocoEvaluator, output_dir: str | Path, score_thr: float =
 
 
 def error_table(errors: ErrorBreakdown) -> str:
-    """One line a kind of error: how many there are, and what AP50 would gain."""
+    """One line per kind of error: how many there are, and what AP50 would gain."""
     lines = [f" AP50 {errors.ap50:.3f}", f" {'error':<13} {'count':>7} {'AP50 gain':>10}"]
     lines += [f" {name:<13} {errors.counts[name]:>7} {errors.gains[name]:>10.3f}" for name in ERRORS]
     return "\n".join(lines)

@@ -44,7 +44,7 @@ def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: 
         How many images were predicted.
 
     Raises:
-        UserError: the network is not of the raw form, or takes more than an image; no image could be read; a file
+        UserError: the network is not of the raw form, or takes more than one image; no image could be read; a file
             cannot be written.
     """
     if card.form != "raw" or len(card.inputs) != 1:

@@ -45,6 +45,7 @@ def postprocess(
         result_path: folder of the result files.
         anno_path: annotation file or data set folder, as `dataset` says: coco, voc or other (a TXT list).
         img_path: folder of the images; empty: as the annotations say.
+        dataset: coco, voc or other.
         prediction_path: JSON file for the detections in COCO's results format; *_metrics.json beside it has metrics.
 
     Raises:
@@ -54,6 +55,7 @@ def postprocess(
     card = load_card(mindir_path)
     if card.selection is None:
         raise UserError(f"{mindir_path}: gives detections; result files are made with the raw form of a network")
+    select = build_selection(card.selection)
     if not Path(result_path).is_dir():
         raise UserError(f"--result_path: no such folder: {result_path}")
     data = _open(dataset, anno_path, img_path, card)
@@ -66,7 +68,7 @@ def postprocess(
         logger.warning(problem)
 
     evaluator, missing = CocoEvaluator.for_dataset(data), []
-    images = map_ahead(reader(card, result_path), data.records, os.cpu_count() or 1, 16)
+    images = map_ahead(reader(card, select, result_path), data.records, os.cpu_count() or 1, 16)
     for record, found in with_progress(images, len(data.records), "images"):
         if found is None:
             missing.append(record.name)
@@ -82,10 +84,19 @@ def postprocess(
     return metrics
 
 
-def reader(card: ExportCard, result_path: str) -> Callable[[Record], Found | None]:
-    """Function from a record to its detections (boxes [1, M, 4], scores, labels, valid), None without result files."""
+def reader(card: ExportCard, select: Callable, result_path: str) -> Callable[[Record], Found | None]:
+    """Function from a record to its detections, None without result files.
+
+    Args:
+        card: of the network.
+        select: from raw outputs to detections, see `build_selection`.
+        result_path: folder of the result files.
+
+    Returns:
+        Record -> boxes [1, M, 4], scores [1, M], labels [1, M], valid [1, M].
+    """
     _, anchors, _ = card.outputs[0].shape
-    select, transform, classes = build_selection(card.selection), transform_of(card), len(card.class_names)
+    transform, classes = transform_of(card), len(card.class_names)
 
     def detections_of(record: Record) -> Found | None:
         results = read_results(result_path, record.name, anchors, classes)

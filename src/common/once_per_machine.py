@@ -61,17 +61,23 @@ def _wait_for_turn(lock: int, what: str, deadline: float) -> bool:
     news = time.time() + NEWS_SECONDS
     while True:
         for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
-            try:
-                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            if _locked(lock, kind):
                 return kind == fcntl.LOCK_EX
-            except BlockingIOError:
-                pass
         if time.time() > deadline:
             raise UserError(f"{what}: another process of this machine has been at it for too long; nothing was started")
         if time.time() > news:
             logger.info(f"waiting for another process of this machine: {what}")
             news = time.time() + NEWS_SECONDS
         time.sleep(POLL_SECONDS)
+
+
+def _locked(lock: int, kind: int) -> bool:
+    """Take the lock, unless another process holds it."""
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _work_unless_done(note: Path, what: str, work: Callable[[], None], arrived: float) -> None:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -24,7 +24,7 @@ def map_ahead(
         yield from ((item, function(item)) for item in items)
         return
     with ThreadPoolExecutor(min(workers, ahead)) as pool:
-        waiting = deque()
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
         try:
             for item in items:
                 waiting.append((item, pool.submit(function, item)))

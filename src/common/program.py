@@ -37,5 +37,5 @@ class Terminated(BaseException):
     """SIGTERM, as an exception, so that `finally` blocks and the trainer's last checkpoint run."""
 
 
-def _raise_on_sigterm(signum: int, frame: object) -> None:
+def _raise_on_sigterm(*_: object) -> None:
     raise Terminated

@@ -7,6 +7,7 @@ from mindspore import nn
 from src.blocks.layers import use_standard_operators
 from src.blocks.roi_extractors import RoIAlign
 from src.deploy.export_card import Port
+from src.models.api import Detector
 from src.models.table import spec_of
 from src.ops.roi_align.exported_roi_align import MatrixRoIAlign, OnnxRoIAlign
 from src.schema import Config
@@ -56,7 +57,7 @@ def form_name(config: Config) -> Literal["raw", "detections"]:
     return spec_of(config).export.default_form
 
 
-def export_form(net: nn.Cell, config: Config) -> ExportForm:
+def export_form(net: Detector, config: Config) -> ExportForm:
     """The form of a detector that its configuration asks for; the detector computes as before."""
     name = form_name(config)
     net.set_train(False)
@@ -68,7 +69,7 @@ def export_form(net: nn.Cell, config: Config) -> ExportForm:
     return ExportForm(name, net, ("image", "image_info"), outputs, ())
 
 
-def prepare_for_file(net: nn.Cell, file_format: str) -> None:
+def prepare_for_file(net: Detector, file_format: str) -> None:
     """Let a detector compute by operators that the file's runtime has; for ONNX it can then only be exported."""
     use_standard_operators(net)
     for _, cell in net.cells_and_names():

@@ -13,7 +13,7 @@ from src.deploy.raw_selection import build_selection
 from src.models.table import spec_of
 from src.schema import Config
 
-MODELS = {".mindir": MindirModel, ".onnx": OnnxModel}
+MODELS: dict[str, type[MindirModel] | type[OnnxModel]] = {".mindir": MindirModel, ".onnx": OnnxModel}
 
 
 class ExportedModel:

@@ -37,7 +37,8 @@ def write_onnx_file(
     Args:
         cell: in evaluation mode, prepared for ONNX.
         input_shapes: of its float32 inputs; -1 for a batch of any size.
-        input_names, output_names: in their order.
+        input_names: in their order.
+        output_names: in theirs.
         path: file to write.
         aligned_rois: see `improved`.
 

@@ -15,7 +15,7 @@ def size_of_run(config: Config, device: Device, net: Detector, dataset: Dataset,
     parameters = sum(math.prod(parameter.shape) for parameter in net.trainable_params())
     return (
         f"{config.detector} on {device.target} x {device.world}: {parameters / 1e6:.3f} M trainable "
-        f"parameters, {len(dataset.records)} training images, {steps_per_epoch} steps an epoch, "
+        f"parameters, {len(dataset.records)} training images, {steps_per_epoch} steps per epoch, "
         f"{config.epoch_size} epochs"
     )
 
@@ -26,7 +26,7 @@ def likely_mistakes(config: Config, device: Device, dataset: Dataset, state: Tra
     if config.base_batch_size and images != config.base_batch_size:
         suggested = config.lr * images / config.base_batch_size
         yield (
-            f"lr {config.lr:g} was set for {config.base_batch_size} images a step, this run has {images} "
+            f"lr {config.lr:g} was set for {config.base_batch_size} images per step, this run has {images} "
             f"({config.batch_size} x {config.accumulate_step} accumulated x {device.world} devices): "
             f"--lr {suggested:.4g} would match"
         )

@@ -1,1 +1,1 @@
-"""Metrics of detections and anchors, masks as run-length codes, prediction files. Importing it does not import MindSpore."""
+"""Metrics of detections and anchors, masks as run-length codes, prediction files. Importing it needs no MindSpore."""

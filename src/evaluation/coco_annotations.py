@@ -23,7 +23,7 @@ def read_annotations(source: str | Path | dict) -> dict:
     name = "annotations" if isinstance(source, dict) else str(source)
     if not isinstance(source, dict):
         try:
-            with open(source, encoding="utf-8") as file:
+            with Path(source).open(encoding="utf-8") as file:
                 source = json.load(file)
         except OSError as error:
             raise UserError(f"{name}: cannot read the annotation file ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""Why AP is lost: each wrong detection and each missed object by its kind of error, and what mending a kind would gain.
+"""Why AP is lost: each wrong detection and each missed object by its kind of error, and what fixing a kind would gain.
 
 The kinds and their order are those of TIDE (Bolya, Foley, Hays, Hoffman 2020, "TIDE: A General Toolbox for Identifying
 Object Detection Errors", arXiv:2008.08115, section 2), with boxes at IoU 0.5 (foreground) and 0.1 (background). A wrong
@@ -34,7 +34,7 @@ class ErrorBreakdown:
 
     Attributes:
         ap50: mean AP at IoU 0.5, as evaluation gives it; -1 where no class has an object.
-        gains: what mean AP at IoU 0.5 would gain if all errors of a kind were mended, for each of ERRORS.
+        gains: what mean AP at IoU 0.5 would gain if all errors of a kind were fixed, for each of ERRORS.
         counts: number of errors of each of ERRORS.
         best: int64 [K, 7]: of a class's N best detections, where N is the number of its objects, how many are correct,
             then how many are each of ERRORS; those that lack to N count as missed.
@@ -56,7 +56,7 @@ class _Found:
         target: int64 [N], the object's row for localisation and class errors, else -1.
         positives: int64 [K], objects of each class.
         missed: int64 [K], objects of each class that are missed.
-        mends: bool [N], the error is the best detection of an object that nothing else found.
+        fixes: bool [N], the error is the best detection of an object that nothing else found.
         target_label: int64 [N], class of `target`.
     """
 
@@ -66,7 +66,7 @@ class _Found:
     target: np.ndarray
     positives: np.ndarray
     missed: np.ndarray
-    mends: np.ndarray
+    fixes: np.ndarray
     target_label: np.ndarray
 
 
@@ -75,12 +75,13 @@ def break_down_errors(truth: Objects, found: Objects, num_images: int, num_class
 
     Args:
         truth: ground truth; crowds take no part, and detections on them are neither right nor wrong.
-        found: detections; the best 100 of an image and class count.
-        num_images, num_classes: of the data set.
+        found: detections; the best 100 per image and class count.
+        num_images: of the data set.
+        num_classes: of the data set.
     """
     detections = _classify(truth, found, num_images, num_classes)
     ap50 = _mean_ap(detections.label, detections.score, detections.kind == CORRECT, detections.positives)
-    gains = {name: max(_mended_ap(detections, kind) - ap50, 0.0) for kind, name in enumerate(ERRORS)}
+    gains = {name: max(_fixed_ap(detections, kind) - ap50, 0.0) for kind, name in enumerate(ERRORS)}
     counts = {name: int(np.count_nonzero(detections.kind == kind)) for kind, name in enumerate(ERRORS)}
     counts["missed"] = int(detections.missed.sum())
     return ErrorBreakdown(ap50, gains, counts, _best_of_each_class(detections))
@@ -148,7 +149,7 @@ def _kinds_of(same: np.ndarray, other: np.ndarray, objects: np.ndarray) -> tuple
 
 
 def _best_of_each_object(target: np.ndarray, score: np.ndarray, detected: np.ndarray) -> np.ndarray:
-    """bool [N]: the detection has the best score of all whose target is the same object, and nothing found that."""
+    """Which detections have the best score of all with their target, where nothing found that object; bool [N]."""
     best = np.zeros(len(target), bool)
     rows = np.flatnonzero(target >= 0)
     rows = rows[~detected[target[rows]]]
@@ -157,8 +158,8 @@ def _best_of_each_object(target: np.ndarray, score: np.ndarray, detected: np.nda
     return best
 
 
-def _mended_ap(found: _Found, error: int) -> float:
-    """Mean AP at IoU 0.5 had the errors of one kind been mended.
+def _fixed_ap(found: _Found, error: int) -> float:
+    """Mean AP at IoU 0.5 had the errors of one kind been fixed.
 
     Misplaced and misclassified detections become right, but for all but the best of an object, which go; so go
     duplicates and what lies on the background. Missed objects are taken out of the ground truth.
@@ -167,10 +168,10 @@ def _mended_ap(found: _Found, error: int) -> float:
     wrong = found.kind == error
     if error == MISSED:
         return _mean_ap(label, found.score, hit, positives - found.missed)
-    mended = wrong & found.mends
-    kept = ~wrong | mended
-    label = np.where(mended, found.target_label, label)
-    return _mean_ap(label[kept], found.score[kept], (hit | mended)[kept], positives)
+    fixed = wrong & found.fixes
+    kept = ~wrong | fixed
+    label = np.where(fixed, found.target_label, label)
+    return _mean_ap(label[kept], found.score[kept], (hit | fixed)[kept], positives)
 
 
 def _mean_ap(label: np.ndarray, score: np.ndarray, hit: np.ndarray, positives: np.ndarray) -> float:

@@ -4,12 +4,12 @@ Only with `enable_modelarts` (RefineDet's README: `run_online`) does anything ha
 """
 
 import logging
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from src.common.errors import UserError
 from src.common.once_per_machine import once_per_machine
@@ -65,7 +65,7 @@ def on_modelarts(config: Config) -> Iterator[None]:
             _upload(mox, config.output_path, config.train_url)
 
 
-def _moxing():
+def _moxing() -> ModuleType:
     try:
         import moxing
     except ImportError:
@@ -76,7 +76,7 @@ def _moxing():
 
 
 @contextmanager
-def _downloaded(mox, url: str, folder: str, archive: str = "") -> Iterator[None]:
+def _downloaded(mox: ModuleType, url: str, folder: str, archive: str = "") -> Iterator[None]:
     """Within the block `folder` holds what `url` has, and the content of its `archive`.zip."""
 
     def download() -> None:
@@ -112,7 +112,7 @@ def unpack(folder: Path, name: str) -> None:
     inner = partial / name
     source = inner if inner.is_dir() and len(list(partial.iterdir())) == 1 else partial
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(source, target)
+    source.replace(target)
     shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -137,7 +137,7 @@ def _collect_outputs(config: Config) -> None:
             setattr(config, name, str(Path(config.output_path) / value))
 
 
-def _upload(mox, folder: str, url: str) -> None:
+def _upload(mox: ModuleType, folder: str, url: str) -> None:
     if not Path(folder).is_dir():
         return
     if not url:

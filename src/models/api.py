@@ -87,6 +87,12 @@ class Detector(Predictor, Protocol):
     def trainable_params(self) -> list[Parameter]:
         """Parameters that training changes."""
 
+    def parameters_dict(self) -> dict[str, Parameter]:
+        """All parameters by name."""
+
+    def cells_and_names(self) -> Iterator[tuple[str, nn.Cell]]:
+        """All cells inside, by their dotted names."""
+
 
 class RawForm(Protocol):
     """A cell that gives decoded boxes [B,N,4] and scores [B,N,K] of all candidates: the raw form of exported files.
@@ -98,6 +104,9 @@ class RawForm(Protocol):
 
     input_names: tuple[str, ...]
     level_sizes: Sequence[int]
+
+    def set_train(self, mode: bool = True) -> nn.Cell:
+        """Switch training mode."""
 
 
 @dataclass(frozen=True)

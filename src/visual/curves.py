@@ -5,9 +5,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.common.errors import UserError
 from src.visual.figures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TRAIN_LOSS = "train_loss"  # among the values of an evaluation: the mean training loss of its epoch
 LEGACY_TRAIN_LOSS = "loss"  # its name in the files of earlier releases
@@ -84,7 +88,9 @@ def read_curves(source: str | Path | Iterable[dict]) -> tuple[dict[str, Curve], 
     return curves["train"], curves["eval"], epoch_ends
 
 
-def _draw_panel(panel, curves: dict[str, Curve], title: str, smooth: bool = False, unit_range: bool = False) -> None:
+def _draw_panel(
+    panel: "Axes", curves: dict[str, Curve], title: str, smooth: bool = False, unit_range: bool = False
+) -> None:
     panel.set_title(title, fontsize=11)
     panel.set_xlabel("step")
     panel.grid(alpha=0.3)
@@ -110,7 +116,7 @@ def _draw_panel(panel, curves: dict[str, Curve], title: str, smooth: bool = Fals
     panel.legend(fontsize=8, title="name: latest", title_fontsize=8, loc="best", ncols=columns)
 
 
-def _add_epoch_axis(panel, epoch_ends: dict[int, int]) -> None:
+def _add_epoch_axis(panel: "Axes", epoch_ends: dict[int, int]) -> None:
     """Epoch numbers along the top, at most some ten of them."""
     if not epoch_ends:
         return

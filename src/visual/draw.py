@@ -41,6 +41,7 @@ def draw_predictions(
 
     Args:
         pred_json: what infer.py wrote.
+        output_dir: made if needed.
         score_thr: least score of a box to draw.
         annotations: COCO annotation file, or a data set folder: ground truth is drawn on the left.
         max_images: draw only the first so many; 0: all.
@@ -57,7 +58,10 @@ def draw_predictions(
     truth = None if annotations is None else _GroundTruth(annotations)
     colors = _ColorOf(predictions, truth)
     output_dir = Path(output_dir)
-    written, pages, pictures, skipped = [], [], [], 0
+    written: list[Path] = []
+    pages: list[Path] = []
+    pictures: list[np.ndarray] = []
+    skipped = 0
     for name, entry in entries:
         try:
             image = load_image(_find_image(name, Path(pred_json)), (entry["height"], entry["width"]))
@@ -69,10 +73,7 @@ def draw_predictions(
         title = f"{Path(name).name}: {len(found.names)} predicted, score >= {score_thr:g}"
         picture = _draw(image, found, colors, title)
         if truth is not None:
-            objects = truth.objects_of(name, image.shape[:2] if found.masks is not None else None)
-            title = "not in the annotations" if objects is None else f"ground truth: {len(objects.names)}"
-            objects = objects or Drawn(np.zeros((0, 4)), [])
-            picture = side_by_side(_draw(image, objects, colors, title), picture)
+            picture = side_by_side(_draw_truth(image, name, truth, colors, found.masks is not None), picture)
         written.append(_free_name(output_dir, name, written))
         save_picture(written[-1], picture)
         if with_pages:
@@ -120,7 +121,7 @@ class _GroundTruth:
 
 
 class _ColorOf:
-    """One number (thus one colour) a class name, the same for predictions and ground truth."""
+    """One number (thus one colour) per class name, the same for predictions and ground truth."""
 
     def __init__(self, predictions: dict[str, dict], truth: _GroundTruth | None) -> None:
         known = {
@@ -141,10 +142,17 @@ def _draw(image: np.ndarray, objects: Drawn, colors: _ColorOf, title: str) -> np
     return with_title(drawn, title)
 
 
+def _draw_truth(image: np.ndarray, name: str, truth: _GroundTruth, colors: _ColorOf, with_masks: bool) -> np.ndarray:
+    height, width = image.shape[:2]
+    objects = truth.objects_of(name, (height, width) if with_masks else None)
+    title = "not in the annotations" if objects is None else f"ground truth: {len(objects.names)}"
+    return _draw(image, objects or Drawn(np.zeros((0, 4)), []), colors, title)
+
+
 def _mask_or_nothing(segmentation: list | dict | None, height: int, width: int) -> MaskPatch:
     """The mask, empty when the annotation has none that can be decoded: a picture shows what there is."""
     try:
-        return decode_mask(segmentation, height, width)
+        return decode_mask(segmentation or [], height, width)
     except MaskError:
         return MaskPatch(np.zeros((0, 0), np.uint8), 0, 0)
 
