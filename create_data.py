@@ -16,7 +16,7 @@ OPTIONS = {
     "create_dataset": ("", "coco, voc or other: how the annotations are written; empty: the key dataset"),
     "prefix": ("", "name of the files; empty: the key prefix, or eval_prefix for evaluation data"),
     "is_training": (True, "True: the training data, False: the evaluation data"),
-    "shards": (0, "number of files; 0: one a GiB"),
+    "shards": (0, "number of files; 0: one per GiB"),
     "overwrite": (0, "1: replace what is there"),
 }
 

@@ -20,7 +20,7 @@ def analyse(evaluator: CocoEvaluator, output_dir: str | Path, score_thr: float =
     Args:
         evaluator: ground truth and detections of the whole data set.
         output_dir: made if needed.
-        score_thr: least score of a detection in the confusion matrix; AP and errors take all.
+        score_thr: minimum score of a detection in the confusion matrix; AP and errors take all.
 
     Returns:
         The files.

@@ -21,7 +21,7 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
         same `predict`, `set_train` and `training`.
 
     Raises:
-        UserError: the file is missing or damaged, or belongs to another network; the device is not here.
+        UserError: the file is missing or damaged, or belongs to another network; the device is not available.
     """
     path = config.checkpoint_path
     # What users mistype comes before the slow parts.

@@ -1,4 +1,4 @@
-"""Work that one process of a machine does for all: the others wait until it is done, or has failed."""
+"""Work that one process does for all processes of a machine; the others wait until it is done or has failed."""
 
 import fcntl
 import json

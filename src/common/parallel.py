@@ -1,4 +1,4 @@
-"""Work done ahead by threads, in order, without filling the memory."""
+"""Work done ahead by threads, in order, without filling memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +12,13 @@ Result = TypeVar("Result")
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int
 ) -> Iterator[tuple[Item, Result]]:
-    """(item, function(item)) in order; an exception comes out where its item's turn is.
+    """(item, function(item)) in order; an exception is raised when its item's turn comes.
 
     Args:
         function: called in threads.
         items: what it is called with.
         workers: threads; 0: called in the calling thread.
-        ahead: most results that wait.
+        ahead: maximum number of results that wait.
     """
     if workers == 0:
         yield from ((item, function(item)) for item in items)

@@ -1,7 +1,7 @@
 """How far the outputs of an exported file are from those of the checkpoint.
 
-Scores and mask probabilities count as they are; coordinates count in shares of the image's longer side, or of the box's
-own where that is longer (raw boxes are not clipped).
+Scores and mask probabilities count as they are; coordinates count as fractions of the image's longer side, or of the
+box's own where that is longer (raw boxes are not clipped).
 """
 
 from typing import NamedTuple
@@ -54,7 +54,7 @@ def detections_difference(
         found: M rows per image.
         expected: at least as many rows per image; those beyond M are not compared.
         image_info: float32 [B,6]; original height and width come first.
-        score_thr: least score of a detection.
+        score_thr: minimum score of a detection.
     """
     terms: list[Difference] = []
     rows = found.scores.shape[1]

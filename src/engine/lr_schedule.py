@@ -12,13 +12,13 @@ Schedule = Callable[[int], float]
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """Warm-up from `warmup_ratio * base` to `base`, then multistep, cosine or linear decay, never under `minimum`.
+    """Warm-up from `warmup_ratio * base` to `base`, then multistep, cosine or linear decay, never below `minimum`.
 
     The decay runs over all steps, the warm-up replaces its beginning.
 
     Attributes:
         base: learning rate after the warm-up.
-        minimum: least learning rate of the decay.
+        minimum: lowest learning rate of the decay.
         steps_per_epoch: updates per epoch.
         epochs: number of epochs.
         warmup_steps: updates of warm-up.

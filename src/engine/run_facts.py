@@ -21,7 +21,7 @@ def size_of_run(config: Config, device: Device, net: Detector, dataset: Dataset,
 
 
 def likely_mistakes(config: Config, device: Device, dataset: Dataset, state: TrainingState) -> Iterator[str]:
-    """Lines to warn with: values that seldom go together, and the first problems of the data."""
+    """Warnings: values that rarely go together, and the first problems of the data."""
     images = config.batch_size * config.accumulate_step * device.world
     if config.base_batch_size and images != config.base_batch_size:
         suggested = config.lr * images / config.base_batch_size
@@ -36,6 +36,4 @@ def likely_mistakes(config: Config, device: Device, dataset: Dataset, state: Tra
             f"backbone.frozen_stages {backbone.frozen} keeps random weights: name an ImageNet backbone in "
             "backbone.pretrained, or set backbone.frozen_stages -1 and backbone.norm_eval 0 to train from nothing"
         )
-    if config.datasink:
-        yield "datasink: 1 needs GPU or Ascend; this run goes step by step"
     yield from dataset.problems[:10]

@@ -1,4 +1,4 @@
-"""What a run tells: log lines, metrics.csv, curves.png, MLflow, progress bar."""
+"""What a run reports: log lines, metrics.csv, curves.png, MLflow, progress bar."""
 
 import csv
 import logging
@@ -21,7 +21,7 @@ class RunLog:
     Args:
         folder: of the run; train.log, metrics.csv and curves.png go there.
         active: whether this process logs.
-        resumed_step: rows of metrics.csv after this step are of work that was lost and are dropped; None starts anew.
+        resumed_step: rows of metrics.csv after this step belong to lost work and are dropped; None starts a new file.
         progress_bar: 'auto' (when a person watches), 'on' or 'off'.
         mlflow_run: name of an MLflow run to log to, or None.
     """

@@ -180,7 +180,7 @@ class CountPositives(nn.Cell):
 
 
 class Updater:
-    """Runs updates: a plain step, or `accumulate` batches per update that count like one batch of their joint size.
+    """Runs updates: a plain step, or `accumulate` batches per update that count as one batch of their joint size.
 
     The losses of a detector that `divides_by_positives` are divided by the number of positives. To equal the joint
     batch, several batches (accumulated, or on several devices) must divide by their mean number, which is counted
@@ -190,7 +190,7 @@ class Updater:
         net: a `Detector`.
         optimizer: of its trainable parameters.
         loss_scale: the loss is multiplied, the gradients divided by it.
-        grad_clip: greatest norm of all gradients together; 0: no clipping.
+        grad_clip: maximum norm of all gradients together; 0: no clipping.
         accumulate: batches per update.
         world: number of processes.
         rank: number of this process.
@@ -231,7 +231,7 @@ class Updater:
             Loss terms float32 [T], averaged over batches and devices.
         """
         rate = self.optimizer.learning_rate
-        ops.assign(rate, Tensor(learning_rate, rate.dtype))  # set_data would go unseen by pynative optimizers
+        ops.assign(rate, Tensor(learning_rate, rate.dtype))  # pynative optimizers would not see set_data
         inputs = [tuple(Tensor(batch[name]) for name in _BATCH_INPUTS) for batch in batches]
         normalizer = self._normalizer(inputs)
         masks = [Tensor(batch["masks"]) if "masks" in batch else None for batch in batches]
@@ -245,11 +245,11 @@ class Updater:
         return self.mean_over_devices(terms[0])
 
     def _seed(self, forward_pass: int) -> Tensor:
-        """A number of its own for each forward pass of each device; it stays small, since graphs multiply int32."""
+        """A different number for each forward pass of each device; it stays small, since graphs multiply int32."""
         return Tensor((forward_pass * self.world + self.rank) % SEED_PERIOD, ms.int32)
 
     def _normalizer(self, inputs: list[tuple]) -> Tensor | None:
-        """Mean number of positives of all batches of an update, or None when there is but one batch."""
+        """Mean number of positives of all batches of an update, or None when there is only one batch."""
         if self.counter is None:
             return None
         total = sum(self.counter(boxes, labels, valid, info) for _, info, boxes, labels, valid in inputs)

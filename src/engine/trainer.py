@@ -28,7 +28,7 @@ from src.models import build_detector
 from src.schema import Config
 from src.visual.curves import TRAIN_LOSS
 
-MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has tells which checkpoint is best
+MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has decides which checkpoint is best
 
 
 @dataclass(frozen=True)

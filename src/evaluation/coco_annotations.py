@@ -55,7 +55,7 @@ def check_categories(annotations: dict, class_names: list[str], category_ids: li
 
 
 def check_segmentations(annotations: dict, name: str) -> None:
-    """Raise UserError when there are objects and not one has a mask; `name` is the file in the message."""
+    """Raise UserError when there are objects and none of them has a mask; `name` is the file in the message."""
     objects = annotations.get("annotations") or []
     if objects and not any(isinstance(one, dict) and one.get("segmentation") for one in objects):
         raise UserError(

@@ -90,7 +90,7 @@ class CocoEvaluator:
     def reset(self) -> None:
         """Forget all detections; the ground truth stays."""
         self._seen: set[int] = set()
-        # a part a call: image id int64 [n], label int32 [n], score float64 [n], boxes xywh float64 [n, 4]
+        # one part per call: image id int64 [n], label int32 [n], score float64 [n], boxes xywh float64 [n, 4]
         self._parts: list[tuple[np.ndarray, ...]] = []
         self._masks: list[dict] = []
 

@@ -2,9 +2,9 @@
 
 The protocol (cocodataset.org/#detection-eval): within one image and class, detections in order of falling score each
 take the free ground-truth object that they overlap most, if by at least the threshold. Objects that do not count
-(crowds, and areas outside of the range looked at) are taken only when no counting one is left; a crowd can be taken any
+(crowds, and areas outside the range in question) are taken only when none that counts is left; a crowd can be taken any
 number of times, and so can a difficult object of Pascal VOC, which the protocol does not know. A detection that took
-such an object, or took nothing and lies outside of the area range, is ignored.
+such an object, or took nothing and lies outside the area range, is ignored.
 
 The loop over detections cannot be avoided, but it can run over all (image, class) pairs, area ranges and thresholds in
 step: round r handles the r-th detection of every pair. That is some 20 times faster than a loop over pairs.
@@ -24,7 +24,7 @@ FALSE_POSITIVE, TRUE_POSITIVE, IGNORED = 0, 1, 2
 
 @dataclass
 class Objects:
-    """One kind of object (ground truth or detections) of the whole data set, a row each.
+    """One kind of object (ground truth or detections) of the whole data set, one per row.
 
     Attributes:
         image: int64 [N], position of the image in the evaluated set.
@@ -142,7 +142,7 @@ def _rank_in_group(key: np.ndarray) -> np.ndarray:
 
 
 def _outside_area_ranges(area: np.ndarray) -> np.ndarray:
-    """Whether the area lies outside of the range, whose ends belong to it; bool [N, A]."""
+    """Whether the area lies outside the range, whose ends belong to it; bool [N, A]."""
     low, high = np.array(list(AREA_RANGES.values())).T
     return (area[:, None] < low) | (area[:, None] > high)
 

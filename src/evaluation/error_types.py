@@ -10,7 +10,7 @@ detection is the first of these that fits:
 - background: it overlaps no object by more than 0.1;
 - both: class and localisation are wrong.
 
-An object is missed when nothing found it, not even with a wrong place or a wrong class.
+An object is missed when nothing found it, not even in a wrong place or with a wrong class.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class ErrorBreakdown:
         gains: what mean AP at IoU 0.5 would gain if all errors of a kind were fixed, for each of ERRORS.
         counts: number of errors of each of ERRORS.
         best: int64 [K, 7]: of a class's N best detections, where N is the number of its objects, how many are correct,
-            then how many are each of ERRORS; those that lack to N count as missed.
+            then how many are each of ERRORS; where there are fewer than N, the rest counts as missed.
     """
 
     ap50: float
@@ -161,8 +161,8 @@ def _best_of_each_object(target: np.ndarray, score: np.ndarray, detected: np.nda
 def _fixed_ap(found: _Found, error: int) -> float:
     """Mean AP at IoU 0.5 had the errors of one kind been fixed.
 
-    Misplaced and misclassified detections become right, but for all but the best of an object, which go; so go
-    duplicates and what lies on the background. Missed objects are taken out of the ground truth.
+    Of the misplaced and misclassified detections of an object the best becomes right and the others are removed, as are
+    duplicates and detections of the background. Missed objects are taken out of the ground truth.
     """
     hit, label, positives = found.kind == CORRECT, found.label, found.positives
     wrong = found.kind == error

@@ -30,7 +30,7 @@ class VocPrecision:
 def voc_precision(
     truth: Objects, found: Objects, num_images: int, num_classes: int, min_overlap: float = MIN_OVERLAP
 ) -> VocPrecision:
-    """AP of the boxes `found` against the objects `truth`; boxes end behind their last pixel (see `VocDataset`)."""
+    """AP of the boxes `found` against the objects `truth`; boxes end after their last pixel (see `VocDataset`)."""
     difficult = np.zeros(len(truth.image), bool) if truth.difficult is None else truth.difficult
     objects = np.bincount(truth.label[~difficult], minlength=num_classes)
     ap = np.full((2, num_classes), -1.0)
@@ -67,7 +67,7 @@ def _best_objects(truth: Objects, found: Objects, num_images: int) -> tuple[np.n
         return target, overlap
     overlaps = box_overlaps(truth, found, pairs)
 
-    # One run of overlaps a detection, as long as its pair has objects.
+    # One run of overlaps per detection, as long as its pair has objects.
     lengths = np.repeat(pairs.truth_count, pairs.found_count)
     starts = np.cumsum(lengths) - lengths
     best = np.maximum.reduceat(overlaps, starts)

@@ -1,4 +1,4 @@
-"""The one place that knows about devices: which there are, what each needs, how processes talk to each other."""
+"""The one place that knows about devices: which there are, what each needs, how processes communicate."""
 
 import shutil
 import subprocess
@@ -30,7 +30,7 @@ def setup_device(config: Config) -> Device:
     """Choose and prepare the device, start the communication of a distributed run, set mode and seeds.
 
     Raises:
-        UserError: the device is not here, or a distributed run was not started by a launcher.
+        UserError: the device is not available, or a distributed run was not started by a launcher.
     """
     import mindspore as ms
 

@@ -1,4 +1,4 @@
-"""What the launcher of this process (mpirun, msrun, or none) says about its place among the processes."""
+"""What the launcher of this process (mpirun, msrun, or none) says about its rank among the processes."""
 
 import os
 

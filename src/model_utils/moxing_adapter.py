@@ -26,7 +26,7 @@ OUTPUT_KEYS = ("train_outputs", "save_checkpoint_path", "prediction_path", "pred
 
 @contextmanager
 def on_modelarts(config: Config) -> Iterator[None]:
-    """Run a block with data from OBS, and send what it wrote to OBS, also when it fails or is stopped.
+    """Run a block with data from OBS, and send what it wrote to OBS, even when it fails or is stopped.
 
     Before the block, `data_url` is copied to `data_path` and `checkpoint_url` to `load_path`, by one process of each
     machine; the others wait. Relative paths of what the program writes are taken in `output_path`, which the process of

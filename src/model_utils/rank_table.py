@@ -47,7 +47,7 @@ def read_rank_table(path: str | Path, device_num: int | None = None) -> list[Ran
 
     Raises:
         UserError: no rank table; a number that does not fit; ranks that are not 0 to n - 1; a device, a rank or an
-            address that comes twice; an address that is none.
+            address that comes twice; an invalid address.
     """
     table = _read_json(Path(path))
     try:

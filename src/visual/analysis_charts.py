@@ -25,7 +25,7 @@ def draw_confusion(path: str | Path, matrix: np.ndarray, class_names: Sequence[s
         path: picture to write.
         matrix: int64 [K + 1, K + 1], see `confusion_matrix`.
         class_names: K names.
-        score_thr: least score of the detections, for the title.
+        score_thr: minimum score of the detections, for the title.
     """
     size = len(matrix)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

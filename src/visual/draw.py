@@ -42,7 +42,7 @@ def draw_predictions(
     Args:
         pred_json: what infer.py wrote.
         output_dir: made if needed.
-        score_thr: least score of a box to draw.
+        score_thr: minimum score of a box to draw.
         annotations: COCO annotation file, or a data set folder: ground truth is drawn on the left.
         max_images: draw only the first so many; 0: all.
         with_pages: also write pages of IMAGES_A_PAGE pictures: page_001.png, ...

@@ -1,7 +1,7 @@
-"""Checkpoints: weights alone, or a whole training state, written atomically and checksummed.
+"""Checkpoints: weights only, or a whole training state, written atomically and checksummed.
 
 A checkpoint is a MindSpore .ckpt file. Weights have their own names; optimizer state is prefixed, so that neither can
-be taken for the other; everything else is one JSON string.
+be mistaken for the other; everything else is one JSON string.
 """
 
 import json
@@ -50,7 +50,7 @@ class TrainingState:
 
 
 def save_weights(path: str | Path, arrays: dict[str, np.ndarray], config: Config | None = None) -> None:
-    """Write weights alone.
+    """Write weights only.
 
     Args:
         path: file to write; it appears complete or not at all.
