@@ -35,7 +35,7 @@ def export(config: Config) -> Path:
     """Export as the configuration says; returns the file.
 
     Raises:
-        UserError: a missing or other checkpoint, a format or batch that does not work here, or a file that does not
+        UserError: a missing checkpoint or one of another network, a format or batch that does not work here, or a file that does not
             compute what the checkpoint does (it is not kept).
     """
     require(config, "checkpoint_path")
@@ -90,7 +90,7 @@ def _refuse_what_cannot_work(config: Config) -> None:
 
 
 def _write(net: Detector, config: Config, path: Path) -> ExportCard:
-    """Write a detector, which is of no other use afterwards; returns the card, shapes of the outputs to come."""
+    """Write a detector, which is of no other use afterwards; return the card, still without shapes of outputs."""
     prepare_for_file(net, config.file_format)
     form = export_form(net, config)
     spec = spec_of(config).export

@@ -59,11 +59,7 @@ def postprocess(
     if not Path(result_path).is_dir():
         raise UserError(f"--result_path: no such folder: {result_path}")
     data = _open(dataset, anno_path, img_path, card)
-    if not data.records:
-        raise UserError(
-            f"{anno_path}: none of its images is there; the first is looked for as {data.missing_images[0]}"
-        )
-    _check_stems(data.records)
+    _check_images(data, anno_path)
     for problem in data.problems:
         logger.warning(problem)
 
@@ -119,9 +115,13 @@ def _open(dataset: str, anno_path: str, img_path: str, card: ExportCard) -> Coco
     return TxtDataset(anno_path, card.class_names, img_path, category_ids=card.category_ids)
 
 
-def _check_stems(records: list[Record]) -> None:
+def _check_images(data: CocoDataset | ListedDataset, anno_path: str) -> None:
+    if not data.records:
+        raise UserError(
+            f"{anno_path}: none of its images is there; the first is looked for as {data.missing_images[0]}"
+        )
     first: dict[str, str] = {}
-    for record in records:
+    for record in data.records:
         other = first.setdefault(Path(record.name).stem, record.name)
         if other != record.name:
             raise UserError(f"{record.name} and {other} would have the same result files; give one another name")

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
     """The configuration saved with the checkpoint that a command line names, other keys of the command line applied.
 
-    It is the config.yaml of the checkpoint's experiment (beside it, or a folder up), else the one inside the file.
+    It is the config.yaml of the checkpoint's experiment (beside it, or one folder up), else the one inside the file.
 
     Args:
         arguments: {key: value} of the command line, without `config_path`.

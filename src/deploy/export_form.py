@@ -46,7 +46,7 @@ class ExportForm(NamedTuple):
         return [Port(name=name, shape=shape) for name, shape in zip(self.input_names, shapes, strict=True)]
 
     def output_ports(self) -> list[Port]:
-        """The outputs for the card, shapes to come."""
+        """The outputs for the card, still without shapes."""
         return [Port(name=name, shape=[], dtype=DTYPES.get(name, "float32")) for name in self.output_names]
 
 
@@ -58,7 +58,7 @@ def form_name(config: Config) -> Literal["raw", "detections"]:
 
 
 def export_form(net: Detector, config: Config) -> ExportForm:
-    """The form of a detector that its configuration asks for; the detector computes as before."""
+    """The form of a detector that its configuration asks for; the detector still computes as before."""
     name = form_name(config)
     net.set_train(False)
     if name == "raw":

@@ -20,7 +20,7 @@ class VocPrecision:
 
     Attributes:
         ap_11_points: mean of the best precision at a recall of at least 0, 0.1, ..., 1 (the challenges up to 2009).
-        ap_all_points: area under the precision made monotonous, at all recalls (from 2010 on).
+        ap_all_points: area under the precision made monotonic, at all recalls (from 2010 on).
     """
 
     ap_11_points: np.ndarray
@@ -54,7 +54,7 @@ def voc_precision(
 
 
 def _best_objects(truth: Objects, found: Objects, num_images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row of the object of its class and image that each detection overlaps most (of equals the first), and the IoU.
+    """Row of the object of its class and image that each detection overlaps most (the first of equal ones), and the IoU.
 
     Where there is none the row is 0 and the IoU -1.
     """

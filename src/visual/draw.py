@@ -15,7 +15,7 @@ from src.visual.pictures import draw_objects, page, save_picture, side_by_side, 
 
 logger = logging.getLogger(__name__)
 
-IMAGES_A_PAGE = 12
+IMAGES_PER_PAGE = 12
 
 
 @dataclass
@@ -37,15 +37,15 @@ def draw_predictions(
     max_images: int = 0,
     with_pages: bool = False,
 ) -> list[Path]:
-    """Draw each image's predictions to a PNG file of `output_dir`, named after the image.
+    """Draw each image's predictions to a PNG file named after the image.
 
     Args:
         pred_json: what infer.py wrote.
-        output_dir: made if needed.
+        output_dir: for the files; made if needed.
         score_thr: minimum score of a box to draw.
         annotations: COCO annotation file, or a data set folder: ground truth is drawn on the left.
         max_images: draw only the first so many; 0: all.
-        with_pages: also write pages of IMAGES_A_PAGE pictures: page_001.png, ...
+        with_pages: also write pages of IMAGES_PER_PAGE pictures: page_001.png, ...
 
     Returns:
         The files written, pages last. Images that cannot be read are reported and skipped.
@@ -57,16 +57,11 @@ def draw_predictions(
     entries = list(predictions.items())[: max_images or None]
     truth = None if annotations is None else _GroundTruth(annotations)
     colors = _ColorOf(predictions, truth)
-    output_dir = Path(output_dir)
+    output_dir, skipped = Path(output_dir), 0
     written: list[Path] = []
-    pages: list[Path] = []
-    pictures: list[np.ndarray] = []
-    skipped = 0
+    pages = _Pages(output_dir)
     for name, entry in entries:
-        try:
-            image = load_image(_find_image(name, Path(pred_json)), (entry["height"], entry["width"]))
-        except ImageError as error:
-            logger.warning(f"{error}; skipped")
+        if (image := _load(name, entry, Path(pred_json))) is None:
             skipped += 1
             continue
         found = _predicted(entry, score_thr, f"{pred_json}: {name}")
@@ -77,16 +72,38 @@ def draw_predictions(
         written.append(_free_name(output_dir, name, written))
         save_picture(written[-1], picture)
         if with_pages:
-            pictures.append(picture)
-            if len(pictures) == IMAGES_A_PAGE:
-                pages.append(_save_page(output_dir, len(pages) + 1, pictures))
-                pictures = []
-    if pictures:
-        pages.append(_save_page(output_dir, len(pages) + 1, pictures))
+            pages.add(picture)
+    pages.write()
     if not written:
         raise UserError(f"{pred_json}: none of its {len(entries)} images could be read; start this where infer.py ran")
-    logger.info(f"{len(written)} pictures and {len(pages)} pages are in {output_dir} ({skipped} images skipped)")
-    return written + pages
+    logger.info(f"{len(written)} pictures and {len(pages.paths)} pages are in {output_dir} ({skipped} images skipped)")
+    return written + pages.paths
+
+
+class _Pages:
+    """Pages of IMAGES_PER_PAGE pictures, each written as soon as it is full: page_001.png, ..."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths: list[Path] = []
+        self.pictures: list[np.ndarray] = []
+
+    def add(self, picture: np.ndarray) -> None:
+        """Put a picture on the current page."""
+        self.pictures.append(picture)
+        if len(self.pictures) == IMAGES_PER_PAGE:
+            self.write()
+
+    def write(self) -> None:
+        """Write the current page, of about square shape, unless it is empty."""
+        if not self.pictures:
+            return
+        self.paths.append(self.folder / f"page_{len(self.paths) + 1:03d}.png")
+        ratio = np.mean([picture.shape[0] / picture.shape[1] for picture in self.pictures])
+        columns = min(len(self.pictures), max(1, round(float(np.sqrt(len(self.pictures) * ratio)))))
+        cell_width = int(np.clip(1600 // columns, 320, 1000))
+        save_picture(self.paths[-1], page(self.pictures, columns, cell_width))
+        self.pictures = []
 
 
 class _GroundTruth:
@@ -174,6 +191,15 @@ def _predicted(entry: dict, score_thr: float, where: str) -> Drawn:
     return Drawn(boxes, names, scores, masks=masks)
 
 
+def _load(name: str, entry: dict, pred_json: Path) -> np.ndarray | None:
+    """The image of a prediction, None (and a warning) where it cannot be read."""
+    try:
+        return load_image(_find_image(name, pred_json), (entry["height"], entry["width"]))
+    except ImageError as error:
+        logger.warning(f"{error}; skipped")
+        return None
+
+
 def _find_image(name: str, pred_json: Path) -> Path:
     """The image as named, or, where the JSON was moved together with its images, relative to it or beside it."""
     choices = [Path(name), pred_json.parent / name, pred_json.parent / Path(name).name]
@@ -184,13 +210,3 @@ def _free_name(folder: Path, image: str, used: list[Path]) -> Path:
     """folder/<image's name>.png; with the old suffix too when a.jpg and a.png are both drawn."""
     path = folder / f"{Path(image).stem}.png"
     return path if path not in used else folder / f"{Path(image).name}.png"
-
-
-def _save_page(folder: Path, number: int, pictures: list[np.ndarray]) -> Path:
-    """Write a page of about square shape."""
-    path = folder / f"page_{number:03d}.png"
-    ratio = np.mean([picture.shape[0] / picture.shape[1] for picture in pictures])
-    columns = min(len(pictures), max(1, round(float(np.sqrt(len(pictures) * ratio)))))
-    cell_width = int(np.clip(1600 // columns, 320, 1000))
-    save_picture(path, page(pictures, columns, cell_width))
-    return path
