@@ -35,8 +35,8 @@ def export(config: Config) -> Path:
     """Export as the configuration says; returns the file.
 
     Raises:
-        UserError: a missing checkpoint or one of another network, a format or batch that does not work here, or a file that does not
-            compute what the checkpoint does (it is not kept).
+        UserError: a checkpoint that is missing or of another network, a format or batch that does not work here, or a
+            file that does not compute what the checkpoint does (it is not kept).
     """
     require(config, "checkpoint_path")
     path = exported_path(config)

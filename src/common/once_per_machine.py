@@ -46,7 +46,7 @@ def once_per_machine(
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
-        if _wait_for_turn(lock, what, arrived + limit_seconds):
+        if _wait_for_turn(lock, note, what, arrived + limit_seconds):
             _work_unless_done(note, what, work, arrived)
             fcntl.flock(lock, fcntl.LOCK_SH)
         else:
@@ -56,13 +56,17 @@ def once_per_machine(
         os.close(lock)  # frees it
 
 
-def _wait_for_turn(lock: int, what: str, deadline: float) -> bool:
+def _wait_for_turn(lock: int, note: Path, what: str, deadline: float) -> bool:
     """True: the lock is ours alone. False: we share it with processes that use the finished content."""
     news = time.time() + NEWS_SECONDS
     while True:
-        for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
-            if _locked(lock, kind):
-                return kind == fcntl.LOCK_EX
+        if _locked(lock, fcntl.LOCK_EX):
+            return True
+        if _locked(lock, fcntl.LOCK_SH):
+            if note.exists():
+                return False
+            # The process at work died between the two attempts, and nothing is finished: its turn is still free.
+            fcntl.flock(lock, fcntl.LOCK_UN)
         if time.time() > deadline:
             raise UserError(f"{what}: another process of this machine has been at it for too long; nothing was started")
         if time.time() > news:

@@ -144,7 +144,7 @@ def _scaled(section: Any, factor: float) -> dict:
 
 
 def _ratios_of(boxes: np.ndarray, count: int) -> list[float]:
-    """Up to `count` quantiles of height / width, the middles of equal parts; fewer where they would be almost the same."""
+    """Up to `count` quantiles of height / width, the middles of equal parts; fewer where they would be alike."""
     sides = boxes[:, 2:] - boxes[:, :2]
     while True:
         ratios = np.quantile(sides[:, 1] / sides[:, 0], (np.arange(count) + 0.5) / count)

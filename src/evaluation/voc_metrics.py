@@ -54,9 +54,9 @@ def voc_precision(
 
 
 def _best_objects(truth: Objects, found: Objects, num_images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row of the object of its class and image that each detection overlaps most (the first of equal ones), and the IoU.
+    """Row of the object of its class and image that each detection overlaps most, and the IoU.
 
-    Where there is none the row is 0 and the IoU -1.
+    Of equal ones the first counts; where there is none the row is 0 and the IoU -1.
     """
     target, overlap = np.zeros(len(found.image), np.int64), np.full(len(found.image), -1.0)
     truth_row = np.lexsort((truth.image, truth.label))
