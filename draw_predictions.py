@@ -1,4 +1,4 @@
-"""Draw what infer.py found: one PNG an image with masks (where there are any), boxes, class names, scores.
+"""Draw what infer.py found: one PNG per image with masks (where there are any), boxes, class names, scores.
 
     python draw_predictions.py --pred_json predictions.json --output_dir pictures
     python draw_predictions.py --pred_json predictions.json --output_dir pictures --annotations coco-2017/validation

@@ -1,5 +1,7 @@
 """COCO box evaluation: this project's evaluator against pycocotools and faster-coco-eval, on the same detections.
 
+faster-coco-eval is no requirement of the project: `pip install faster-coco-eval==1.8.0` adds it to the comparison.
+
     python benchmarks/coco_evaluation.py                        # synthetic: 5,000 images, 500,000 detections
     python benchmarks/coco_evaluation.py --images 500 --detections 50000
     python benchmarks/coco_evaluation.py --annotations instances_val2017.json --results results.json
@@ -10,6 +12,7 @@ largest difference of the 12 numbers and of the AP of a class. Exit code 1 when 
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import json
 import sys
@@ -20,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.evaluation.coco_metrics import CocoEvaluator
+from src.evaluation.coco_evaluator import CocoEvaluator
 
 
 def synthetic(images: int, detections: int, classes: int = 80, seed: int = 0) -> tuple[dict, list[dict]]:
@@ -74,7 +77,7 @@ def run_ours(dataset: dict, results: list[dict]) -> tuple[float, float, np.ndarr
     start = time.perf_counter()
     evaluator.add_results(results)
     loaded = time.perf_counter()
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     done = time.perf_counter()
     stats, by_class = list(metrics.stats.values()), list(metrics.per_class.values())
     return loaded - start, done - loaded, np.array(stats), np.array(by_class)
@@ -121,7 +124,8 @@ def main() -> int:
         dataset, results = synthetic(args.images, args.detections)
     print(f"{len(dataset['images'])} images, {len(dataset['annotations'])} objects, {len(results)} detections")
     runs = {"this project": run_ours(dataset, results)}
-    for name in ("faster-coco-eval", "pycocotools"):
+    peers = ["faster-coco-eval"] if importlib.util.find_spec("faster_coco_eval") else []
+    for name in (*peers, "pycocotools"):
         runs[name] = run_peer(name, dataset, results)
     peer = runs["pycocotools"]
     titles = ("load s", 8), ("evaluate s", 12), ("total s", 9), ("x faster", 10), ("x total", 9), ("diff of 12", 12)

@@ -117,7 +117,7 @@ install_requirements() {
 # A wheel can install and still not load because a system library is missing: better said here than in mid-run.
 check_imports() {
     echo "== checking the packages"
-    "$VENV_DIR/bin/python" -c 'import mindspore, numpy, cv2, pycocotools.mask, faster_coco_eval, pydantic, matplotlib' \
+    "$VENV_DIR/bin/python" -c 'import mindspore, numpy, cv2, pycocotools.mask, pydantic, matplotlib' \
         >>"$VENV_DIR/pip.log" 2>&1 || {
         tail -n 3 -- "$VENV_DIR/pip.log" >&2
         fail "the installed packages do not load; the whole output is in $VENV_DIR/pip.log"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import src  # noqa: F401  before any import of mindspore
+from src.common.console import show_messages
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,7 +24,7 @@ def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Seed MindSpore's and NumPy's generators and set graph mode before each test and its fixtures.
+    """Seed MindSpore's and NumPy's generators, set graph mode and show messages before each test and its fixtures.
 
     Weights are then the same whichever tests ran before in the process.
     """
@@ -31,6 +32,7 @@ def pytest_runtest_setup() -> None:
 
     ms.set_seed(0)
     ms.set_context(mode=ms.GRAPH_MODE)
+    show_messages()
 
 
 @pytest.fixture(params=["graph", "pynative"])

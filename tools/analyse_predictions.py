@@ -32,9 +32,9 @@ def main() -> None:
     if not isinstance(extra.score_thr, int | float) or not 0 <= extra.score_thr <= 1:
         raise UserError(f"--score_thr {extra.score_thr}: must be a number from 0 to 1")
     from src.commands.analyse import analyse
-    from src.commands.evaluate import saved_detections
+    from src.commands.evaluate import evaluator_with_results
 
-    analyse(saved_detections(config, Path(config.prediction_path)), extra.output_dir, extra.score_thr)
+    analyse(evaluator_with_results(config, Path(config.prediction_path)), extra.output_dir, extra.score_thr)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ class Peer:
         features = self.net.backbone(self.images)
         tested, _ = self.net.eval().rpn(self.image_list, features)
         proposals, _ = self.net.train().rpn(self.image_list, features, self.targets)
-        regions, _, _, _ = self.net.roi_heads.select_training_samples(list(proposals), self.targets)
+        regions, _, labels, _ = self.net.roi_heads.select_training_samples(list(proposals), self.targets)
         return {
             "test proposals": sum(map(len, tested)),
             "training proposals": sum(map(len, proposals)),

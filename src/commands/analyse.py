@@ -8,7 +8,7 @@ import numpy as np
 
 from src.common.atomic import atomic_path
 from src.evaluation.coco_annotations import ground_truth
-from src.evaluation.coco_metrics import CocoEvaluator
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.confusion import confusion_matrix
 from src.evaluation.error_types import ERRORS, ErrorBreakdown, break_down_errors
 from src.visual.analysis_charts import draw_class_ap, draw_confusion, draw_errors
@@ -20,7 +20,7 @@ def analyse(evaluator: CocoEvaluator, output_dir: str | Path, score_thr: float =
     Args:
         evaluator: ground truth and detections of the whole data set.
         output_dir: made if needed.
-        score_thr: least score of a detection in the confusion matrix; AP and errors take all.
+        score_thr: minimum score of a detection in the confusion matrix; AP and errors take all.
 
     Returns:
         The files.
@@ -28,7 +28,7 @@ def analyse(evaluator: CocoEvaluator, output_dir: str | Path, score_thr: float =
     images, names = evaluator.all_image_ids, evaluator.class_names
     truth = ground_truth(evaluator.annotations, images, evaluator.category_ids, with_masks=False)
     found = evaluator.found(images)
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     matrix = confusion_matrix(truth, found, len(images), len(names), score_thr)
     errors = break_down_errors(truth, found, len(images), len(names))
     objects = np.bincount(truth.label[~truth.uncounted], minlength=len(names)).tolist()
@@ -54,7 +54,7 @@ def analyse(evaluator: CocoEvaluator, output_dir: str | Path, score_thr: float =
 
 
 def error_table(errors: ErrorBreakdown) -> str:
-    """One line a kind of error: how many there are, and what AP50 would gain."""
+    """One line per kind of error: how many there are, and what AP50 would gain."""
     lines = [f" AP50 {errors.ap50:.3f}", f" {'error':<13} {'count':>7} {'AP50 gain':>10}"]
     lines += [f" {name:<13} {errors.counts[name]:>7} {errors.gains[name]:>10.3f}" for name in ERRORS]
     return "\n".join(lines)

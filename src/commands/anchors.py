@@ -1,6 +1,7 @@
 """Anchors against the objects of a data set, as a table and a picture: the work of tools/anchor_statistics.py."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from src.evaluation.anchor_fit import IOU_POINTS, AnchorFit, fit_of, objects_in_
 from src.models.anchors import anchor_section, anchor_spec, build_anchor_generator
 from src.schema import Config
 from src.visual.figures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_POINTS = 2000  # objects in the picture
 SHOWN_IOU = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -36,7 +40,7 @@ def report_anchors(config: Config, picture: str | Path) -> dict:
     height, width = config.input_hw
     print(
         f"{len(boxes)} objects in {len(dataset.records)} images, resized for the input of {width} x {height}; "
-        f"at most {most} objects an image (num_gts: {config.num_gts})\n\n{_level_table(config, section, fit)}\n"
+        f"at most {most} objects per image (num_gts: {config.num_gts})\n\n{_level_table(config, section, fit)}\n"
     )
     fits = {"this configuration": fit} | ({"suggestion": better} if changes else {})
     print(_recall_table(fits))
@@ -57,7 +61,7 @@ def _sides(config: Config) -> list[np.ndarray]:
     return [base[:, 2:] - base[:, :2] for base in generator.base_anchors]
 
 
-def _level_table(config: Config, section, fit: AnchorFit) -> str:
+def _level_table(config: Config, section: Any, fit: AnchorFit) -> str:
     lines = [" level  stride  anchors' sides (pixels)  objects  share"]
     levels = zip(section.strides, _sides(config), fit.objects_per_level, strict=True)
     for index, (stride, sides, objects) in enumerate(levels):
@@ -76,7 +80,7 @@ def _recall_table(fits: dict[str, AnchorFit]) -> str:
     return "\n".join(lines)
 
 
-def _draw(path: str | Path, config: Config, section, boxes: np.ndarray, fits: dict[str, AnchorFit]) -> None:
+def _draw(path: str | Path, config: Config, section: Any, boxes: np.ndarray, fits: dict[str, AnchorFit]) -> None:
     figure = new_figure(12.5, 4.2)
     shapes, levels, recall = figure.subplots(1, 3)
     fit = next(iter(fits.values()))
@@ -98,7 +102,9 @@ def _draw(path: str | Path, config: Config, section, boxes: np.ndarray, fits: di
     save_figure(figure, path)
 
 
-def _draw_shapes(panel, boxes: np.ndarray, sides: list[np.ndarray], strides: list[int], colors: list[str]) -> None:
+def _draw_shapes(
+    panel: "Axes", boxes: np.ndarray, sides: list[np.ndarray], strides: list[int], colors: list[str]
+) -> None:
     shown = np.random.default_rng(0).permutation(len(boxes))[:MOST_POINTS]
     size = (boxes[:, 2:] - boxes[:, :2])[shown]
     panel.scatter(size[:, 0], size[:, 1], s=5, color="0.6", alpha=0.4, linewidths=0, label="objects")

@@ -64,7 +64,7 @@ def summarise(config: Config) -> Summary:
 
 
 def summary_table(summary: Summary) -> str:
-    """A line a part and one for all; where publications count otherwise, a last line says so."""
+    """A line per part and one for all; where publications count otherwise, a last line says so."""
     rows = {name: (summary.parameters.get(name, 0), summary.macs.get(name, 0)) for name in summary.parameters}
     rows["all"] = (sum(summary.parameters.values()), sum(summary.macs.values()))
     width = max(map(len, rows))

@@ -4,6 +4,7 @@ eval.py and export.py first look for the one that was saved with the checkpoint 
 The published commands share the programs' names, so each detector's spec tells from the arguments which are its own.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from src.config import load_config
 from src.config.command_line import Fallback
 from src.models.table import DETECTORS
 from src.schema import Config
+
+logger = logging.getLogger(__name__)
 
 
 def default_config(program: str, arguments: dict[str, Any]) -> Path | None:
@@ -31,7 +34,7 @@ def default_of(program: str) -> Fallback:
         path = default_config(program, arguments)
         if path is None:
             return None
-        print(f"configuration: {path} (the default of this command; --config_path names another)", flush=True)
+        logger.info(f"configuration: {path} (the default of this command; --config_path names another)")
         return load_config(path, arguments)
 
     return fallback

@@ -1,5 +1,6 @@
 """The work of eval.py: predictions of a checkpoint, or saved ones, to COCO's table and a JSON of metrics."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -7,12 +8,14 @@ from src.commands.trained_detector import trained_detector
 from src.data.builders import build_eval_loader
 from src.data.detection_dataset import DetectionDataset
 from src.data.open_dataset import check_or_pack_dataset
-from src.engine.evaluate import evaluate_detector, evaluator_of
-from src.evaluation.coco_metrics import CocoEvaluator
+from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import load_results, save_results
 from src.model_utils.device_adapter import Device
 from src.schema import Config, require
+
+logger = logging.getLogger(__name__)
 
 RESULT_NAMES = {"bbox": "Bbox", "segm": "Segmentation"}
 
@@ -23,20 +26,22 @@ def evaluate(config: Config) -> Metrics | None:
     start = time.perf_counter()
     saved = Path(config.prediction_path) if config.prediction_path else None
     if saved is not None and saved.is_file():
-        print(f"evaluating the predictions of {saved}; the network does not run", flush=True)
-        metrics, beside = saved_detections(config, saved).evaluate(), saved
+        logger.info(f"evaluating the predictions of {saved}; the network does not run")
+        metrics: Metrics | None = evaluator_with_results(config, saved).compute_metrics()
+        beside = saved
     else:
         require(config, "checkpoint_path")
-        metrics, beside = _evaluate_checkpoint(config, saved), Path(config.checkpoint_path)
+        metrics = _evaluate_checkpoint(config, saved)
+        beside = Path(config.checkpoint_path)
     if metrics is not None:
         report(metrics, beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start)
     return metrics
 
 
-def saved_detections(config: Config, path: Path) -> CocoEvaluator:
+def evaluator_with_results(config: Config, path: Path) -> CocoEvaluator:
     """An evaluator of `val_dataset` with the detections of a file that eval.py or infer.py wrote."""
     dataset = build_eval_loader(config, 0, 1).dataset
-    evaluator = evaluator_of(dataset, config.iou_types)
+    evaluator = CocoEvaluator.for_dataset(dataset, config.iou_types)
     evaluator.add_results(load_results(path, dataset))
     return evaluator
 
@@ -48,33 +53,26 @@ def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None
     exchange = save_to.parent if save_to is not None else Path(config.checkpoint_path).parent
     exchange.mkdir(parents=True, exist_ok=True)
     try:
-        evaluator = evaluator_of(loader.dataset, config.iou_types)
-        metrics = evaluate_detector(
-            net,
-            loader,
-            evaluator,
-            device,
-            exchange,
-            config.progress_bar,
-            mask_threshold=config.mask_threshold,
-        )
+        evaluator = CocoEvaluator.for_dataset(loader.dataset, config.iou_types)
+        options = EvaluationOptions(config.mask_threshold, config.progress_bar)
+        metrics = evaluate_detector(net, loader, evaluator, device, exchange, options)
     finally:
         loader.close()
     if device.is_main:
         for problem in loader.broken:
-            print(f"warning: {problem}", flush=True)
+            logger.warning(problem)
         if save_to is not None:
             save_results(save_to, evaluator.results())
-            print(f"predictions are in {save_to}", flush=True)
+            logger.info(f"predictions are in {save_to}")
     return metrics
 
 
 def _announce(dataset: DetectionDataset, device: Device) -> None:
     if device.is_main:
-        print(f"total images num:  {len(dataset.records)}", flush=True)
+        logger.info(f"total images num:  {len(dataset.records)}")
         for problem in dataset.problems:
-            print(f"warning: {problem}", flush=True)
-        print("Processing, please wait a moment.", flush=True)
+            logger.warning(problem)
+        logger.info("Processing, please wait a moment.")
 
 
 def report(metrics: Metrics, path: Path, seconds: float) -> None:

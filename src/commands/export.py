@@ -1,10 +1,10 @@
 """The work of export.py: a checkpoint to a file of another format, which is run and compared before it is kept."""
 
+import logging
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn
 
 from src.blocks.detections import Detections
 from src.commands.trained_detector import detector_of
@@ -20,10 +20,13 @@ from src.deploy.export_form import export_form, form_name, prepare_for_file
 from src.deploy.exported_model import MODELS, ExportedModel
 from src.deploy.mindir_file import write_mindspore_file
 from src.deploy.onnx_file import onnx_package, write_onnx_file
-from src.model_utils.device_adapter import find_device, setup_device
+from src.model_utils.device_adapter import setup_device, target_of, writes_air
+from src.models.api import Detector
 from src.models.table import spec_of
 from src.schema import Config, require
 from src.weights.checkpoint import load_checkpoint_weights
+
+logger = logging.getLogger(__name__)
 
 ANY = -1
 
@@ -32,8 +35,8 @@ def export(config: Config) -> Path:
     """Export as the configuration says; returns the file.
 
     Raises:
-        UserError: a missing or other checkpoint, a format or batch that does not work here, or a file that does not
-            compute what the checkpoint does (it is not kept).
+        UserError: a checkpoint that is missing or of another network, a format or batch that does not work here, or a
+            file that does not compute what the checkpoint does (it is not kept).
     """
     require(config, "checkpoint_path")
     path = exported_path(config)
@@ -44,22 +47,22 @@ def export(config: Config) -> Path:
     expected = expected_outputs(detector_of(config, arrays), config, inputs)
     with atomic_path(path) as temporary:
         card = _write(detector_of(config, arrays), config, temporary)
-        print(f"wrote {config.file_format} with {card.form}", flush=True)
+        logger.info(f"wrote {config.file_format} with {card.form}")
         if path.suffix in MODELS:
             outputs = ExportedModel(temporary, card).run(*(inputs[port.name] for port in card.inputs))
             difference = compare(outputs, expected, card, config, inputs["image_info"])
-            print(f"largest difference from the checkpoint: {difference}; allowed: {TOLERANCE:g}", flush=True)
+            logger.info(f"largest difference from the checkpoint: {difference}; allowed: {TOLERANCE:g}")
             if difference == NOTHING:
-                print("warning: there is no detection in this image to compare; give a better one as --pred_input")
+                logger.warning("there is no detection in this image to compare; give a better one as --pred_input")
             if not difference.size <= TOLERANCE:
                 raise UserError(f"{path}: not kept: it differs from {config.checkpoint_path} by {difference}")
         else:
-            outputs = expected
-            print(f"{config.file_format} cannot be run here: nothing was compared", flush=True)
+            outputs = [output for output in expected if output is not None]
+            logger.info(f"{config.file_format} cannot be run here: nothing was compared")
         for port, output in zip(card.outputs, outputs, strict=True):
             port.shape = [card.inputs[0].shape[0], *output.shape[1:]]
     card.save(path)
-    print(f"{path} is ready; {card_path(path).name} beside it says what it takes and gives", flush=True)
+    logger.info(f"{path} is ready; {card_path(path).name} beside it says what it takes and gives")
     return path
 
 
@@ -74,8 +77,8 @@ def exported_path(config: Config) -> Path:
 
 
 def _refuse_what_cannot_work(config: Config) -> None:
-    device = find_device() if config.device_target == "auto" else config.device_target
-    if config.file_format == "AIR" and device != "Ascend":
+    device = target_of(config)
+    if config.file_format == "AIR" and not writes_air(device):
         raise UserError(f"--file_format AIR can be written on Ascend only, this is {device}; take MINDIR")
     if config.file_format == "ONNX":
         onnx_package("onnx"), onnx_package("onnxruntime")
@@ -86,8 +89,8 @@ def _refuse_what_cannot_work(config: Config) -> None:
         )
 
 
-def _write(net: nn.Cell, config: Config, path: Path) -> ExportCard:
-    """Write a detector, which is of no other use afterwards; returns the card, shapes of the outputs to come."""
+def _write(net: Detector, config: Config, path: Path) -> ExportCard:
+    """Write a detector, which is of no other use afterwards; return the card, still without shapes of outputs."""
     prepare_for_file(net, config.file_format)
     form = export_form(net, config)
     spec = spec_of(config).export
@@ -142,7 +145,7 @@ def _drawn_scenes(height: int, width: int, count: int) -> list[np.ndarray]:
     return [random_scene(options, rng)[0] for _ in range(count)]
 
 
-def expected_outputs(net: nn.Cell, config: Config, inputs: dict[str, np.ndarray]) -> list[np.ndarray] | Detections:
+def expected_outputs(net: Detector, config: Config, inputs: dict[str, np.ndarray]) -> list[np.ndarray] | Detections:
     """What a detector computes itself: boxes and scores of the raw form, or detections."""
     form = export_form(net, config)
     if form.name == "detections":
@@ -159,7 +162,7 @@ def compare(
     image_info: np.ndarray,
 ) -> Difference:
     """The largest difference of an exported file's outputs from what `expected_outputs` gave for the same images."""
-    if card.form == "raw":
+    if not isinstance(expected, Detections):
         return raw_difference(outputs, expected, max(card.inputs[0].shape[2:]))
     found = Detections(**{port.name: output for port, output in zip(card.outputs, outputs, strict=True)})
     return detections_difference(found, expected, image_info, spec_of(config).export.score_threshold(config))

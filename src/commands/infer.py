@@ -1,7 +1,10 @@
 """Detect objects in an image or a folder of images: the work of infer.py."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +16,17 @@ from src.data.image_files import find_images
 from src.evaluation.masks import encode_detections
 from src.evaluation.predictions import image_entry, save_predictions
 from src.schema import Config, require
+
+if TYPE_CHECKING:
+    from src.blocks.detections import Detections
+
+logger = logging.getLogger(__name__)
+
+Predict = Callable[[np.ndarray, np.ndarray], "Detections"]
+Load = Callable[[Path], tuple[np.ndarray, np.ndarray]]
+Loaded = tuple[Path, np.ndarray, np.ndarray]  # path, image, image_info
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def infer(config: Config) -> dict[str, dict]:
@@ -36,33 +50,50 @@ def infer(config: Config) -> dict[str, dict]:
         net.predict,
         lambda path: prepare(load_image(path)),
         paths,
-        class_names=config.class_names,
-        category_ids=config.category_ids,
-        batch_size=config.test_batch_size,
-        workers=config.num_parallel_workers,
-        mask_threshold=config.mask_threshold,
+        InferenceOptions(
+            config.class_names,
+            config.category_ids,
+            config.test_batch_size,
+            config.num_parallel_workers,
+            config.mask_threshold,
+        ),
         progress=lambda items: with_progress(items, len(paths), "images", config.progress_bar),
     )
     for problem in broken:
-        print(f"warning: {problem}; skipped", flush=True)
+        logger.warning(f"{problem}; skipped")
     if not predictions:
         raise UserError(f"pred_input {config.pred_input}: none of its {len(paths)} images could be read")
     save_predictions(config.pred_output, predictions)
     found = sum(len(entry["predictions"]) for entry in predictions.values())
-    print(f"{found} objects in {len(predictions)} images ({len(broken)} images skipped)")
-    print(f"predictions are in {config.pred_output}; draw_predictions.py draws them", flush=True)
+    logger.info(f"{found} objects in {len(predictions)} images ({len(broken)} images skipped)")
+    logger.info(f"predictions are in {config.pred_output}; draw_predictions.py draws them")
     return predictions
 
 
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How `detect_images` goes about it.
+
+    Attributes:
+        class_names: K names.
+        category_ids: K ids of the data set, or none where they are not known.
+        batch_size: images per call of the network.
+        workers: threads that load images ahead of the network; 0: none.
+        mask_threshold: see `encode_masks`; None: the detector has no masks.
+    """
+
+    class_names: list[str]
+    category_ids: list[int]
+    batch_size: int = 1
+    workers: int = 1
+    mask_threshold: float | None = None
+
+
 def detect_images(
-    predict: Callable,
-    load: Callable[[Path], tuple[np.ndarray, np.ndarray]],
+    predict: Predict,
+    load: Load,
     paths: list[Path],
-    class_names: list[str],
-    category_ids: list[int],
-    batch_size: int = 1,
-    workers: int = 1,
-    mask_threshold: float | None = None,
+    options: InferenceOptions,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> tuple[dict[str, dict], list[str]]:
     """Predict all images, in batches of one shape (the last one is filled up by repeating its last image).
@@ -70,47 +101,54 @@ def detect_images(
     Args:
         predict: (images float32 [B, 3, H, W], image_info float32 [B, 6]) -> `Detections` of numpy arrays.
         load: path -> (image float32 [3, H, W], image_info float32 [6]); raises `ImageError` for a broken image.
-        class_names, category_ids: see `image_entry`.
-        workers: threads that load images ahead of the network; 0: none.
-        mask_threshold: see `encode_masks`; None: the detector has no masks.
+        paths: of the images.
+        options: classes, masks, and sizes.
         progress: wraps the iteration over images.
 
     Returns:
         ({path: `image_entry`} in the order of `paths`, a line for each broken image).
     """
-    batch_size = min(batch_size, len(paths))
-    predictions, broken, batch = {}, [], []
-
-    def flush() -> None:
-        filled = batch + [batch[-1]] * (batch_size - len(batch))
-        infos = np.stack([item[2] for item in filled])
-        detections = predict(np.stack([item[1] for item in filled]), infos)
-        masks = None if mask_threshold is None else encode_detections(detections, infos, mask_threshold)
-        boxes, scores, labels, valid = (np.asarray(value) for value in detections[:4])
-        for b, (path, _, info) in enumerate(batch):
-            height, width = int(info[0]), int(info[1])
-            kept = valid[b].astype(bool)
-            found = boxes[b][kept], scores[b][kept], labels[b][kept]
-            codes = None if masks is None else [masks[b][row] for row in np.flatnonzero(kept)]
-            predictions[str(path)] = image_entry(height, width, *found, class_names, category_ids, codes)
-        batch.clear()
-
-    for path, loaded in progress(_load_ahead(load, paths, workers, 2 * batch_size)):
+    size = min(options.batch_size, len(paths))
+    predictions: dict[str, dict] = {}
+    broken: list[str] = []
+    batch: list[Loaded] = []
+    for path, loaded in progress(_load_ahead(load, paths, options.workers, 2 * size)):
         if isinstance(loaded, ImageError):
             broken.append(str(loaded))
             continue
         batch.append((path, *loaded))
-        if len(batch) == batch_size:
-            flush()
+        if len(batch) == size:
+            predictions |= _entries(predict, batch, size, options)
+            batch = []
     if batch:
-        flush()
+        predictions |= _entries(predict, batch, size, options)
     return predictions, broken
 
 
-def _load_ahead(load: Callable, paths: list[Path], workers: int, ahead: int) -> Iterator[tuple[Path, object]]:
+def _entries(predict: Predict, batch: list[Loaded], size: int, options: InferenceOptions) -> dict[str, dict]:
+    """The `image_entry` of each image of a batch, which is filled up to `size` for the network."""
+    filled = batch + [batch[-1]] * (size - len(batch))
+    infos = np.stack([info for _, _, info in filled])
+    detections = predict(np.stack([image for _, image, _ in filled]), infos)
+    threshold = options.mask_threshold
+    masks = None if threshold is None else encode_detections(detections, infos, threshold)
+    boxes, scores, labels, valid = (np.asarray(value) for value in detections[:4])
+    entries = {}
+    for b, (path, _, info) in enumerate(batch):
+        height, width = int(info[0]), int(info[1])
+        kept = valid[b].astype(bool)
+        found = boxes[b][kept], scores[b][kept], labels[b][kept]
+        codes = None if masks is None else [code for code in masks[b] if code is not None]
+        entries[str(path)] = image_entry(height, width, *found, options.class_names, options.category_ids, codes)
+    return entries
+
+
+def _load_ahead(
+    load: Load, paths: list[Path], workers: int, ahead: int
+) -> Iterator[tuple[Path, tuple[np.ndarray, np.ndarray] | ImageError]]:
     """(path, loaded) in order, where loaded is an ImageError for a broken image; at most `ahead` wait in memory."""
 
-    def attempt(path: Path) -> object:
+    def attempt(path: Path) -> tuple[np.ndarray, np.ndarray] | ImageError:
         try:
             return load(path)
         except ImageError as error:

@@ -6,7 +6,7 @@ It takes the program's arguments (ascend310_infer/README.md) and writes the same
 """
 
 import argparse
-import sys
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +25,8 @@ from src.evaluation.coco_annotations import read_annotations
 from src.model_utils.device_adapter import setup_device
 from src.schema import Config
 
+logger = logging.getLogger("src.commands.infer_files")  # also where the module is run as a program
+
 Predict = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
@@ -42,7 +44,7 @@ def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: 
         How many images were predicted.
 
     Raises:
-        UserError: the network is not of the raw form, or takes more than an image; no image could be read; a file
+        UserError: the network is not of the raw form, or takes more than one image; no image could be read; a file
             cannot be written.
     """
     if card.form != "raw" or len(card.inputs) != 1:
@@ -56,7 +58,7 @@ def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: 
         try:
             image, _ = prepare(load_image(path, (sizes or {}).get(path.name)))
         except ImageError as error:
-            print(f"warning: {error}; skipped", file=sys.stderr, flush=True)
+            logger.warning(f"{error}; skipped")
             continue
         start = time.perf_counter()
         boxes, scores = predict(image[None])
@@ -64,11 +66,8 @@ def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: 
         write_results(output / RESULTS, path, boxes[0], scores[0])
     if not milliseconds:
         raise UserError(f"{images[0].parent}: none of its images could be read")
-    print(
-        f"{len(milliseconds)} of {len(images)} images predicted\n{write_times(output, milliseconds)}",
-        end="",
-        flush=True,
-    )
+    logger.info(f"{len(milliseconds)} of {len(images)} images predicted")
+    logger.info(write_times(output, milliseconds).rstrip())
     return len(milliseconds)
 
 

@@ -1,5 +1,6 @@
 """The work of postprocess.py: the result files of the Ascend 310 program to COCO's table, image by image."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -12,14 +13,17 @@ from src.commands.infer_files import transform_of
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
+from src.data.detection_dataset import DetectionDataset
 from src.data.formats.table import FORMATS
 from src.data.record import Record
 from src.deploy.export_card import ExportCard, load_card
 from src.deploy.raw_selection import build_selection
 from src.deploy.result_files import read_results
-from src.engine.evaluate import evaluator_of
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import save_results
+
+logger = logging.getLogger(__name__)
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -49,40 +53,44 @@ def postprocess(
     card = load_card(mindir_path)
     if card.selection is None:
         raise UserError(f"{mindir_path}: gives detections; result files are made with the raw form of a network")
+    select = build_selection(card.selection)
     if not Path(result_path).is_dir():
         raise UserError(f"--result_path: no such folder: {result_path}")
     data = FORMATS[dataset].open_path(anno_path, card.class_names, card.category_ids, img_path)
-    if not data.records:
-        raise UserError(
-            f"{anno_path}: none of its images is there; the first is looked for as {data.missing_images[0]}"
-        )
-    _check_stems(data.records)
+    _check_images(data, anno_path)
     for problem in data.problems:
-        print(f"warning: {problem}", flush=True)
+        logger.warning(problem)
 
-    evaluator, missing = evaluator_of(data), []
-    images = map_ahead(reader(card, result_path), data.records, os.cpu_count() or 1, 16)
+    evaluator, missing = CocoEvaluator.for_dataset(data), []
+    images = map_ahead(reader(card, select, result_path), data.records, os.cpu_count() or 1, 16)
     for record, found in with_progress(images, len(data.records), "images"):
         if found is None:
             missing.append(record.name)
         else:
             evaluator.add(np.array([record.image_id]), found)
     _report_missing(missing, len(data.records), result_path)
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     save_results(prediction_path, evaluator.results())
-    print(f"predictions are in {prediction_path}", flush=True)
+    logger.info(f"predictions are in {prediction_path}")
     path = Path(prediction_path)
     report(metrics, path.with_name(f"{path.stem}_metrics.json"), time.perf_counter() - start)
-    print(f"mAP: {metrics.stats['bbox_mAP']}", flush=True)
+    logger.info(f"mAP: {metrics.stats['bbox_mAP']}")
     return metrics
 
 
-def reader(card: ExportCard, result_path: str) -> Callable[[Record], Found | None]:
-    """Function from a record to its detections (boxes [1, M, 4], scores, labels, valid), None without result files."""
+def reader(card: ExportCard, select: Callable, result_path: str) -> Callable[[Record], Found | None]:
+    """Function from a record to its detections, None without result files.
+
+    Args:
+        card: of the network.
+        select: from raw outputs to detections, see `build_selection`.
+        result_path: folder of the result files.
+
+    Returns:
+        Record -> boxes [1, M, 4], scores [1, M], labels [1, M], valid [1, M].
+    """
     _, anchors, _ = card.outputs[0].shape
-    if card.selection is None:
-        raise ValueError("a card of the raw form has a selection")
-    select, transform, classes = build_selection(card.selection), transform_of(card), len(card.class_names)
+    transform, classes = transform_of(card), len(card.class_names)
 
     def detections_of(record: Record) -> Found | None:
         results = read_results(result_path, record.name, anchors, classes)
@@ -97,9 +105,13 @@ def reader(card: ExportCard, result_path: str) -> Callable[[Record], Found | Non
     return detections_of
 
 
-def _check_stems(records: list[Record]) -> None:
+def _check_images(data: DetectionDataset, anno_path: str) -> None:
+    if not data.records:
+        raise UserError(
+            f"{anno_path}: none of its images is there; the first is looked for as {data.missing_images[0]}"
+        )
     first: dict[str, str] = {}
-    for record in records:
+    for record in data.records:
         other = first.setdefault(Path(record.name).stem, record.name)
         if other != record.name:
             raise UserError(f"{record.name} and {other} would have the same result files; give one another name")
@@ -109,8 +121,7 @@ def _report_missing(missing: list[str], total: int, result_path: str) -> None:
     if len(missing) == total:
         raise UserError(f"{result_path}: no result files of any of the {total} images, such as {missing[0]}")
     if missing:
-        print(
-            f"warning: {result_path}: {len(missing)} of {total} images have no result files (the first: {missing[0]}); "
-            "they count as images without detections",
-            flush=True,
+        logger.warning(
+            f"{result_path}: {len(missing)} of {total} images have no result files (the first: {missing[0]}); "
+            "they count as images without detections"
         )

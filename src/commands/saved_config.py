@@ -1,5 +1,6 @@
 """The configuration that a checkpoint was trained or converted with."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,13 @@ from src.config import config_from_values, load_config
 from src.config.published_keys import standard_keys
 from src.schema import Config
 
+logger = logging.getLogger(__name__)
+
 
 def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
     """The configuration saved with the checkpoint that a command line names, other keys of the command line applied.
 
-    It is the config.yaml of the checkpoint's experiment (beside it, or a folder up), else the one inside the file.
+    It is the config.yaml of the checkpoint's experiment (beside it, or one folder up), else the one inside the file.
 
     Args:
         arguments: {key: value} of the command line, without `config_path`.
@@ -28,7 +31,7 @@ def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
         return None
     for folder in (Path(path).parent, Path(path).parent.parent):
         if (folder / "config.yaml").is_file() and Path(path).is_file():
-            print(f"configuration: {folder / 'config.yaml'}, saved with the checkpoint", flush=True)
+            logger.info(f"configuration: {folder / 'config.yaml'}, saved with the checkpoint")
             return load_config(folder / "config.yaml", arguments)
     if Path(path).suffix in (".mindir", ".onnx"):
         return None
@@ -36,7 +39,7 @@ def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
 
     values = checkpoint_config(path)
     if not values:
-        print(f"{path} holds no configuration", flush=True)
+        logger.info(f"{path} holds no configuration")
         return None
-    print(f"configuration: the one inside {path}", flush=True)
+    logger.info(f"configuration: the one inside {path}")
     return config_from_values(values, str(path), arguments)

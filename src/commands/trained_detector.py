@@ -3,17 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-from mindspore import nn
 
 from src.deploy.export_card import load_card, refuse_other_config
 from src.deploy.exported_model import MODELS, ExportedDetector
 from src.model_utils.device_adapter import Device, setup_device
 from src.models import build_detector
+from src.models.api import Detector, Predictor
 from src.schema import Config
 from src.weights.checkpoint import load_checkpoint_weights, load_weights
 
 
-def trained_detector(config: Config) -> tuple[nn.Cell | ExportedDetector, Device]:
+def trained_detector(config: Config) -> tuple[Predictor, Device]:
     """What predicts as `checkpoint_path` says, in evaluation mode, and where it runs.
 
     Returns:
@@ -21,7 +21,7 @@ def trained_detector(config: Config) -> tuple[nn.Cell | ExportedDetector, Device
         same `predict`, `set_train` and `training`.
 
     Raises:
-        UserError: the file is missing or damaged, or belongs to another network; the device is not here.
+        UserError: the file is missing or damaged, or belongs to another network; the device is not available.
     """
     path = config.checkpoint_path
     # What users mistype comes before the slow parts.
@@ -34,7 +34,7 @@ def trained_detector(config: Config) -> tuple[nn.Cell | ExportedDetector, Device
     return detector_of(config, arrays), device
 
 
-def detector_of(config: Config, arrays: dict[str, np.ndarray]) -> nn.Cell:
+def detector_of(config: Config, arrays: dict[str, np.ndarray]) -> Detector:
     """The configuration's detector with the weights {name: array} of its `checkpoint_path`, in evaluation mode.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What every part uses: atomic files, errors, progress, checksums, work done ahead. Knows nothing of detectors."""
+"""What every part uses: atomic files, errors, messages, progress, checksums, work done ahead. Nothing of detectors."""

@@ -1,7 +1,8 @@
-"""Work that one process of a machine does for all: the others wait until it is done, or has failed."""
+"""Work that one process does for all processes of a machine; the others wait until it is done or has failed."""
 
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 NEWS_SECONDS = 60.0  # between two lines that say what is waited for
@@ -43,7 +46,7 @@ def once_per_machine(
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
-        if _wait_for_turn(lock, what, arrived + limit_seconds):
+        if _wait_for_turn(lock, note, what, arrived + limit_seconds):
             _work_unless_done(note, what, work, arrived)
             fcntl.flock(lock, fcntl.LOCK_SH)
         else:
@@ -53,22 +56,32 @@ def once_per_machine(
         os.close(lock)  # frees it
 
 
-def _wait_for_turn(lock: int, what: str, deadline: float) -> bool:
+def _wait_for_turn(lock: int, note: Path, what: str, deadline: float) -> bool:
     """True: the lock is ours alone. False: we share it with processes that use the finished content."""
     news = time.time() + NEWS_SECONDS
     while True:
-        for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
-            try:
-                fcntl.flock(lock, kind | fcntl.LOCK_NB)
-                return kind == fcntl.LOCK_EX
-            except BlockingIOError:
-                pass
+        if _locked(lock, fcntl.LOCK_EX):
+            return True
+        if _locked(lock, fcntl.LOCK_SH):
+            if note.exists():
+                return False
+            # The process at work died between the two attempts, and nothing is finished: its turn is still free.
+            fcntl.flock(lock, fcntl.LOCK_UN)
         if time.time() > deadline:
             raise UserError(f"{what}: another process of this machine has been at it for too long; nothing was started")
         if time.time() > news:
-            print(f"waiting for another process of this machine: {what}", flush=True)
+            logger.info(f"waiting for another process of this machine: {what}")
             news = time.time() + NEWS_SECONDS
         time.sleep(POLL_SECONDS)
+
+
+def _locked(lock: int, kind: int) -> bool:
+    """Take the lock, unless another process holds it."""
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _work_unless_done(note: Path, what: str, work: Callable[[], None], arrived: float) -> None:

@@ -1,29 +1,34 @@
-"""What every command line program of this project shares: how it ends."""
+"""What every command line program of this project shares: where its messages go and how it ends."""
 
+import logging
 import signal
 import sys
 from collections.abc import Callable
 
+from src.common.console import show_messages
 from src.common.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run `main` and exit.
+    """Run `main` with messages on the console, and exit.
 
     Exit codes: what `main` returns (None is 0), 2 after a `UserError` (its line goes to stderr), 130 after Ctrl-C,
     143 after SIGTERM.
     """
+    show_messages()
     signal.signal(signal.SIGTERM, _raise_on_sigterm)
     try:
         code = main() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        logger.error(str(error))
         code = 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
+        sys.stderr.write("interrupted\n")
         code = 130
     except Terminated:
-        print("terminated", file=sys.stderr, flush=True)
+        sys.stderr.write("terminated\n")
         code = 143
     sys.exit(code)
 
@@ -32,5 +37,5 @@ class Terminated(BaseException):
     """SIGTERM, as an exception, so that `finally` blocks and the trainer's last checkpoint run."""
 
 
-def _raise_on_sigterm(signum: int, frame: object) -> None:
+def _raise_on_sigterm(*_: object) -> None:
     raise Terminated

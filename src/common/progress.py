@@ -1,10 +1,13 @@
 """Progress: a bar where a person watches, else a few plain lines."""
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -23,4 +26,4 @@ def with_progress(items: Iterable[Item], total: int, unit: str, mode: str = "aut
     for count, item in enumerate(items, 1):
         yield item
         if count % every == 0 or count == total:
-            print(f"{count}/{total} {unit}", flush=True)
+            logger.info(f"{count}/{total} {unit}")

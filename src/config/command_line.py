@@ -112,7 +112,7 @@ def _help_text(doc: str, config: Config | None, options: Options) -> str:
         shown = f"{str(default)[:60]}..." if len(str(default)) > 60 else default
         comment = f"{field.description}: {', '.join(DETECTORS)}" if name == "detector" else field.description
         if is_published_only(field):
-            comment += " [published key, nothing reads it]"
+            comment = f"{comment} [published key, nothing reads it]"
         lines.append(f"  --{name}: {comment} (default: {shown!r})")
     lines += ["", "published spellings that are understood too:"]
     lines += [f"  --{seed}: {', '.join(names)}" for seed, names in published.items()]

@@ -1,7 +1,7 @@
 """How far the outputs of an exported file are from those of the checkpoint.
 
-Scores and mask probabilities count as they are; coordinates count in shares of the image's longer side, or of the box's
-own where that is longer (raw boxes are not clipped).
+Scores and mask probabilities count as they are; coordinates count as fractions of the image's longer side, or of the
+box's own where that is longer (raw boxes are not clipped).
 """
 
 from typing import NamedTuple
@@ -27,10 +27,11 @@ NOTHING = Difference(0.0, "no detection")
 
 
 def raw_difference(found: list[np.ndarray], expected: list[np.ndarray], side: float) -> Difference:
-    """Of boxes [B,N,4] and scores [B,N,K].
+    """The largest difference of boxes [B,N,4] and scores [B,N,K].
 
     Args:
-        found, expected: (boxes, scores).
+        found: boxes, scores.
+        expected: likewise.
         side: longer side of the network's input.
     """
     own = np.abs(expected[0][..., 2:] - expected[0][..., :2]).max(axis=-1, keepdims=True)
@@ -44,16 +45,16 @@ def raw_difference(found: list[np.ndarray], expected: list[np.ndarray], side: fl
 def detections_difference(
     found: Detections, expected: Detections, image_info: np.ndarray, score_thr: float
 ) -> Difference:
-    """Of the detections of a batch, each compared with the nearest one of its class.
+    """The largest difference of a batch's detections, each compared with the nearest one of its class.
 
-    Detections whose order depends on rounding may change places. One without partner counts as much as its score
-    exceeds what it takes to be among the detections: the threshold or, where all rows are in use, the last row's score.
+    Detections whose order depends on rounding may change places. An unmatched one counts as much as its score exceeds
+    what it takes to be among the detections: the threshold or, where all rows are in use, the last row's score.
 
     Args:
-        found: M rows an image.
-        expected: at least as many rows an image; those beyond M are not compared.
+        found: M rows per image.
+        expected: at least as many rows per image; those beyond M are not compared.
         image_info: float32 [B,6]; original height and width come first.
-        score_thr: least score of a detection.
+        score_thr: minimum score of a detection.
     """
     terms: list[Difference] = []
     rows = found.scores.shape[1]
@@ -68,7 +69,8 @@ def detections_difference(
 
 def _valid_rows(detections: Detections, image: int, rows: int) -> Detections:
     kept = np.flatnonzero(np.asarray(detections.valid[image][:rows], bool))
-    return Detections(*(None if value is None else value[image][kept] for value in detections))
+    boxes, scores, labels, valid = (value[image][kept] for value in detections[:4])
+    return Detections(boxes, scores, labels, valid, None if detections.masks is None else detections.masks[image][kept])
 
 
 def _one_way(these: Detections, others: Detections, side: float, entry: float, name: str) -> list[Difference]:
@@ -83,10 +85,10 @@ def _one_way(these: Detections, others: Detections, side: float, entry: float, n
         nearest = same[apart.argmin()] if len(same) else None
         alone = float(these.scores[row] - entry)
         if nearest is None or alone < apart.min():
-            found.append(Difference(alone, f"{place}, without partner"))
+            found.append(Difference(alone, f"{place}, unmatched"))
             continue
         found.append(Difference(float(apart.min()), place))
-        if these.masks is not None:
+        if these.masks is not None and others.masks is not None:
             masks = np.abs(these.masks[row] - others.masks[nearest]).max()
             found.append(Difference(float(masks), f"{place}, mask"))
     return found

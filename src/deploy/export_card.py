@@ -27,8 +27,10 @@ class Port(BaseModel):
 
 
 class Preprocessing(BaseModel):
-    """From an image to the input: resize into (keep_ratio) or onto img_height x img_width, (pixel - mean) / std by
-    channel, planes; what is left of input_height x input_width, right and below, is 0.
+    """From an image to the network's input.
+
+    Resize into (keep_ratio) or onto img_height x img_width, (pixel - mean) / std per channel, planes; what is left of
+    input_height x input_width, right and below, is 0.
     """
 
     img_height: int
@@ -83,7 +85,7 @@ class ExportCard(BaseModel):
 
     @property
     def batch_size(self) -> int | None:
-        """Images a call; None: any number."""
+        """Images per call; None: any number."""
         size = self.inputs[0].shape[0]
         return None if size < 0 else size
 

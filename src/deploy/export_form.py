@@ -7,6 +7,7 @@ from mindspore import nn
 from src.blocks.layers import use_standard_operators
 from src.blocks.roi_extractors import RoIAlign
 from src.deploy.export_card import Port
+from src.models.api import Detector
 from src.models.table import spec_of
 from src.ops.roi_align.exported_roi_align import MatrixRoIAlign, OnnxRoIAlign
 from src.schema import Config
@@ -45,7 +46,7 @@ class ExportForm(NamedTuple):
         return [Port(name=name, shape=shape) for name, shape in zip(self.input_names, shapes, strict=True)]
 
     def output_ports(self) -> list[Port]:
-        """The outputs for the card, shapes to come."""
+        """The outputs for the card, still without shapes."""
         return [Port(name=name, shape=[], dtype=DTYPES.get(name, "float32")) for name in self.output_names]
 
 
@@ -56,8 +57,8 @@ def form_name(config: Config) -> Literal["raw", "detections"]:
     return spec_of(config).export.default_form
 
 
-def export_form(net: nn.Cell, config: Config) -> ExportForm:
-    """The form of a detector that its configuration asks for; the detector computes as before."""
+def export_form(net: Detector, config: Config) -> ExportForm:
+    """The form of a detector that its configuration asks for; the detector still computes as before."""
     name = form_name(config)
     net.set_train(False)
     if name == "raw":
@@ -68,7 +69,7 @@ def export_form(net: nn.Cell, config: Config) -> ExportForm:
     return ExportForm(name, net, ("image", "image_info"), outputs, ())
 
 
-def prepare_for_file(net: nn.Cell, file_format: str) -> None:
+def prepare_for_file(net: Detector, file_format: str) -> None:
     """Let a detector compute by operators that the file's runtime has; for ONNX it can then only be exported."""
     use_standard_operators(net)
     for _, cell in net.cells_and_names():

@@ -13,7 +13,7 @@ from src.deploy.raw_selection import build_selection
 from src.models.table import spec_of
 from src.schema import Config
 
-MODELS = {".mindir": MindirModel, ".onnx": OnnxModel}
+MODELS: dict[str, type[MindirModel] | type[OnnxModel]] = {".mindir": MindirModel, ".onnx": OnnxModel}
 
 
 class ExportedModel:
@@ -83,7 +83,7 @@ class ExportedDetector:
             self.select = build_selection(values)
 
     def set_train(self, mode: bool = True) -> None:
-        """Nothing: a file computes as in evaluation."""
+        """Do nothing: a file computes as in evaluation."""
 
     def predict(self, images: np.ndarray, image_info: np.ndarray) -> Detections:
         """Detections of a batch; arguments as of the detectors."""

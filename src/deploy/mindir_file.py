@@ -28,7 +28,7 @@ def write_mindspore_file(cell: nn.Cell, input_shapes: list[list[int]], path: Pat
         else ms.Tensor(np.zeros(shape, np.float32))
         for shape in input_shapes
     ]
-    # MindSpore takes no spaces in names, and adds suffixes of its own liking.
+    # MindSpore accepts no spaces in names, and adds suffixes as it sees fit.
     with tempfile.TemporaryDirectory() as folder:
         ms.export(cell, *inputs, file_name=f"{folder}/model", file_format=file_format)
         (written,) = Path(folder).glob("model*")

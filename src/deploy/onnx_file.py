@@ -32,12 +32,13 @@ def write_onnx_file(
     path: Path,
     aligned_rois: bool,
 ) -> None:
-    """Write a cell as ONNX and let the ONNX checker look at it.
+    """Write a cell as ONNX and run the ONNX checker on it.
 
     Args:
         cell: in evaluation mode, prepared for ONNX.
         input_shapes: of its float32 inputs; -1 for a batch of any size.
-        input_names, output_names: in their order.
+        input_names: in their order.
+        output_names: in theirs.
         path: file to write.
         aligned_rois: see `improved`.
 
@@ -49,7 +50,7 @@ def write_onnx_file(
 
     dynamic = any(shape[0] < 0 for shape in input_shapes)
     inputs = [ms.Tensor(np.zeros([abs(size) for size in shape], np.float32)) for shape in input_shapes]
-    # MindSpore takes no spaces in names. The names of outputs are set later: given to it, it breaks some graphs.
+    # MindSpore accepts no spaces in names. The names of outputs are set later: given to it, it breaks some graphs.
     with tempfile.TemporaryDirectory() as folder:
         written = f"{folder}/model.onnx"
         ms.onnx.export(cell, *inputs, file_name=written, input_names=list(input_names))

@@ -4,6 +4,7 @@ MindSpore writes version 11 of the operators. Each pass changes the graph in pla
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -87,7 +88,7 @@ def _pad_in_pooling(graph: GraphProto) -> None:
         if node.op_type != "MaxPool":
             continue
         columns, width = _zeros_before(makers.get(node.input[0]), 3, constants)
-        rows, height = _zeros_before(makers.get(columns), 2, constants)
+        rows, height = _zeros_before(makers.get(columns or ""), 2, constants)
         if rows is None:
             continue
         node.input[0] = rows
@@ -112,11 +113,13 @@ def _resize_for_repetition(graph: GraphProto) -> None:
     makers, constants = _makers(graph), _Constants(graph)
     for node in list(graph.node):
         expand = makers.get(node.input[0]) if node.op_type == "Reshape" else None
-        split = makers.get(expand.input[0]) if expand is not None and expand.op_type == "Expand" else None
+        if expand is None or expand.op_type != "Expand":
+            continue
+        split = makers.get(expand.input[0])
         if split is None or split.op_type != "Reshape":
             continue
         before, repeated, after = (constants.value(x.input[1]) for x in (split, expand, node))
-        if any(shape is None for shape in (before, repeated, after)) or len(before) != 6 or len(after) != 4:
+        if before is None or repeated is None or after is None or len(before) != 6 or len(after) != 4:
             continue
         _, _, height, factor, width, same = repeated.tolist()
         if before.tolist()[2:] != [height, 1, width, 1] or factor != same or after[2] != height * factor:
@@ -187,11 +190,11 @@ class _Constants:
         return name
 
 
-def _attribute(node: NodeProto, name: str):
+def _attribute(node: NodeProto, name: str) -> Any:
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
 
 
-def _set_attribute(node: NodeProto, name: str, value) -> None:
+def _set_attribute(node: NodeProto, name: str, value: Any) -> None:
     for index in reversed(range(len(node.attribute))):
         if node.attribute[index].name == name:
             del node.attribute[index]

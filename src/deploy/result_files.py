@@ -22,7 +22,7 @@ def result_paths(folder: str | Path, image: str | Path) -> tuple[Path, Path]:
 
 
 def write_results(folder: str | Path, image: str | Path, boxes: np.ndarray, scores: np.ndarray) -> None:
-    """Write boxes [N, 4] and scores [N, C] of an image, each file whole or not at all.
+    """Write boxes [N, 4] and scores [N, C] of an image, each file complete or not at all.
 
     Raises:
         UserError: a file cannot be written.

@@ -9,13 +9,13 @@ from src.weights.checkpoint import TrainingState, point_to, save_training_state
 
 
 class CheckpointKeeper:
-    """Writes the checkpoints of a run and removes the surplus.
+    """Writes the checkpoints of a run and removes those in excess.
 
     Files: `step_00000100.ckpt` (the newest `keep_last`), `best_epoch_003_AP_0.4123.ckpt` (the best `keep_best`),
     and the names `last.ckpt` and `best.ckpt` for the newest and the best of all.
 
     Args:
-        folder: where they go; made when missing.
+        folder: where they go; created when missing.
         keep_last: number of periodical checkpoints kept.
         keep_best: number of best checkpoints kept.
     """
@@ -35,7 +35,7 @@ class CheckpointKeeper:
         return self.folder / "best.ckpt"
 
     def save_last(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState) -> Path:
-        """Write a periodical checkpoint, unless this step's is there."""
+        """Write a periodical checkpoint, remove those beyond the newest `keep_last`, and return its path."""
         path = self.folder / f"step_{state.step:08d}.ckpt"
         save_training_state(path, net, optimizer, state)
         point_to(self.last, path)

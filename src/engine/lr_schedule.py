@@ -12,14 +12,14 @@ Schedule = Callable[[int], float]
 
 @dataclass(frozen=True)
 class LearningRateSchedule:
-    """Warm-up from `warmup_ratio * base` to `base`, then multistep, cosine or linear decay, never under `minimum`.
+    """Warm-up from `warmup_ratio * base` to `base`, then multistep, cosine or linear decay, never below `minimum`.
 
     The decay runs over all steps, the warm-up replaces its beginning.
 
     Attributes:
         base: learning rate after the warm-up.
-        minimum: least learning rate of the decay.
-        steps_per_epoch: updates an epoch.
+        minimum: lowest learning rate of the decay.
+        steps_per_epoch: updates per epoch.
         epochs: number of epochs.
         warmup_steps: updates of warm-up.
         warmup_ratio: first learning rate as a share of `base`.
@@ -66,7 +66,7 @@ class FivePhaseSchedule:
         base: learning rate at the end of the fifth ramp.
         initial: that of the first step.
         end_rate: last learning rate of the cosine as a share of `base`.
-        steps_per_epoch: updates an epoch.
+        steps_per_epoch: updates per epoch.
         epochs: number of epochs.
         warmup_epochs: epochs of each ramp.
     """
@@ -133,5 +133,5 @@ def draw_schedule(config: Config, steps_per_epoch: int, path: str | Path) -> Non
         panel.set_yscale(scale)
         panel.set_xlim(0, config.epoch_size)
         panel.grid(alpha=0.3)
-    figure.suptitle(f"{config.brief}: {config.lr_type}, {steps_per_epoch} steps an epoch")
+    figure.suptitle(f"{config.brief}: {config.lr_type}, {steps_per_epoch} steps per epoch")
     save_figure(figure, path)

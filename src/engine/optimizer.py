@@ -1,4 +1,4 @@
-"""Optimizers with weight decay on weights alone."""
+"""Optimizers with weight decay on weights only."""
 
 from mindspore import Parameter, nn
 

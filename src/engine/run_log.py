@@ -1,13 +1,14 @@
-"""What a run tells: log lines, metrics.csv, curves.png, MLflow, progress bar."""
+"""What a run reports: log lines, metrics.csv, curves.png, MLflow, progress bar."""
 
 import csv
-import sys
-from datetime import datetime
+import logging
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
 from src.common.atomic import atomic_path
+from src.common.console import ConsoleHandler
 from src.common.errors import UserError
 from src.common.progress import wants_bar
 
@@ -20,7 +21,7 @@ class RunLog:
     Args:
         folder: of the run; train.log, metrics.csv and curves.png go there.
         active: whether this process logs.
-        resumed_step: rows of metrics.csv after this step are of work that was lost and are dropped; None starts anew.
+        resumed_step: rows of metrics.csv after this step belong to lost work and are dropped; None starts a new file.
         progress_bar: 'auto' (when a person watches), 'on' or 'off'.
         mlflow_run: name of an MLflow run to log to, or None.
     """
@@ -36,25 +37,27 @@ class RunLog:
         self.folder, self.active = Path(folder), active
         self.csv_path = self.folder / "metrics.csv"
         self.with_bar = active and wants_bar(progress_bar)
-        self.bar = None
+        self.bar: tqdm | None = None
         self.mlflow = _start_mlflow(mlflow_run) if active and mlflow_run else None
         if active:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._start_csv(resumed_step)
+        self.logger = _line_logger(self.folder / "train.log")
+        self.logger.disabled = not active
 
     def info(self, message: str) -> None:
-        """Print and keep one line: `[2023-09-20T19:33:54.705] INFO: message`."""
-        self._line("INFO", message)
+        """Show and keep one line: `[2023-09-20T19:33:54.705] INFO: message`."""
+        self.logger.info(message)
 
     def warning(self, message: str) -> None:
-        """Print and keep one warning."""
-        self._line("WARNING", message)
+        """Show and keep one warning."""
+        self.logger.warning(message)
 
     def metrics(self, kind: str, epoch: int, step: int, values: dict[str, float]) -> None:
         """Append rows to metrics.csv (kind is 'train' or 'eval', step counts from the start), and to MLflow."""
         if not self.active:
             return
-        with open(self.csv_path, "a", newline="") as file:
+        with self.csv_path.open("a", newline="") as file:
             csv.writer(file).writerows((kind, epoch, step, name, f"{value:.8g}") for name, value in values.items())
         if self.mlflow:
             self.mlflow.log_metrics({f"{kind}_{name}": float(value) for name, value in values.items()}, step=step)
@@ -84,34 +87,40 @@ class RunLog:
             self.bar = None
 
     def close(self) -> None:
-        """End the bar and the MLflow run."""
+        """End the bar, the log file and the MLflow run."""
         self.end_epoch()
+        for handler in self.logger.handlers:
+            handler.close()
         if self.mlflow:
             self.mlflow.end_run()
-
-    def _line(self, level: str, message: str) -> None:
-        if not self.active:
-            return
-        line = f"[{datetime.now().isoformat(timespec='milliseconds')}] {level}: {message}"
-        if self.bar is not None:
-            self.bar.write(line, file=sys.stdout)
-        else:
-            print(line, flush=True)
-        with open(self.folder / "train.log", "a", encoding="utf-8") as file:
-            file.write(line + "\n")
 
     def _start_csv(self, resumed_step: int | None) -> None:
         rows = []
         if resumed_step is not None and self.csv_path.is_file():
-            with open(self.csv_path, newline="") as file:
+            with self.csv_path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resumed_step]
-        with atomic_path(self.csv_path) as temporary, open(temporary, "w", newline="") as file:
+        with atomic_path(self.csv_path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, CSV_COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
 
 
-def _start_mlflow(run_name: str):
+def _line_logger(path: Path) -> logging.Logger:
+    """Writes each message to the console and to the end of a file, with its time and level.
+
+    It stands apart from the modules' loggers: a training shows its lines in a program and in a notebook alike, and its
+    file ends with it.
+    """
+    formatter = logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s")
+    formatter.default_time_format, formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03d"
+    logger = logging.Logger("run")
+    for handler in (ConsoleHandler(), logging.FileHandler(path, encoding="utf-8", delay=True)):
+        handler.setFormatter(formatter)
+        logger.addHandler(handler)
+    return logger
+
+
+def _start_mlflow(run_name: str) -> ModuleType:
     try:
         import mlflow
     except ImportError:

@@ -1,7 +1,12 @@
 """One update as compiled cells: forward, backward, accumulation, reduction over devices, clipping, optimizer."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
+
+from src.models.api import Detector
 
 SEED_PERIOD = 100_003
 
@@ -12,22 +17,22 @@ _copy = ops.MultitypeFuncGraph("copy")
 
 
 @_assign_add.register("Tensor", "Tensor")
-def _assign_add_tensor(total, gradient):
+def _assign_add_tensor(total: Parameter, gradient: Tensor) -> Tensor:
     return ops.assign_add(total, gradient)
 
 
 @_assign_zero.register("Tensor")
-def _assign_zero_tensor(total):
+def _assign_zero_tensor(total: Parameter) -> Tensor:
     return ops.assign(total, ops.zeros_like(total))
 
 
 @_scale.register("Tensor", "Tensor")
-def _scale_tensor(factor, gradient):
+def _scale_tensor(factor: Tensor, gradient: Tensor) -> Tensor:
     return gradient * factor.astype(gradient.dtype)
 
 
 @_copy.register("Tensor")
-def _copy_tensor(total):
+def _copy_tensor(total: Parameter) -> Tensor:
     return total * 1.0
 
 
@@ -39,30 +44,40 @@ class LossCell(nn.Cell):
         loss_scale: factor of the sum.
     """
 
-    def __init__(self, net: nn.Cell, loss_scale: float) -> None:
+    def __init__(self, net: Detector, loss_scale: float) -> None:
         super().__init__(auto_prefix=False)
         self.net = net
         self.loss_scale = loss_scale
         self.loss_names = net.loss_names
 
-    def construct(self, image, image_info, boxes, labels, valid, masks, normalizer, seed):
+    def construct(
+        self,
+        image: Tensor,
+        image_info: Tensor,
+        boxes: Tensor,
+        labels: Tensor,
+        valid: Tensor,
+        masks: Tensor | None,
+        normalizer: Tensor | None,
+        seed: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """(scaled sum, float32 scalar; terms float32 [T] in the order of `loss_names`)."""
         terms = self.net.losses(image, image_info, boxes, labels, valid, masks, normalizer, seed)
-        values = ()
-        for name in self.loss_names:
-            values = values + (terms[name],)
+        values = [terms[name] for name in self.loss_names]
         return ops.addn(values) * self.loss_scale, ops.stack(values)
 
 
 class GradientCell(nn.Cell):
     """(loss terms float32 [T], gradients scaled by `loss_scale`) of one batch on this device."""
 
-    def __init__(self, net: nn.Cell, parameters: list[Parameter], loss_scale: float) -> None:
+    def __init__(self, net: Detector, parameters: list[Parameter], loss_scale: float) -> None:
         super().__init__(auto_prefix=False)
         self.value_and_grad = ops.value_and_grad(
             LossCell(net, loss_scale), None, weights=tuple(parameters), has_aux=True
         )
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Arguments as of `LossCell`."""
         (_, terms), gradients = self.value_and_grad(*batch)
         return terms, gradients
 
@@ -80,7 +95,8 @@ class ApplyGradients(nn.Cell):
         if world > 1:
             self.reduce = nn.DistributedGradReducer(optimizer.parameters, True, world)
 
-    def construct(self, gradients):
+    def construct(self, gradients: tuple[Tensor, ...]) -> bool:
+        """Update the weights; what it returns, others can depend on."""
         if self.world > 1:
             gradients = self.reduce(gradients)
         gradients = self.hyper_map(ops.partial(_scale, self.factor), gradients)
@@ -90,25 +106,29 @@ class ApplyGradients(nn.Cell):
 
 
 class TrainStep(nn.Cell):
-    """One update from one batch.
-
-    `construct` takes a batch's image, image_info, boxes, labels, valid and masks (or None), the normalizer of the
-    losses (None: the batch's own) and the seed of random choices; it returns the loss terms of this device, float32 [T]
-    in the order of `net.loss_names`.
-    """
+    """One update from one batch."""
 
     def __init__(self, gradients: GradientCell, apply: ApplyGradients) -> None:
         super().__init__(auto_prefix=False)
         self.gradients = gradients
         self.apply_gradients = apply
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor | None) -> Tensor:
+        """Update the weights.
+
+        Args:
+            *batch: image, image_info, boxes, labels, valid and masks (or None), the normalizer of the losses (None: the
+                batch's own) and the seed of random choices.
+
+        Returns:
+            Loss terms of this device, float32 [T] in the order of `net.loss_names`.
+        """
         terms, gradients = self.gradients(*batch)
         return ops.depend(terms, self.apply_gradients(gradients))
 
 
 class AccumulateStep(nn.Cell):
-    """Adds one batch's gradients to `sums`; returns the loss terms as `TrainStep` does."""
+    """Adds one batch's gradients to `sums`."""
 
     def __init__(self, gradients: GradientCell, sums: tuple[Parameter, ...]) -> None:
         super().__init__(auto_prefix=False)
@@ -116,7 +136,8 @@ class AccumulateStep(nn.Cell):
         self.sums = sums
         self.hyper_map = ops.HyperMap()
 
-    def construct(self, *batch):
+    def construct(self, *batch: Tensor | None) -> Tensor:
+        """Arguments and result as of `TrainStep`."""
         terms, gradients = self.gradients(*batch)
         return ops.depend(terms, self.hyper_map(_assign_add, self.sums, gradients))
 
@@ -130,7 +151,8 @@ class ApplyStep(nn.Cell):
         self.sums = sums
         self.hyper_map = ops.HyperMap()
 
-    def construct(self):
+    def construct(self) -> tuple[Tensor, ...]:
+        """Update the weights; what it returns has no meaning."""
         updated = self.apply_gradients(self.hyper_map(_copy, self.sums))
         return ops.depend(updated, self.hyper_map(_assign_zero, ops.depend(self.sums, updated)))
 
@@ -143,23 +165,25 @@ class MeanOverDevices(nn.Cell):
         self.all_reduce = ops.AllReduce()
         self.world = world
 
-    def construct(self, value):
+    def construct(self, value: Tensor) -> Tensor:
+        """A tensor of any shape -> its mean, the same on all devices."""
         return self.all_reduce(value) / self.world
 
 
 class CountPositives(nn.Cell):
     """Positives of a batch on this device, float32 scalar."""
 
-    def __init__(self, net: nn.Cell) -> None:
+    def __init__(self, net: Detector) -> None:
         super().__init__(auto_prefix=False)
         self.net = net
 
-    def construct(self, boxes, labels, valid, image_info):
+    def construct(self, boxes: Tensor, labels: Tensor, valid: Tensor, image_info: Tensor) -> Tensor:
+        """Arguments and result as of `Detector.count_positives`."""
         return self.net.count_positives(boxes, labels, valid, image_info)
 
 
 class Updater:
-    """Runs updates: a plain step, or `accumulate` batches an update that count like one batch of their joint size.
+    """Runs updates: a plain step, or `accumulate` batches per update that count as one batch of their joint size.
 
     The losses of a detector that `divides_by_positives` are divided by the number of positives. To equal the joint
     batch, several batches (accumulated, or on several devices) must divide by their mean number, which is counted
@@ -169,14 +193,15 @@ class Updater:
         net: a `Detector`.
         optimizer: of its trainable parameters.
         loss_scale: the loss is multiplied, the gradients divided by it.
-        grad_clip: greatest norm of all gradients together; 0: no clipping.
-        accumulate: batches an update.
-        rank, world: this process among how many.
+        grad_clip: maximum norm of all gradients together; 0: no clipping.
+        accumulate: batches per update.
+        world: number of processes.
+        rank: number of this process.
     """
 
     def __init__(
         self,
-        net: nn.Cell,
+        net: Detector,
         optimizer: nn.Optimizer,
         loss_scale: float = 1.0,
         grad_clip: float = 0.0,
@@ -197,7 +222,7 @@ class Updater:
         self.step = AccumulateStep(gradients, sums)
         self.apply = ApplyStep(apply, sums)
 
-    def __call__(self, batches: list[dict], learning_rate: float, step: int = 0) -> Tensor:
+    def __call__(self, batches: Sequence[Mapping[str, Any]], learning_rate: float, step: int = 0) -> Tensor:
         """One update.
 
         Args:
@@ -209,7 +234,7 @@ class Updater:
             Loss terms float32 [T], averaged over batches and devices.
         """
         rate = self.optimizer.learning_rate
-        ops.assign(rate, Tensor(learning_rate, rate.dtype))  # set_data would go unseen by pynative optimizers
+        ops.assign(rate, Tensor(learning_rate, rate.dtype))  # pynative optimizers would not see set_data
         inputs = [tuple(Tensor(batch[name]) for name in _BATCH_INPUTS) for batch in batches]
         normalizer = self._normalizer(inputs)
         masks = [Tensor(batch["masks"]) if "masks" in batch else None for batch in batches]
@@ -223,11 +248,11 @@ class Updater:
         return self.mean_over_devices(terms[0])
 
     def _seed(self, forward_pass: int) -> Tensor:
-        """A number of its own for each forward pass of each device; it stays small, since graphs multiply int32."""
+        """A different number for each forward pass of each device; it stays small, since graphs multiply int32."""
         return Tensor((forward_pass * self.world + self.rank) % SEED_PERIOD, ms.int32)
 
     def _normalizer(self, inputs: list[tuple]) -> Tensor | None:
-        """Mean number of positives of all batches of an update, or None when there is but one batch."""
+        """Mean number of positives of all batches of an update, or None when there is only one batch."""
         if self.counter is None:
             return None
         total = sum(self.counter(boxes, labels, valid, info) for _, info, boxes, labels, valid in inputs)

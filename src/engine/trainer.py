@@ -1,38 +1,49 @@
 """The training loop: epochs, logging, evaluation, checkpoints, resuming, stopping."""
 
 import math
-import signal
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from src.common.errors import UserError
-from src.common.program import Terminated
 from src.config import save_config
+from src.data.batch import Batch
 from src.data.builders import build_eval_loader, build_train_loader
+from src.data.loader import BatchLoader
 from src.data.open_dataset import check_or_pack_dataset
 from src.engine.checkpoint_keeper import CheckpointKeeper
-from src.engine.evaluate import evaluate_detector, evaluator_of, timed
+from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.engine.lr_schedule import build_schedule
 from src.engine.optimizer import build_optimizer
+from src.engine.run_facts import likely_mistakes, size_of_run
 from src.engine.run_log import RunLog
+from src.engine.starting_point import checkpoint_to_resume, load_starting_point
+from src.engine.stop_request import StopRequest
 from src.engine.train_step import Updater
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import VOC_STATISTICS
 from src.model_utils.device_adapter import Device, setup_device
 from src.models import build_detector
 from src.schema import Config
-from src.weights.checkpoint import (
-    TrainingState,
-    load_checkpoint_weights,
-    load_fitting_weights,
-    load_training_state,
-    load_weights,
-)
-from src.weights.pretrained import load_pretrained_backbone
+from src.visual.curves import TRAIN_LOSS
 
-MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has tells which checkpoint is best
+MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has decides which checkpoint is best
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a training is evaluated on.
+
+    Attributes:
+        loader: evaluation loader of this rank.
+        evaluator: of its data set; the ground truth stays from one evaluation to the next.
+    """
+
+    loader: BatchLoader
+    evaluator: CocoEvaluator
 
 
 def train(config: Config) -> None:
@@ -46,81 +57,47 @@ def train(config: Config) -> None:
         check_or_pack_dataset(config, training=False)
     device = setup_device(config)
     folder = Path(config.train_outputs) / config.brief
-    checkpoint = _checkpoint_to_resume(config, folder)
-    train_loader = build_train_loader(config, device.rank, device.world)
-    eval_loader = build_eval_loader(config, device.rank, device.world) if config.run_eval else None
-    trainer = Trainer(config, device, folder, train_loader, eval_loader)
-    trainer.prepare(checkpoint)
-    try:
-        with StopRequest() as stop:
-            trainer.run(stop)
-    finally:
-        trainer.close()
-
-
-def _checkpoint_to_resume(config: Config, folder: Path) -> Path | None:
-    """The checkpoint that `resume` names; refuses to write over another run."""
-    last = CheckpointKeeper(config.checkpoint_folder, 1, 1).last
-    if config.resume in ("", "1") and not last.exists():
-        if config.resume:
-            print(f"nothing to resume in {folder}: starting anew", flush=True)
-        return None
-    if config.resume == "1":
-        return last
-    if config.resume:
-        path = Path(config.resume)
-        if not path.is_file():
-            raise UserError(f"--resume {path}: no such checkpoint")
-        return path
-    raise UserError(f"{folder} holds a training already; --resume 1 continues it, another --brief starts anew")
-
-
-class StopRequest:
-    """Turns SIGTERM and Ctrl-C into a request that the loop honours between two steps; a second one is immediate."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def __enter__(self) -> "StopRequest":
-        self._previous = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:
-        if self.signal is not None:
-            self.raise_if_asked()
-        self.signal = number
-
-    def raise_if_asked(self) -> None:
-        """Raise what the signal stands for, if one came."""
-        if self.signal is not None:
-            raise KeyboardInterrupt if self.signal == signal.SIGINT else Terminated
+    checkpoint = checkpoint_to_resume(config, folder)
+    with ExitStack() as stack:
+        train_loader = build_train_loader(config, device.rank, device.world)
+        stack.callback(train_loader.close)
+        validation = None
+        if config.run_eval:
+            eval_loader = build_eval_loader(config, device.rank, device.world)
+            stack.callback(eval_loader.close)
+            validation = Validation(eval_loader, CocoEvaluator.for_dataset(eval_loader.dataset, config.iou_types))
+        trainer = Trainer(config, device, folder, train_loader, validation, checkpoint)
+        stack.callback(trainer.close)
+        trainer.run(stack.enter_context(StopRequest()))
 
 
 class Trainer:
-    """One training run.
+    """One training run, ready to go on from where it starts.
 
     Args:
-        config: checked configuration.
+        config: checked configuration, which is saved with the run.
         device: this process.
         folder: of the run.
         train_loader: of this rank.
-        eval_loader: of this rank, or None for no evaluation.
+        validation: None for no evaluation.
+        checkpoint: to resume; None: start as the configuration says.
+
+    Raises:
+        UserError: fewer images than a step takes; weights that are missing or do not fit.
     """
 
-    def __init__(self, config: Config, device: Device, folder: Path, train_loader, eval_loader) -> None:
+    def __init__(
+        self,
+        config: Config,
+        device: Device,
+        folder: Path,
+        train_loader: BatchLoader,
+        validation: Validation | None = None,
+        checkpoint: Path | None = None,
+    ) -> None:
         self.config, self.device, self.folder = config, device, folder
-        self.train_loader, self.eval_loader = train_loader, eval_loader
-        self.steps_per_epoch = len(train_loader) // config.accumulate_step
-        if self.steps_per_epoch == 0:
-            needed = config.batch_size * config.accumulate_step * device.world
-            raise UserError(
-                f"{train_loader.dataset.annotation_file} has {len(train_loader.dataset.records)} images, fewer than "
-                f"one step of {needed}: lower --batch_size or --accumulate_step"
-            )
+        self.train_loader, self.validation = train_loader, validation
+        self.steps_per_epoch = _steps_per_epoch(config, device, train_loader)
         self.net = build_detector(config)
         self.net.set_train(True)
         self.optimizer = build_optimizer(config, self.net.trainable_params())
@@ -137,53 +114,39 @@ class Trainer:
         self.keeper = CheckpointKeeper(
             config.checkpoint_folder, config.keep_checkpoint_max, config.keep_best_checkpoints_max
         )
-        self.evaluator = evaluator_of(eval_loader.dataset, config.iou_types) if eval_loader is not None else None
-        self.state = TrainingState(loss_scale=config.loss_scale, seed=config.seed, config=config.model_dump())
-
-    def prepare(self, checkpoint: Path | None) -> None:
-        """Load what the run starts from, open the log, save the effective configuration."""
-        config = self.config
-        notes = []
-        if checkpoint is not None:
-            self.state = load_training_state(checkpoint, self.net, self.optimizer)
-            self.state.config = config.model_dump()
-            notes.append(f"resumed from {checkpoint} after step {self.state.step}")
-        elif config.pre_trained:
-            notes += self._load_pre_trained(config.pre_trained)
-            notes += self._go_on_after_pre_trained()
-        elif path := config.backbone.pretrained:
-            load_pretrained_backbone(self.net.backbone, path)
-            notes.append(f"loaded the backbone from {path}")
-        self.log = RunLog(
-            self.folder,
-            self.device.is_main,
-            self.state.step if checkpoint is not None else None,
-            config.progress_bar,
-            config.brief if config.mlflow else None,
-        )
-        if self.device.is_main:
-            save_config(config, self.folder / "config.yaml")
-        for note in notes + self._facts():
-            self.log.info(note)
-        for warning in self._warnings():
-            self.log.warning(warning)
+        self.state, notes = load_starting_point(config, self.net, self.optimizer, checkpoint, self.steps_per_epoch)
+        self.log = self._start_log(notes, resumed=checkpoint is not None)
 
     def run(self, stop: StopRequest) -> None:
         """Train up to the last epoch; saves before it stops for `stop`."""
         if self.config.mode == "graph":
             self.log.info("compiling the training step; the first step takes longest")
         while self.state.epoch < self.config.epoch_size:
-            _, milliseconds = timed(self._train_epoch, stop)
-            self._finish_epoch(stop, milliseconds)
+            start = time.perf_counter()
+            self._train_epoch(stop)
+            self._finish_epoch(stop, milliseconds_since(start))
         self.log.info(f"done: checkpoints in {self.keeper.folder}")
 
     def close(self) -> None:
-        """Stop the workers, end the log."""
-        self.train_loader.close()
-        if self.eval_loader:
-            self.eval_loader.close()
-        if hasattr(self, "log"):
-            self.log.close()
+        """End the log."""
+        self.log.close()
+
+    def _start_log(self, notes: list[str], resumed: bool) -> RunLog:
+        config, dataset = self.config, self.train_loader.dataset
+        log = RunLog(
+            self.folder,
+            self.device.is_main,
+            self.state.step if resumed else None,
+            config.progress_bar,
+            config.brief if config.mlflow else None,
+        )
+        if self.device.is_main:
+            save_config(config, self.folder / "config.yaml")
+        for note in (*notes, size_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):
+            log.info(note)
+        for warning in likely_mistakes(config, self.device, dataset, self.state):
+            log.warning(warning)
+        return log
 
     def _train_epoch(self, stop: StopRequest) -> None:
         state, log = self.state, self.log
@@ -198,7 +161,7 @@ class Trainer:
                 stop.raise_if_asked()
         log.end_epoch()
 
-    def _one_update(self, batches: Iterator[dict]) -> None:
+    def _one_update(self, batches: Iterator[Batch]) -> None:
         state, config = self.state, self.config
         group = list(islice(batches, config.accumulate_step))
         rate = self.schedule(state.step)
@@ -219,7 +182,7 @@ class Trainer:
         if config.save_every and state.step % config.save_every == 0:
             self._save_periodical()
 
-    def _stop_for_bad_loss(self, terms: dict[str, float], group: list[dict], rate: float) -> None:
+    def _stop_for_bad_loss(self, terms: dict[str, float], group: list[Batch], rate: float) -> None:
         images = ", ".join(str(path) for batch in group for path in batch["path"])
         shown = ", ".join(f"{name} {value}" for name, value in terms.items())
         raise UserError(
@@ -236,36 +199,31 @@ class Trainer:
         last = state.epoch == self.config.epoch_size
         if state.epoch % self.config.save_checkpoint_epochs == 0 or last:
             self._save_periodical()
-        if self.eval_loader is not None and (state.epoch % self.config.eval_every == 0 or last):
-            self._evaluate(stop, mean_loss)
+        if self.validation is not None and (state.epoch % self.config.eval_every == 0 or last):
+            self._evaluate(self.validation, stop, mean_loss)
         self.log.info(
             f"Train epoch time: {train_milliseconds:.3f} ms, per step time: {train_milliseconds / steps:.3f} ms"
         )
         self.log.redraw_curves()
 
-    def _evaluate(self, stop: StopRequest, mean_loss: float) -> None:
-        self.evaluator.reset()
-        metrics, milliseconds = timed(
-            evaluate_detector,
-            self.net,
-            self.eval_loader,
-            self.evaluator,
-            self.device,
-            self.folder,
-            self.config.progress_bar,
-            stop.raise_if_asked,
-            self.config.mask_threshold,
+    def _evaluate(self, validation: Validation, stop: StopRequest, mean_loss: float) -> None:
+        config, start = self.config, time.perf_counter()
+        validation.evaluator.reset()
+        options = EvaluationOptions(config.mask_threshold, config.progress_bar, stop.raise_if_asked)
+        metrics = evaluate_detector(
+            self.net, validation.loader, validation.evaluator, self.device, self.folder, options
         )
         if metrics is None:
             return
-        batches = max(len(self.eval_loader), 1)
+        milliseconds = milliseconds_since(start)
+        batches = max(len(validation.loader), 1)
         self.log.info(f"Eval epoch time: {milliseconds:.3f} ms, per step time: {milliseconds / batches:.3f} ms")
-        values = {**metrics.stats, "loss": mean_loss}
-        names = (name for name in (*MAIN_METRICS, *VOC_STATISTICS) if name in values)
-        shown = {name: values[name] for name in (*names, "loss")}
+        stats = metrics.stats
+        shown = {name: stats[name] for name in (*MAIN_METRICS, *VOC_STATISTICS) if name in stats}
+        shown["loss"] = mean_loss
         self.log.info(f"Result metrics for epoch {self.state.epoch}: {shown}")
-        self.log.metrics("eval", self.state.epoch, self.state.step, values)
-        best = values[[name for name in MAIN_METRICS if name in values][-1]]
+        self.log.metrics("eval", self.state.epoch, self.state.step, {**stats, TRAIN_LOSS: mean_loss})
+        best = stats[[name for name in MAIN_METRICS if name in stats][-1]]
         self.state.best_metric = max(self.state.best_metric, best)
         self.keeper.save_best(self.net, self.optimizer, self.state, best)
 
@@ -273,51 +231,18 @@ class Trainer:
         if self.device.is_main:
             self.keeper.save_last(self.net, self.optimizer, self.state)
 
-    def _load_pre_trained(self, path: str) -> list[str]:
-        arrays = load_checkpoint_weights(path)
-        if not self.config.finetune:
-            load_weights(self.net, arrays, path)
-            return [f"loaded {path}"]
-        problems = load_fitting_weights(self.net, arrays)
-        return [f"loaded what fits of {path}; {len(problems)} entries do not:", *(f"  {line}" for line in problems)]
 
-    def _go_on_after_pre_trained(self) -> list[str]:
-        """Count from the epoch or step that the weights were trained to; the loader and the schedule follow."""
-        config, state = self.config, self.state
-        state.step = config.global_step or config.pre_trained_epoch_size * self.steps_per_epoch
-        state.epoch, state.step_in_epoch = divmod(state.step, self.steps_per_epoch)
-        if state.epoch >= config.epoch_size:
-            raise UserError(
-                f"global_step: {state.step} steps are {state.epoch} epochs of {self.steps_per_epoch} steps here, but"
-                f" the training ends after epoch_size {config.epoch_size}"
-            )
-        if state.step == 0:
-            return []
-        return [f"going on after epoch {state.epoch}, step {state.step_in_epoch}: {state.step} steps are taken as done"]
+def _steps_per_epoch(config: Config, device: Device, train_loader: BatchLoader) -> int:
+    steps = len(train_loader) // config.accumulate_step
+    if steps == 0:
+        needed = config.batch_size * config.accumulate_step * device.world
+        raise UserError(
+            f"{train_loader.dataset.annotation_file} has {len(train_loader.dataset.records)} images, fewer than "
+            f"one step of {needed}: lower --batch_size or --accumulate_step"
+        )
+    return steps
 
-    def _facts(self) -> list[str]:
-        dataset, config = self.train_loader.dataset, self.config
-        parameters = sum(int(np.prod(p.shape)) for p in self.net.trainable_params())
-        return [
-            f"{config.detector} on {self.device.target} x {self.device.world}: {parameters / 1e6:.3f} M trainable "
-            f"parameters, {len(dataset.records)} training images, {self.steps_per_epoch} steps an epoch, "
-            f"{config.epoch_size} epochs"
-        ]
 
-    def _warnings(self) -> Iterator[str]:
-        config = self.config
-        images = config.batch_size * config.accumulate_step * self.device.world
-        if config.base_batch_size and images != config.base_batch_size:
-            suggested = config.lr * images / config.base_batch_size
-            yield (
-                f"lr {config.lr:g} was set for {config.base_batch_size} images a step, this run has {images} "
-                f"({config.batch_size} x {config.accumulate_step} accumulated x {self.device.world} devices): "
-                f"--lr {suggested:.4g} would match"
-            )
-        backbone = config.backbone
-        if backbone.frozen >= 0 and not (self.state.step or config.pre_trained or backbone.pretrained):
-            yield (
-                f"backbone.frozen_stages {backbone.frozen} keeps random weights: name an ImageNet backbone in "
-                "backbone.pretrained, or set backbone.frozen_stages -1 and backbone.norm_eval 0 to train from nothing"
-            )
-        yield from self.train_loader.dataset.problems[:10]
+def milliseconds_since(start: float) -> float:
+    """Milliseconds since `start`, a value of `time.perf_counter`."""
+    return 1000 * (time.perf_counter() - start)

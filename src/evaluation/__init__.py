@@ -1,1 +1,1 @@
-"""COCO metrics, prediction files, curves, pictures and the inference loop. Importing it does not import mindspore."""
+"""Metrics of detections and anchors, masks as run-length codes, prediction files. Importing it needs no MindSpore."""

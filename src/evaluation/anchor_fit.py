@@ -7,6 +7,7 @@ anchor reaches an IoU is the best recall that proposals right at the anchors cou
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def objects_in_network_pixels(records: Sequence[Record], config: Config) -> np.n
     return np.concatenate(boxes)
 
 
-def fit_of(config: Config, boxes: np.ndarray, **changes) -> AnchorFit:
+def fit_of(config: Config, boxes: np.ndarray, **changes: Any) -> AnchorFit:
     """The fit of the configuration's anchors, or of these with some keys of their section changed."""
     generator = build_anchor_generator(config, **changes)
     most = config.input_hw if getattr(anchor_section(config), "clip", False) else None
@@ -112,7 +113,7 @@ def best_overlaps(
     return np.stack(result, axis=1)
 
 
-def suggest(config: Config, boxes: np.ndarray) -> tuple[dict, AnchorFit, int]:
+def suggest(config: Config, boxes: np.ndarray) -> tuple[dict[str, Any], AnchorFit, int]:
     """Try other scales and ratios.
 
     Scales are those of the configuration times SCALE_FACTORS; ratios are its own, or the objects' quantiles.
@@ -123,20 +124,20 @@ def suggest(config: Config, boxes: np.ndarray) -> tuple[dict, AnchorFit, int]:
     """
     section = anchor_section(config)
     chosen = np.random.default_rng(0).permutation(len(boxes))[:MOST_TRIED_ON]
-    sample, tried = boxes[chosen], {}
+    sample, tried = boxes[chosen], []
     for ratios in (section.ratios, _ratios_of(boxes, len(section.ratios))):
         for factor in SCALE_FACTORS:
             changes = {**_scaled(section, factor), "ratios": ratios}
-            tried[len(tried)] = (fit_of(config, sample, **changes).quality, changes)
+            tried.append((fit_of(config, sample, **changes).quality, changes))
     own = fit_of(config, sample).quality
-    quality, changes = max(tried.values(), key=lambda item: item[0])
+    quality, changes = max(tried, key=lambda item: item[0])
     if max(quality[0] - own[0], quality[1] - own[1]) < LEAST_GAIN:
         return {}, fit_of(config, boxes), len(tried)
     changes = {name: value for name, value in changes.items() if value != getattr(section, name)}
     return changes, fit_of(config, boxes, **changes), len(tried)
 
 
-def _scaled(section, factor: float) -> dict:
+def _scaled(section: Any, factor: float) -> dict:
     if hasattr(section, "octave_base_scale"):
         return {"octave_base_scale": _short(section.octave_base_scale * factor)}
     return {"scales": [_short(scale * factor) for scale in section.scales]}
@@ -153,5 +154,5 @@ def _ratios_of(boxes: np.ndarray, count: int) -> list[float]:
 
 
 def _short(value: float) -> float:
-    """The value with at most three digits that count."""
+    """The value with at most three significant digits."""
     return float(f"{value:.3g}")

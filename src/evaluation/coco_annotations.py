@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from src.common.errors import UserError
 from src.data.masks import segmentation_fault
@@ -22,7 +23,7 @@ def read_annotations(source: str | Path | dict) -> dict:
     name = "annotations" if isinstance(source, dict) else str(source)
     if not isinstance(source, dict):
         try:
-            with open(source, encoding="utf-8") as file:
+            with Path(source).open(encoding="utf-8") as file:
                 source = json.load(file)
         except OSError as error:
             raise UserError(f"{name}: cannot read the annotation file ({error.strerror})") from error
@@ -54,7 +55,7 @@ def check_categories(annotations: dict, class_names: list[str], category_ids: li
 
 
 def check_segmentations(annotations: dict, name: str) -> None:
-    """Raise UserError when there are objects and not one has a mask; `name` is the file in the message."""
+    """Raise UserError when there are objects and none of them has a mask; `name` is the file in the message."""
     objects = annotations.get("annotations") or []
     if objects and not any(isinstance(one, dict) and one.get("segmentation") for one in objects):
         raise UserError(
@@ -115,8 +116,6 @@ def image_sizes(annotations: dict) -> dict[int, tuple[int, int]]:
 
 def _run_length_code(mask: list | dict, height: int, width: int) -> dict:
     """A mask (polygons, or a run-length code, compressed or not) as a compressed run-length code."""
-    from faster_coco_eval.core import mask as mask_api
-
     if isinstance(mask, list):
-        return mask_api.merge(mask_api.frPyObjects(mask, height, width))
-    return mask_api.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask
+        return coco_mask.merge(coco_mask.frPyObjects(mask, height, width))
+    return coco_mask.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask

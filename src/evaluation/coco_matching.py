@@ -2,9 +2,9 @@
 
 The protocol (cocodataset.org/#detection-eval): within one image and class, detections in order of falling score each
 take the free ground-truth object that they overlap most, if by at least the threshold. Objects that do not count
-(crowds, and areas outside of the range looked at) are taken only when no counting one is left; a crowd can be taken any
+(crowds, and areas outside the range in question) are taken only when none that counts is left; a crowd can be taken any
 number of times, and so can a difficult object of Pascal VOC, which the protocol does not know. A detection that took
-such an object, or took nothing and lies outside of the area range, is ignored.
+such an object, or took nothing and lies outside the area range, is ignored.
 
 The loop over detections cannot be avoided, but it can run over all (image, class) pairs, area ranges and thresholds in
 step: round r handles the r-th detection of every pair. That is some 20 times faster than a loop over pairs.
@@ -24,7 +24,7 @@ FALSE_POSITIVE, TRUE_POSITIVE, IGNORED = 0, 1, 2
 
 @dataclass
 class Objects:
-    """One kind of object (ground truth or detections) of the whole data set, a row each.
+    """One kind of object (ground truth or detections) of the whole data set, one per row.
 
     Attributes:
         image: int64 [N], position of the image in the evaluated set.
@@ -62,7 +62,7 @@ class Objects:
 
     @property
     def uncounted(self) -> np.ndarray:
-        """Bool [N]: crowds and difficult objects, which no detection must find."""
+        """Crowds and difficult objects, which no detection must find; bool [N]."""
         return self.crowd if self.difficult is None else self.crowd | self.difficult
 
 
@@ -104,6 +104,10 @@ def match_objects(
     """Match the detections `found` to the objects `truth`.
 
     Args:
+        truth: ground truth.
+        found: detections; of an image and class the best MAX_DETECTIONS count.
+        num_images: of the data set.
+        num_classes: of the data set.
         mask_iou: (detected masks, true masks, crowd flags) -> [D, G]; None evaluates boxes.
     """
     truth_row = np.lexsort((truth.image, truth.label))
@@ -138,12 +142,13 @@ def _rank_in_group(key: np.ndarray) -> np.ndarray:
 
 
 def _outside_area_ranges(area: np.ndarray) -> np.ndarray:
-    """Bool [N, A]: the area lies outside of the range; both ends belong to it."""
+    """Whether the area lies outside the range, whose ends belong to it; bool [N, A]."""
     low, high = np.array(list(AREA_RANGES.values())).T
     return (area[:, None] < low) | (area[:, None] > high)
 
 
 def common_pairs(truth_key: np.ndarray, found_key: np.ndarray) -> Pairs:
+    """The pairs of image and class that stand in both sorted tables; keys int64 [G] and [N] number the pairs."""
     truth_keys, truth_start, truth_count = np.unique(truth_key, return_index=True, return_counts=True)
     found_keys, found_start, found_count = np.unique(found_key, return_index=True, return_counts=True)
     _, of_truth, of_found = np.intersect1d(truth_keys, found_keys, assume_unique=True, return_indices=True)
@@ -169,9 +174,10 @@ def box_overlaps(truth: Objects, found: Objects, pairs: Pairs) -> np.ndarray:
 def _mask_overlaps(truth: Objects, found: Objects, pairs: Pairs, mask_iou: Callable) -> np.ndarray:
     """As `box_overlaps`, for masks."""
     parts = [np.zeros(0)]
+    found_masks, true_masks = found.masks or [], truth.masks or []
     for d, nd, g, ng in zip(pairs.found_start, pairs.found_count, pairs.truth_start, pairs.truth_count, strict=True):
         crowd = truth.crowd[g : g + ng].astype(int).tolist()
-        parts.append(np.asarray(mask_iou(found.masks[d : d + nd], truth.masks[g : g + ng], crowd)).reshape(-1))
+        parts.append(np.asarray(mask_iou(found_masks[d : d + nd], true_masks[g : g + ng], crowd)).reshape(-1))
     return np.concatenate(parts)
 
 
@@ -182,7 +188,7 @@ def _match_pairs(
     state = np.full((num_found, len(AREA_RANGES), len(IOU_THRESHOLDS)), FALSE_POSITIVE, np.uint8)
     taken = np.full(num_found, -1, np.int64)
     sizes = pairs.found_count * pairs.truth_count
-    offset = np.cumsum(sizes) - sizes
+    matching = _Matching(pairs, overlaps, np.cumsum(sizes) - sizes, any_number, ignored, state, taken)
     # Pairs with about as many objects run together, padded to the next power of two.
     width = 2 ** np.ceil(np.log2(pairs.truth_count)).astype(int) if len(sizes) else np.zeros(0, int)
     for slots in np.unique(width):
@@ -190,36 +196,50 @@ def _match_pairs(
         chosen = chosen[np.argsort(-pairs.found_count[chosen], kind="stable")]
         # At most this many pairs at a time keeps the working arrays under some 100 MB.
         for part in np.array_split(chosen, -(-len(chosen) * int(slots) // 200_000)):
-            _match_bucket(part, int(slots), pairs, overlaps, offset, any_number, ignored, state, taken)
+            _match_bucket(matching, part, int(slots))
     return state, taken
 
 
-def _match_bucket(
-    chosen: np.ndarray,
-    slots: int,
-    pairs: Pairs,
-    overlaps: np.ndarray,
-    offset: np.ndarray,
-    any_number: np.ndarray,
-    ignored: np.ndarray,
-    state: np.ndarray,
-    taken: np.ndarray,
-) -> None:
+@dataclass
+class _Matching:
+    """What matching reads, and what it writes.
+
+    Attributes:
+        pairs: of images and classes.
+        overlaps: of all pairs, flat.
+        offset: int64 [P], where each pair begins in `overlaps`.
+        any_number: bool [G], objects that can be taken any number of times.
+        ignored: bool [G, A], objects that do not count.
+        state: see `_match_pairs`; written.
+        taken: see `Matches`; written.
+    """
+
+    pairs: Pairs
+    overlaps: np.ndarray
+    offset: np.ndarray
+    any_number: np.ndarray
+    ignored: np.ndarray
+    state: np.ndarray
+    taken: np.ndarray
+
+
+def _match_bucket(matching: _Matching, chosen: np.ndarray, slots: int) -> None:
     """Match the pairs `chosen` (ordered by falling number of detections, each with at most `slots` objects)."""
+    pairs, state = matching.pairs, matching.state
     slot = np.arange(slots)[:, None]
     count = pairs.truth_count[chosen]
     exists = slot < count
     index = np.where(exists, pairs.truth_start[chosen] + slot, 0)
     # Axes below: object slot, pair, area range, threshold.
-    counts_as_object = ~ignored[index][..., None]
-    is_single = ~any_number[index][..., None, None]
+    counts_as_object = ~matching.ignored[index][..., None]
+    is_single = ~matching.any_number[index][..., None, None]
     free = np.broadcast_to(exists[..., None, None], (*exists.shape, *state.shape[1:])).copy()
     thresholds = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)
     found_count = pairs.found_count[chosen]
     for r in range(int(found_count.max())):
         n = np.searchsorted(-found_count, -r, side="left")  # pairs with more than r detections
-        position = np.where(exists[:, :n], offset[chosen[:n]] + r * count[:n] + slot, 0)
-        iou = np.where(exists[:, :n], overlaps[position], -1.0)
+        position = np.where(exists[:, :n], matching.offset[chosen[:n]] + r * count[:n] + slot, 0)
+        iou = np.where(exists[:, :n], matching.overlaps[position], -1.0)
         # A higher preference wins: objects that count first, then by IoU, of equal ones the last.
         place = np.argsort(np.argsort(iou, axis=0, kind="stable"), axis=0)[..., None, None] + 1
         preference = (place + slots * counts_as_object[:, :n]).astype(np.int32)
@@ -230,5 +250,5 @@ def _match_bucket(
         row = pairs.found_start[chosen[:n]] + r
         state[row] = np.where(took, np.where(best > slots, TRUE_POSITIVE, IGNORED), FALSE_POSITIVE)
         at_lowest = preference[:, :, 0, 0]  # any area, lowest threshold
-        taken[row] = np.where(took[:, 0, 0], pairs.truth_start[chosen[:n]] + at_lowest.argmax(axis=0), -1)
+        matching.taken[row] = np.where(took[:, 0, 0], pairs.truth_start[chosen[:n]] + at_lowest.argmax(axis=0), -1)
         free[:, :n] &= ~((preference == best) & took & is_single[:, :n])

@@ -12,8 +12,8 @@ def precision_and_recall(matches: Matches) -> tuple[np.ndarray, np.ndarray]:
     """Interpolated precision and final recall.
 
     Returns:
-        precision [T, R, K, A] at IOU_THRESHOLDS, RECALL_POINTS, classes, AREA_RANGES, with up to 100 detections an
-        image and class; recall [T, K, A, M] for the M DETECTION_LIMITS. -1 where a class has no object that counts.
+        precision [T, R, K, A] at IOU_THRESHOLDS, RECALL_POINTS, classes, AREA_RANGES, with up to 100 detections
+        per image and class; recall [T, K, A, M] for the M DETECTION_LIMITS. -1 where a class has no object that counts.
     """
     num_classes = len(matches.positives)
     shape = (len(IOU_THRESHOLDS), num_classes, len(AREA_RANGES))

@@ -1,4 +1,4 @@
-"""Which classes a detector takes for which: the confusion matrix of its boxes."""
+"""Which classes a detector confuses with which: the confusion matrix of its boxes."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ def confusion_matrix(
 ) -> np.ndarray:
     """Count true class against detected class.
 
-    Detections of at least `score_thr`, best first, each take the free object of whatever class that they overlap most,
+    Detections of at least `score_thr`, best first, each take the free object of any class that they overlap most,
     if by IoU 0.5 or more. Of an image's detections the best 100 take part; crowds and detections on them do not count.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Why AP is lost: each wrong detection and each missed object by its kind of error, and what mending a kind would gain.
+"""Why AP is lost: each wrong detection and each missed object by its kind of error, and what fixing a kind would gain.
 
 The kinds and their order are those of TIDE (Bolya, Foley, Hays, Hoffman 2020, "TIDE: A General Toolbox for Identifying
 Object Detection Errors", arXiv:2008.08115, section 2), with boxes at IoU 0.5 (foreground) and 0.1 (background). A wrong
@@ -10,13 +10,14 @@ detection is the first of these that fits:
 - background: it overlaps no object by more than 0.1;
 - both: class and localisation are wrong.
 
-An object is missed when nothing found it, not even with a wrong place or a wrong class.
+An object is missed when nothing found it, not even in a wrong place or with a wrong class.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from src.evaluation.coco_matching import AREA_RANGES, IGNORED, TRUE_POSITIVE, Matches, Objects, match_objects
 from src.evaluation.coco_precision import interpolated_precision
@@ -33,10 +34,10 @@ class ErrorBreakdown:
 
     Attributes:
         ap50: mean AP at IoU 0.5, as evaluation gives it; -1 where no class has an object.
-        gains: what mean AP at IoU 0.5 would gain if all errors of a kind were mended, for each of ERRORS.
+        gains: what mean AP at IoU 0.5 would gain if all errors of a kind were fixed, for each of ERRORS.
         counts: number of errors of each of ERRORS.
         best: int64 [K, 7]: of a class's N best detections, where N is the number of its objects, how many are correct,
-            then how many are each of ERRORS; those that lack to N count as missed.
+            then how many are each of ERRORS; where there are fewer than N, the rest counts as missed.
     """
 
     ap50: float
@@ -55,7 +56,7 @@ class _Found:
         target: int64 [N], the object's row for localisation and class errors, else -1.
         positives: int64 [K], objects of each class.
         missed: int64 [K], objects of each class that are missed.
-        mends: bool [N], the error is the best detection of an object that nothing else found.
+        fixes: bool [N], the error is the best detection of an object that nothing else found.
         target_label: int64 [N], class of `target`.
     """
 
@@ -65,7 +66,7 @@ class _Found:
     target: np.ndarray
     positives: np.ndarray
     missed: np.ndarray
-    mends: np.ndarray
+    fixes: np.ndarray
     target_label: np.ndarray
 
 
@@ -74,12 +75,13 @@ def break_down_errors(truth: Objects, found: Objects, num_images: int, num_class
 
     Args:
         truth: ground truth; crowds take no part, and detections on them are neither right nor wrong.
-        found: detections; the best 100 of an image and class count.
-        num_images, num_classes: of the data set.
+        found: detections; the best 100 per image and class count.
+        num_images: of the data set.
+        num_classes: of the data set.
     """
     detections = _classify(truth, found, num_images, num_classes)
     ap50 = _mean_ap(detections.label, detections.score, detections.kind == CORRECT, detections.positives)
-    gains = {name: max(_mended_ap(detections, kind) - ap50, 0.0) for kind, name in enumerate(ERRORS)}
+    gains = {name: max(_fixed_ap(detections, kind) - ap50, 0.0) for kind, name in enumerate(ERRORS)}
     counts = {name: int(np.count_nonzero(detections.kind == kind)) for kind, name in enumerate(ERRORS)}
     counts["missed"] = int(detections.missed.sum())
     return ErrorBreakdown(ap50, gains, counts, _best_of_each_class(detections))
@@ -117,15 +119,13 @@ def _overlaps(
     truth: Objects, found: Objects, matches: Matches, wrong: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For each image: rows of `matches` that are wrong, rows of `truth`, and their IoU; images with both only."""
-    from faster_coco_eval.core import mask as mask_api
-
     rows, objects = np.flatnonzero(wrong), np.flatnonzero(~truth.uncounted)
     rows_of = _by_image(rows, found.image[matches.row[rows]])
     objects_of = _by_image(objects, truth.image[objects])
     for image in rows_of.keys() & objects_of.keys():
         d, g = rows_of[image], objects_of[image]
         boxes = found.boxes[matches.row[d]], truth.boxes[g]
-        yield d, g, np.asarray(mask_api.iou(*boxes, np.zeros(len(g), np.uint8).tolist())).reshape(len(d), len(g))
+        yield d, g, np.asarray(coco_mask.iou(*boxes, np.zeros(len(g), np.uint8).tolist())).reshape(len(d), len(g))
 
 
 def _by_image(rows: np.ndarray, image: np.ndarray) -> dict[int, np.ndarray]:
@@ -149,7 +149,7 @@ def _kinds_of(same: np.ndarray, other: np.ndarray, objects: np.ndarray) -> tuple
 
 
 def _best_of_each_object(target: np.ndarray, score: np.ndarray, detected: np.ndarray) -> np.ndarray:
-    """Bool [N]: the detection has the best score of all whose target is the same object, and nothing found that."""
+    """Which detections have the best score of all with their target, where nothing found that object; bool [N]."""
     best = np.zeros(len(target), bool)
     rows = np.flatnonzero(target >= 0)
     rows = rows[~detected[target[rows]]]
@@ -158,20 +158,20 @@ def _best_of_each_object(target: np.ndarray, score: np.ndarray, detected: np.nda
     return best
 
 
-def _mended_ap(found: _Found, error: int) -> float:
-    """Mean AP at IoU 0.5 had the errors of one kind been mended.
+def _fixed_ap(found: _Found, error: int) -> float:
+    """Mean AP at IoU 0.5 had the errors of one kind been fixed.
 
-    Misplaced and misclassified detections become right, but for all but the best of an object, which go; so go
-    duplicates and what lies on the background. Missed objects are taken out of the ground truth.
+    Of the misplaced and misclassified detections of an object the best becomes right and the others are removed, as are
+    duplicates and detections of the background. Missed objects are taken out of the ground truth.
     """
     hit, label, positives = found.kind == CORRECT, found.label, found.positives
     wrong = found.kind == error
     if error == MISSED:
         return _mean_ap(label, found.score, hit, positives - found.missed)
-    mended = wrong & found.mends
-    kept = ~wrong | mended
-    label = np.where(mended, found.target_label, label)
-    return _mean_ap(label[kept], found.score[kept], (hit | mended)[kept], positives)
+    fixed = wrong & found.fixes
+    kept = ~wrong | fixed
+    label = np.where(fixed, found.target_label, label)
+    return _mean_ap(label[kept], found.score[kept], (hit | fixed)[kept], positives)
 
 
 def _mean_ap(label: np.ndarray, score: np.ndarray, hit: np.ndarray, positives: np.ndarray) -> float:

@@ -3,8 +3,8 @@
 Pasting follows mmdetection's FCNMaskHead (bilinear, pixel centres at + 0.5, zeros around the S x S values): pixel x
 takes the value at S (x + 0.5 - x1) / (x2 - x1) - 0.5. Bilinear interpolation is separable, so a pasted mask is the
 product columns x values x rows, computed only in the window where it can reach the threshold. The code comes from the
-places where the thresholded windows change: no bitmap of the whole image is made, and all but two small products a mask
-runs over many masks at once (benchmarks/mask_evaluation.py).
+places where the thresholded windows change: no bitmap of the whole image is made, and all but two small products per
+mask runs over many masks at once (benchmarks/mask_evaluation.py).
 """
 
 from typing import TYPE_CHECKING
@@ -51,7 +51,8 @@ def encode_masks(
     Args:
         probabilities: float32 [M, S, S], 0..1, first row at the top of the box.
         boxes: [M, 4] xyxy in pixels of the image; what lies beyond the image is cut off.
-        height, width: of the image in pixels.
+        height: of the image in pixels.
+        width: likewise.
         threshold: a pixel belongs to the mask from this probability on; above 0, at most 1.
 
     Returns:
@@ -146,8 +147,10 @@ def _run_lengths(owner: np.ndarray, position: np.ndarray, masks: int, pixels: in
 
 
 def _strings(owner: np.ndarray, length: np.ndarray, masks: int) -> list[str]:
-    """COCO's compressed strings: from the fourth run of a mask on the difference to the last but one run, in groups of
-    five bits from the lowest, with a sixth bit while more follow, each + 48 as a character (maskApi.c, rleToString).
+    """COCO's compressed strings (maskApi.c, rleToString).
+
+    From the fourth run of a mask on the difference from the last but one run, in groups of five bits from the lowest,
+    with a sixth bit while more follow, each + 48 as a character.
     """
     first = np.searchsorted(owner, np.arange(masks))
     place = np.arange(len(owner)) - first[owner]

@@ -63,7 +63,7 @@ class Metrics:
 
     @property
     def voc_table(self) -> str:
-        """The two means of Pascal VOC, a line each; empty for other data."""
+        """The two means of Pascal VOC, one per line; empty for other data."""
         if not self.per_class_voc:
             return ""
         ways = {"VOC07_mAP": "11 points", "VOC_mAP": "all points"}
@@ -72,7 +72,7 @@ class Metrics:
         )
 
     def per_class_table(self) -> str:
-        """One line a class: name, AP, AP50, then those of masks where boxes were evaluated too, then Pascal VOC's."""
+        """One line per class: name, AP, AP50, then those of masks where boxes were evaluated too, then Pascal VOC's."""
         columns = {"AP": self.per_class, "AP50": self.per_class_50}
         if len(self.tables) > 1:
             columns |= {"mask AP": self.per_class_segm, "mask AP50": self.per_class_segm_50}
@@ -111,6 +111,7 @@ def mean_of_measured(values: np.ndarray) -> float:
 
 
 def coco_statistics(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+    """The 12 numbers by name, from what `precision_and_recall` returns; -1 where nothing could be measured."""
     values = {}
     for name, kind, threshold, area, limit in COCO_STATISTICS:
         thresholds = slice(None) if threshold is None else slice(threshold, threshold + 1)

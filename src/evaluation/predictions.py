@@ -3,15 +3,12 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
-
-if TYPE_CHECKING:
-    from src.data.detection_dataset import DetectionDataset
+from src.data.detection_dataset import DetectionDataset
 
 
 def save_results(path: str | Path, results: list[dict]) -> None:
@@ -21,7 +18,7 @@ def save_results(path: str | Path, results: list[dict]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def load_results(path: str | Path, dataset: "DetectionDataset | None" = None) -> list[dict]:
+def load_results(path: str | Path, dataset: DetectionDataset | None = None) -> list[dict]:
     """Read results in COCO's format, or, for the images of `dataset`, the inference JSON.
 
     Raises:
@@ -53,7 +50,8 @@ def image_entry(
     """What the inference JSON says of one image.
 
     Args:
-        height, width: of the original image in pixels; no box reaches beyond them.
+        height: of the original image in pixels; no box reaches beyond it.
+        width: likewise.
         boxes: [M, 4] xyxy in original-image pixels.
         scores: [M].
         labels: int [M], 0..K-1.
@@ -128,7 +126,7 @@ def _is_image_entry(entry: object) -> bool:
     return isinstance(entry, dict) and {"height", "width", "predictions"} <= entry.keys()
 
 
-def _results_of_entries(path: str | Path, entries: dict[str, dict], dataset: "DetectionDataset") -> list[dict]:
+def _results_of_entries(path: str | Path, entries: dict[str, dict], dataset: DetectionDataset) -> list[dict]:
     """The inference JSON as COCO results: images by their path, or by their name where only one has it."""
     ids = {record.name: record.image_id for record in dataset.records}
     names = Counter(Path(name).name for name in ids)

@@ -20,7 +20,7 @@ class VocPrecision:
 
     Attributes:
         ap_11_points: mean of the best precision at a recall of at least 0, 0.1, ..., 1 (the challenges up to 2009).
-        ap_all_points: area under the precision made monotonous, at all recalls (from 2010 on).
+        ap_all_points: area under the precision made monotonic, at all recalls (from 2010 on).
     """
 
     ap_11_points: np.ndarray
@@ -30,7 +30,7 @@ class VocPrecision:
 def voc_precision(
     truth: Objects, found: Objects, num_images: int, num_classes: int, min_overlap: float = MIN_OVERLAP
 ) -> VocPrecision:
-    """AP of the boxes `found` against the objects `truth`; boxes end behind their last pixel (see `VocDataset`)."""
+    """AP of the boxes `found` against the objects `truth`; boxes end after their last pixel (see `VocDataset`)."""
     difficult = np.zeros(len(truth.image), bool) if truth.difficult is None else truth.difficult
     objects = np.bincount(truth.label[~difficult], minlength=num_classes)
     ap = np.full((2, num_classes), -1.0)
@@ -54,9 +54,9 @@ def voc_precision(
 
 
 def _best_objects(truth: Objects, found: Objects, num_images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row of the object of its class and image that each detection overlaps most (of equals the first), and the IoU.
+    """Row of the object of its class and image that each detection overlaps most, and the IoU.
 
-    Where there is none the row is 0 and the IoU -1.
+    Of equal ones the first counts; where there is none the row is 0 and the IoU -1.
     """
     target, overlap = np.zeros(len(found.image), np.int64), np.full(len(found.image), -1.0)
     truth_row = np.lexsort((truth.image, truth.label))
@@ -67,7 +67,7 @@ def _best_objects(truth: Objects, found: Objects, num_images: int) -> tuple[np.n
         return target, overlap
     overlaps = box_overlaps(truth, found, pairs)
 
-    # One run of overlaps a detection, as long as its pair has objects.
+    # One run of overlaps per detection, as long as its pair has objects.
     lengths = np.repeat(pairs.truth_count, pairs.found_count)
     starts = np.cumsum(lengths) - lengths
     best = np.maximum.reduceat(overlaps, starts)

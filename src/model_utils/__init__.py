@@ -1,1 +1,1 @@
-"""Configuration, commands and devices."""
+"""Where a program runs: devices, launchers, ModelArts, rank tables."""

@@ -1,13 +1,15 @@
-"""The one place that knows about devices: which there are, what each needs, how processes talk to each other."""
+"""The one place that knows about devices: which there are, what each needs, how processes communicate."""
 
-import glob
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from src.common.errors import UserError
 from src.model_utils.local_adapter import launched_as
 from src.schema import Config
+
+DEVICE_FILES = Path("/dev")
 
 
 @dataclass(frozen=True)
@@ -23,21 +25,16 @@ class Device:
         """Whether this process writes files and logs."""
         return self.rank == 0
 
-    @property
-    def has_data_sink(self) -> bool:
-        """Whether steps can be sunk to the device."""
-        return self.target != "CPU"
-
 
 def setup_device(config: Config) -> Device:
     """Choose and prepare the device, start the communication of a distributed run, set mode and seeds.
 
     Raises:
-        UserError: the device is not here, or a distributed run was not started by a launcher.
+        UserError: the device is not available, or a distributed run was not started by a launcher.
     """
     import mindspore as ms
 
-    target = find_device() if config.device_target == "auto" else config.device_target
+    target = target_of(config)
     launched = launched_as() if config.run_distribute else None
     if config.run_distribute and launched is None:
         raise UserError(
@@ -57,9 +54,19 @@ def setup_device(config: Config) -> Device:
     return _join(target, launched)
 
 
+def target_of(config: Config) -> str:
+    """The device that a configuration asks for: CPU, GPU or Ascend."""
+    return find_device() if config.device_target == "auto" else config.device_target
+
+
+def writes_air(target: str) -> bool:
+    """Whether AIR files can be written there: the format is Ascend's own."""
+    return target == "Ascend"
+
+
 def find_device() -> str:
     """'Ascend', 'GPU' or 'CPU': the best that this machine has."""
-    if glob.glob("/dev/davinci[0-9]*"):
+    if any(DEVICE_FILES.glob("davinci[0-9]*")):
         return "Ascend"
     if shutil.which("nvidia-smi"):
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)

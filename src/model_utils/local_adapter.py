@@ -1,4 +1,4 @@
-"""What the launcher of this process (mpirun, msrun, or none) says about its place among the processes."""
+"""What the launcher of this process (mpirun, msrun, or none) says about its rank among the processes."""
 
 import os
 
@@ -23,7 +23,7 @@ def launched_as() -> tuple[int, int, int] | None:
     if is_scheduler():
         return 0, int(os.environ["MS_WORKER_NUM"]), 0
     for rank, world, local in _LAUNCHERS:
-        values = [os.environ.get(name) for name in (rank, world, local)]
-        if all(value is not None and value.lstrip("-").isdigit() for value in values) and int(values[0]) >= 0:
-            return tuple(int(value) for value in values)
+        values = [os.environ.get(name, "") for name in (rank, world, local)]
+        if all(value.lstrip("-").isdigit() for value in values) and int(values[0]) >= 0:
+            return int(values[0]), int(values[1]), int(values[2])
     return None

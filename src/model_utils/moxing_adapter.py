@@ -3,18 +3,20 @@
 Only with `enable_modelarts` (RefineDet's README: `run_online`) does anything happen.
 """
 
-import os
+import logging
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from src.common.errors import UserError
 from src.common.once_per_machine import once_per_machine
 from src.model_utils.local_adapter import is_scheduler, launched_as
 from src.schema import Config
+
+logger = logging.getLogger(__name__)
 
 DATA_KEYS = (
     "train_dataset", "val_dataset", "mindrecord_dir", "coco_root", "instance_set", "voc_root", "image_dir", "anno_path",
@@ -24,7 +26,7 @@ OUTPUT_KEYS = ("train_outputs", "save_checkpoint_path", "prediction_path", "pred
 
 @contextmanager
 def on_modelarts(config: Config) -> Iterator[None]:
-    """Run a block with data from OBS, and send what it wrote to OBS, also when it fails or is stopped.
+    """Run a block with data from OBS, and send what it wrote to OBS, even when it fails or is stopped.
 
     Before the block, `data_url` is copied to `data_path` and `checkpoint_url` to `load_path`, by one process of each
     machine; the others wait. Relative paths of what the program writes are taken in `output_path`, which the process of
@@ -57,13 +59,13 @@ def on_modelarts(config: Config) -> Iterator[None]:
                 try:
                     _upload(mox, config.output_path, config.train_url)
                 except UserError as error:  # beside what ended the program
-                    print(f"error: {error}", file=sys.stderr, flush=True)
+                    logger.error(str(error))
             raise
         if uploads:
             _upload(mox, config.output_path, config.train_url)
 
 
-def _moxing():
+def _moxing() -> ModuleType:
     try:
         import moxing
     except ImportError:
@@ -74,11 +76,11 @@ def _moxing():
 
 
 @contextmanager
-def _downloaded(mox, url: str, folder: str, archive: str = "") -> Iterator[None]:
+def _downloaded(mox: ModuleType, url: str, folder: str, archive: str = "") -> Iterator[None]:
     """Within the block `folder` holds what `url` has, and the content of its `archive`.zip."""
 
     def download() -> None:
-        print(f"copying {url} to {folder}", flush=True)
+        logger.info(f"copying {url} to {folder}")
         try:
             mox.file.copy_parallel(url, folder)
         except Exception as error:  # moxing's own are not documented
@@ -99,7 +101,7 @@ def unpack(folder: Path, name: str) -> None:
     archive, target, partial = folder / f"{name}.zip", folder / name, folder / f".{name}.partial"
     if not archive.is_file():
         raise UserError(f"modelarts_dataset_unzip_name: {archive} does not exist")
-    print(f"unpacking {archive}", flush=True)
+    logger.info(f"unpacking {archive}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -110,7 +112,7 @@ def unpack(folder: Path, name: str) -> None:
     inner = partial / name
     source = inner if inner.is_dir() and len(list(partial.iterdir())) == 1 else partial
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(source, target)
+    source.replace(target)
     shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -126,7 +128,7 @@ def _find_data(config: Config) -> None:
     setattr(config, changed, str(root))
     if config.dataset == "other":
         config.anno_path = str(root / config.anno_path)
-    print(f"{changed}: {root}, since no path of the configuration lies in data_path", flush=True)
+    logger.info(f"{changed}: {root}, since no path of the configuration lies in data_path")
 
 
 def _collect_outputs(config: Config) -> None:
@@ -135,13 +137,13 @@ def _collect_outputs(config: Config) -> None:
             setattr(config, name, str(Path(config.output_path) / value))
 
 
-def _upload(mox, folder: str, url: str) -> None:
+def _upload(mox: ModuleType, folder: str, url: str) -> None:
     if not Path(folder).is_dir():
         return
     if not url:
-        print(f"warning: train_url is not set, so the results stay in {folder}", flush=True)
+        logger.warning(f"train_url is not set, so the results stay in {folder}")
         return
-    print(f"copying {folder} to {url}", flush=True)
+    logger.info(f"copying {folder} to {url}")
     try:
         mox.file.copy_parallel(folder, url)
     except Exception as error:

@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 
 from src.common.errors import UserError
 from src.common.program import run_command
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def read_rank_table(path: str | Path, device_num: int | None = None) -> list[Ran
 
     Raises:
         UserError: no rank table; a number that does not fit; ranks that are not 0 to n - 1; a device, a rank or an
-            address that comes twice; an address that is none.
+            address that comes twice; an invalid address.
     """
     table = _read_json(Path(path))
     try:
@@ -154,11 +157,11 @@ def _check(devices: list[RankedDevice], device_num: int | None) -> None:
     if missing := sorted(set(range(len(devices))) - set(ranks)):
         raise ValueError(f"rank_id must be 0 to {len(devices) - 1}, each once; {missing[0]} is missing")
     places = [(device.server, device.device_id) for device in devices]
-    if twice := _first_duplicate(places):
-        raise ValueError(f"device_id {twice[1]} comes twice on server {twice[0]}")
+    if place := _first_duplicate(places):
+        raise ValueError(f"device_id {place[1]} comes twice on server {place[0]}")
     addresses = [device.ip for device in devices if device.ip]
-    if twice := _first_duplicate(addresses):
-        raise ValueError(f"device_ip {twice} comes twice")
+    if address := _first_duplicate(addresses):
+        raise ValueError(f"device_ip {address} comes twice")
     needed = addresses or len({device.server for device in devices}) > 1
     if needed and (without := [device for device in devices if not device.ip]):
         raise ValueError(f"rank {without[0].rank} (device {without[0].device_id}) has no device_ip")
@@ -184,7 +187,7 @@ def _whole_number(value: object, name: str) -> int:
     return int(text)
 
 
-def _first_duplicate(values: list):
+def _first_duplicate(values: list[Value]) -> Value | None:
     return next((value for position, value in enumerate(values) if value in values[:position]), None)
 
 

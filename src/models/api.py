@@ -16,7 +16,7 @@ import numpy as np
 from src.schema import Config
 
 if TYPE_CHECKING:
-    from mindspore import Tensor, nn
+    from mindspore import Parameter, Tensor, nn
 
     from src.blocks.detections import Detections
 
@@ -25,17 +25,34 @@ Problem = tuple[str, str]  # dotted key, what is wrong with it and what would be
 
 
 @runtime_checkable
-class Detector(Protocol):
-    """A network that learns and predicts; an `nn.Cell` beside.
+class Predictor(Protocol):
+    """What finds objects: a detector, or an exported file of one.
 
     Attributes:
         training: whether it is in training mode.
+    """
+
+    training: bool
+
+    def predict(self, images: np.ndarray | Tensor, image_info: np.ndarray | Tensor) -> Detections:
+        """Detections of images float32 [B,3,H,W] with image_info float32 [B,6]."""
+
+    def set_train(self, mode: bool = True) -> nn.Cell | None:
+        """Switch training mode."""
+
+
+@runtime_checkable
+class Detector(Predictor, Protocol):
+    """A network that learns and predicts; it has the methods of an `nn.Cell`, of which those that are called stand here.
+
+    Attributes:
+        backbone: the part whose weights `backbone.pretrained` names.
         loss_names: names of the loss terms, in the order in which a trainer logs them.
         divides_by_positives: whether `losses` divides by the number of positive anchors, which `count_positives` then
             gives beforehand, so that several batches can share one divisor.
     """
 
-    training: bool
+    backbone: nn.Cell
     loss_names: tuple[str, ...]
     divides_by_positives: bool
 
@@ -44,9 +61,6 @@ class Detector(Protocol):
 
     def dense_outputs(self, images: Tensor) -> tuple:
         """Images float32 [B,3,H,W] -> raw outputs of the dense head."""
-
-    def predict(self, images: np.ndarray | Tensor, image_info: np.ndarray | Tensor) -> Detections:
-        """Detections of images float32 [B,3,H,W] with image_info float32 [B,6]."""
 
     def losses(
         self,
@@ -67,6 +81,18 @@ class Detector(Protocol):
     def set_train(self, mode: bool = True) -> nn.Cell:
         """Switch training mode."""
 
+    def get_parameters(self) -> Iterator[Parameter]:
+        """All parameters."""
+
+    def trainable_params(self) -> list[Parameter]:
+        """Parameters that training changes."""
+
+    def parameters_dict(self) -> dict[str, Parameter]:
+        """All parameters by name."""
+
+    def cells_and_names(self) -> Iterator[tuple[str, nn.Cell]]:
+        """All cells inside, by their dotted names."""
+
 
 class RawForm(Protocol):
     """A cell that gives decoded boxes [B,N,4] and scores [B,N,K] of all candidates: the raw form of exported files.
@@ -78,6 +104,9 @@ class RawForm(Protocol):
 
     input_names: tuple[str, ...]
     level_sizes: Sequence[int]
+
+    def set_train(self, mode: bool = True) -> nn.Cell:
+        """Switch training mode."""
 
 
 @dataclass(frozen=True)

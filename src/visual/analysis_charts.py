@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from src.evaluation.error_types import ERRORS, ErrorBreakdown
 from src.evaluation.metrics import Metrics
 from src.visual.figures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_WRITTEN = 20  # classes; with more the cells of the confusion matrix are too small for their numbers
 ERROR_COLORS = ("#d95f02", "#7570b3", "#a6761d", "#e7298a", "#666666", "#e6ab02")  # of ERRORS
@@ -18,16 +22,17 @@ def draw_confusion(path: str | Path, matrix: np.ndarray, class_names: Sequence[s
     """Draw a confusion matrix; colours are shares of the true class, numbers are counts.
 
     Args:
+        path: picture to write.
         matrix: int64 [K + 1, K + 1], see `confusion_matrix`.
         class_names: K names.
-        score_thr: least score of the detections, for the title.
+        score_thr: minimum score of the detections, for the title.
     """
     size = len(matrix)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(max(3.2, 0.62 * size if size <= MOST_WRITTEN + 1 else 0.2 * size), 40)
     figure = new_figure(side + 2.4, side + 1.6)
     panel = figure.subplots()
-    shown = np.ma.masked_array(share, np.zeros_like(share, bool))
+    shown: np.ma.MaskedArray = np.ma.masked_array(share, np.zeros_like(share, bool))
     shown[-1] = np.ma.masked  # false alarms are not a share of any class
     image = panel.imshow(shown, cmap="Blues", vmin=0, vmax=1)
     ticks = range(size)
@@ -51,6 +56,7 @@ def draw_class_ap(path: str | Path, metrics: Metrics, num_objects: Sequence[int]
     """Draw AP and AP50 of each class as bars, the best class on top; of masks in a second panel, where there are any.
 
     Args:
+        path: picture to write.
         metrics: of the evaluation.
         num_objects: objects of each class, in the order of the classes.
     """
@@ -58,7 +64,7 @@ def draw_class_ap(path: str | Path, metrics: Metrics, num_objects: Sequence[int]
     kinds = [("boxes", metrics.per_class, metrics.per_class_50, "bbox")]
     if metrics.per_class_segm:
         kinds.append(("masks", metrics.per_class_segm, metrics.per_class_segm_50, "segm"))
-    order = sorted(metrics.per_class, key=metrics.per_class.get)
+    order = sorted(metrics.per_class, key=lambda name: metrics.per_class[name])
     figure = new_figure(1.6 + 3.6 * len(kinds), 1.4 + 0.32 * len(order))
     panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
     places = np.arange(len(order))
@@ -83,9 +89,10 @@ def draw_class_ap(path: str | Path, metrics: Metrics, num_objects: Sequence[int]
 
 
 def draw_errors(path: str | Path, errors: ErrorBreakdown, class_names: Sequence[str]) -> None:
-    """Draw what mending each kind of error would gain, and what each class's best detections are.
+    """Draw what fixing each kind of error would gain, and what each class's best detections are.
 
     Args:
+        path: picture to write.
         errors: of the evaluation.
         class_names: K names.
     """
@@ -98,7 +105,7 @@ def draw_errors(path: str | Path, errors: ErrorBreakdown, class_names: Sequence[
     top.bar_label(bars, labels, padding=4, fontsize=8)
     top.set_xlim(0, max([*gains, 0.01]) * 1.35)
     top.invert_yaxis()
-    top.set_title(f"AP50 is {errors.ap50:.3f}; it would gain, were all errors of a kind mended:", fontsize=10)
+    top.set_title(f"AP50 is {errors.ap50:.3f}; it would gain, were all errors of a kind fixed:", fontsize=10)
     _draw_shares(bottom, errors.best[shown], [class_names[k] for k in shown])
     handles = bottom.get_legend_handles_labels()[0]
     figure.legend(
@@ -107,8 +114,8 @@ def draw_errors(path: str | Path, errors: ErrorBreakdown, class_names: Sequence[
     save_figure(figure, path)
 
 
-def _draw_shares(panel, counts: np.ndarray, names: list[str]) -> None:
-    """Stacked bars of the columns of `ErrorBreakdown.best`, a class each."""
+def _draw_shares(panel: "Axes", counts: np.ndarray, names: list[str]) -> None:
+    """Stacked bars of the columns of `ErrorBreakdown.best`, one class per bar."""
     totals = np.maximum(counts.sum(axis=1), 1)
     start = np.zeros(len(names))
     columns = zip(("correct", *ERRORS), (CORRECT_COLOR, *ERROR_COLORS), counts.T / totals, strict=True)

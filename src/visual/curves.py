@@ -5,9 +5,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.common.errors import UserError
 from src.visual.figures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TRAIN_LOSS = "train_loss"  # among the values of an evaluation: the mean training loss of its epoch
+LEGACY_TRAIN_LOSS = "loss"  # its name in the files of earlier releases
 
 Curve = tuple[list[int], list[float]]  # steps, values
 
@@ -53,13 +60,13 @@ def read_curves(source: str | Path | Iterable[dict]) -> tuple[dict[str, Curve], 
     """
     if isinstance(source, str | Path):
         try:
-            with open(source, newline="", encoding="utf-8") as file:
+            with Path(source).open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
         except OSError as error:
             raise UserError(f"{source}: cannot read the metrics ({error.strerror})") from error
     else:
         rows = list(source)
-    curves = {"train": defaultdict(lambda: ([], [])), "eval": defaultdict(lambda: ([], []))}
+    curves: dict[str, dict[str, Curve]] = {kind: defaultdict(lambda: ([], [])) for kind in ("train", "eval")}
     epoch_ends = {}
     for row in rows:
         try:
@@ -72,7 +79,8 @@ def read_curves(source: str | Path | Iterable[dict]) -> tuple[dict[str, Curve], 
         # -1 is COCO's mark for "nothing to measure"
         if kind == "eval" and value == -1:
             continue
-        steps, values = curves[kind][row["name"]]
+        name = TRAIN_LOSS if kind == "eval" and row["name"] == LEGACY_TRAIN_LOSS else row["name"]
+        steps, values = curves[kind][name]
         steps.append(step)
         values.append(value)
         if kind == "eval":
@@ -80,7 +88,9 @@ def read_curves(source: str | Path | Iterable[dict]) -> tuple[dict[str, Curve], 
     return curves["train"], curves["eval"], epoch_ends
 
 
-def _draw_panel(panel, curves: dict[str, Curve], title: str, smooth: bool = False, unit_range: bool = False) -> None:
+def _draw_panel(
+    panel: "Axes", curves: dict[str, Curve], title: str, smooth: bool = False, unit_range: bool = False
+) -> None:
     panel.set_title(title, fontsize=11)
     panel.set_xlabel("step")
     panel.grid(alpha=0.3)
@@ -106,7 +116,7 @@ def _draw_panel(panel, curves: dict[str, Curve], title: str, smooth: bool = Fals
     panel.legend(fontsize=8, title="name: latest", title_fontsize=8, loc="best", ncols=columns)
 
 
-def _add_epoch_axis(panel, epoch_ends: dict[int, int]) -> None:
+def _add_epoch_axis(panel: "Axes", epoch_ends: dict[int, int]) -> None:
     """Epoch numbers along the top, at most some ten of them."""
     if not epoch_ends:
         return

@@ -1,5 +1,6 @@
 """Draw the JSON of infer.py: the work of draw_predictions.py."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from src.evaluation.coco_annotations import read_annotations
 from src.evaluation.predictions import load_predictions
 from src.visual.pictures import draw_objects, page, save_picture, side_by_side, with_title
 
-IMAGES_A_PAGE = 12
+logger = logging.getLogger(__name__)
+
+IMAGES_PER_PAGE = 12
 
 
 @dataclass
@@ -34,14 +37,15 @@ def draw_predictions(
     max_images: int = 0,
     with_pages: bool = False,
 ) -> list[Path]:
-    """Draw each image's predictions to a PNG file of `output_dir`, named after the image.
+    """Draw each image's predictions to a PNG file named after the image.
 
     Args:
         pred_json: what infer.py wrote.
-        score_thr: least score of a box to draw.
+        output_dir: for the files; made if needed.
+        score_thr: minimum score of a box to draw.
         annotations: COCO annotation file, or a data set folder: ground truth is drawn on the left.
         max_images: draw only the first so many; 0: all.
-        with_pages: also write pages of IMAGES_A_PAGE pictures: page_001.png, ...
+        with_pages: also write pages of IMAGES_PER_PAGE pictures: page_001.png, ...
 
     Returns:
         The files written, pages last. Images that cannot be read are reported and skipped.
@@ -53,36 +57,53 @@ def draw_predictions(
     entries = list(predictions.items())[: max_images or None]
     truth = None if annotations is None else _GroundTruth(annotations)
     colors = _ColorOf(predictions, truth)
-    output_dir = Path(output_dir)
-    written, pages, pictures, skipped = [], [], [], 0
+    output_dir, skipped = Path(output_dir), 0
+    written: list[Path] = []
+    pages = _Pages(output_dir)
     for name, entry in entries:
-        try:
-            image = load_image(_find_image(name, Path(pred_json)), (entry["height"], entry["width"]))
-        except ImageError as error:
-            print(f"warning: {error}; skipped", flush=True)
+        if (image := _load(name, entry, Path(pred_json))) is None:
             skipped += 1
             continue
         found = _predicted(entry, score_thr, f"{pred_json}: {name}")
         title = f"{Path(name).name}: {len(found.names)} predicted, score >= {score_thr:g}"
         picture = _draw(image, found, colors, title)
         if truth is not None:
-            objects = truth.objects_of(name, image.shape[:2] if found.masks is not None else None)
-            title = "not in the annotations" if objects is None else f"ground truth: {len(objects.names)}"
-            objects = objects or Drawn(np.zeros((0, 4)), [])
-            picture = side_by_side(_draw(image, objects, colors, title), picture)
+            picture = side_by_side(_draw_truth(image, name, truth, colors, found.masks is not None), picture)
         written.append(_free_name(output_dir, name, written))
         save_picture(written[-1], picture)
         if with_pages:
-            pictures.append(picture)
-            if len(pictures) == IMAGES_A_PAGE:
-                pages.append(_save_page(output_dir, len(pages) + 1, pictures))
-                pictures = []
-    if pictures:
-        pages.append(_save_page(output_dir, len(pages) + 1, pictures))
+            pages.add(picture)
+    pages.write()
     if not written:
         raise UserError(f"{pred_json}: none of its {len(entries)} images could be read; start this where infer.py ran")
-    print(f"{len(written)} pictures and {len(pages)} pages are in {output_dir} ({skipped} images skipped)", flush=True)
-    return written + pages
+    logger.info(f"{len(written)} pictures and {len(pages.paths)} pages are in {output_dir} ({skipped} images skipped)")
+    return written + pages.paths
+
+
+class _Pages:
+    """Pages of IMAGES_PER_PAGE pictures, each written as soon as it is full: page_001.png, ..."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths: list[Path] = []
+        self.pictures: list[np.ndarray] = []
+
+    def add(self, picture: np.ndarray) -> None:
+        """Put a picture on the current page."""
+        self.pictures.append(picture)
+        if len(self.pictures) == IMAGES_PER_PAGE:
+            self.write()
+
+    def write(self) -> None:
+        """Write the current page, of about square shape, unless it is empty."""
+        if not self.pictures:
+            return
+        self.paths.append(self.folder / f"page_{len(self.paths) + 1:03d}.png")
+        ratio = np.mean([picture.shape[0] / picture.shape[1] for picture in self.pictures])
+        columns = min(len(self.pictures), max(1, round(float(np.sqrt(len(self.pictures) * ratio)))))
+        cell_width = int(np.clip(1600 // columns, 320, 1000))
+        save_picture(self.paths[-1], page(self.pictures, columns, cell_width))
+        self.pictures = []
 
 
 class _GroundTruth:
@@ -117,7 +138,7 @@ class _GroundTruth:
 
 
 class _ColorOf:
-    """One number (thus one colour) a class name, the same for predictions and ground truth."""
+    """One number (thus one colour) per class name, the same for predictions and ground truth."""
 
     def __init__(self, predictions: dict[str, dict], truth: _GroundTruth | None) -> None:
         known = {
@@ -138,10 +159,17 @@ def _draw(image: np.ndarray, objects: Drawn, colors: _ColorOf, title: str) -> np
     return with_title(drawn, title)
 
 
+def _draw_truth(image: np.ndarray, name: str, truth: _GroundTruth, colors: _ColorOf, with_masks: bool) -> np.ndarray:
+    height, width = image.shape[:2]
+    objects = truth.objects_of(name, (height, width) if with_masks else None)
+    title = "not in the annotations" if objects is None else f"ground truth: {len(objects.names)}"
+    return _draw(image, objects or Drawn(np.zeros((0, 4)), []), colors, title)
+
+
 def _mask_or_nothing(segmentation: list | dict | None, height: int, width: int) -> MaskPatch:
     """The mask, empty when the annotation has none that can be decoded: a picture shows what there is."""
     try:
-        return decode_mask(segmentation, height, width)
+        return decode_mask(segmentation or [], height, width)
     except MaskError:
         return MaskPatch(np.zeros((0, 0), np.uint8), 0, 0)
 
@@ -163,6 +191,15 @@ def _predicted(entry: dict, score_thr: float, where: str) -> Drawn:
     return Drawn(boxes, names, scores, masks=masks)
 
 
+def _load(name: str, entry: dict, pred_json: Path) -> np.ndarray | None:
+    """The image of a prediction, None (and a warning) where it cannot be read."""
+    try:
+        return load_image(_find_image(name, pred_json), (entry["height"], entry["width"]))
+    except ImageError as error:
+        logger.warning(f"{error}; skipped")
+        return None
+
+
 def _find_image(name: str, pred_json: Path) -> Path:
     """The image as named, or, where the JSON was moved together with its images, relative to it or beside it."""
     choices = [Path(name), pred_json.parent / name, pred_json.parent / Path(name).name]
@@ -173,13 +210,3 @@ def _free_name(folder: Path, image: str, used: list[Path]) -> Path:
     """folder/<image's name>.png; with the old suffix too when a.jpg and a.png are both drawn."""
     path = folder / f"{Path(image).stem}.png"
     return path if path not in used else folder / f"{Path(image).name}.png"
-
-
-def _save_page(folder: Path, number: int, pictures: list[np.ndarray]) -> Path:
-    """Write a page of about square shape."""
-    path = folder / f"page_{number:03d}.png"
-    ratio = np.mean([picture.shape[0] / picture.shape[1] for picture in pictures])
-    columns = min(len(pictures), max(1, round(float(np.sqrt(len(pictures) * ratio)))))
-    cell_width = int(np.clip(1600 // columns, 320, 1000))
-    save_picture(path, page(pictures, columns, cell_width))
-    return path

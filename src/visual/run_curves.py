@@ -4,11 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.common.errors import UserError
 from src.evaluation.metrics import VOC_STATISTICS
-from src.visual.curves import Curve, read_curves, running_mean
+from src.visual.curves import TRAIN_LOSS, Curve, read_curves, running_mean
 from src.visual.figures import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MAIN_METRICS = ("bbox_mAP", "bbox_mAP_50", "segm_mAP", "segm_mAP_50", *VOC_STATISTICS)
 SMOOTHED_FROM = 40  # values; shorter curves are drawn as they are
@@ -44,7 +48,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     train, evaluation, epoch_ends = read_curves(source)
     if not train and not evaluation:
         raise UserError(f"{source}: holds no metrics; give the folder of a training, or its metrics.csv")
-    # What both have is the training's: the evaluation repeats the epoch's mean loss.
+    evaluation.pop(TRAIN_LOSS, None)  # the training's own curve says more
     return Run(name or source.resolve().parent.name, {**evaluation, **train}, epoch_ends)
 
 
@@ -73,14 +77,14 @@ def compare_runs(runs: Sequence[Run], path: str | Path, metrics: Sequence[str] =
         _draw_quantity(panel, name, runs, with_epochs)
     for panel in list(figure.axes)[len(chosen) :]:
         panel.set_visible(False)
-    lines = [panel_line for panel_line in figure.axes[0].get_lines() if not panel_line.get_label().startswith("_")]
+    lines = [line for line in figure.axes[0].get_lines() if not str(line.get_label()).startswith("_")]
     if len(lines) > 1:
         figure.legend(handles=lines, loc="outside upper center", ncols=min(len(lines), 2 * columns), frameon=False)
     save_figure(figure, path)
 
 
 def summary_table(runs: Sequence[Run]) -> str:
-    """A line a run: steps, last loss, and the best value of each AP with its epoch."""
+    """One line per run: steps, last loss, and the best value of each AP with its epoch."""
     metrics = [name for name in MAIN_METRICS if any(name in run.curves for run in runs)]
     width = max(len(run.name) for run in runs)
     lines = [f" {'run':<{width}} {'steps':>8} {'loss':>9}" + "".join(f"  {'best ' + name:>23}" for name in metrics)]
@@ -97,7 +101,7 @@ def _main_quantities(known: list[str]) -> list[str]:
     return [name for name in ("loss", *MAIN_METRICS, "lr", *terms) if name in known]
 
 
-def _draw_quantity(panel, name: str, runs: Sequence[Run], with_epochs: bool) -> None:
+def _draw_quantity(panel: "Axes", name: str, runs: Sequence[Run], with_epochs: bool) -> None:
     panel.set_title(name, fontsize=10)
     panel.set_xlabel("epoch" if with_epochs else "step", fontsize=8)
     panel.tick_params(labelsize=8)

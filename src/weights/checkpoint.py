@@ -1,7 +1,7 @@
-"""Checkpoints: weights alone, or a whole training state, written atomically and checksummed.
+"""Checkpoints: weights only, or a whole training state, written atomically and checksummed.
 
 A checkpoint is a MindSpore .ckpt file. Weights have their own names; optimizer state is prefixed, so that neither can
-be taken for the other; everything else is one JSON string.
+be mistaken for the other; everything else is one JSON string.
 """
 
 import json
@@ -50,7 +50,7 @@ class TrainingState:
 
 
 def save_weights(path: str | Path, arrays: dict[str, np.ndarray], config: Config | None = None) -> None:
-    """Write weights alone.
+    """Write weights only.
 
     Args:
         path: file to write; it appears complete or not at all.
@@ -141,7 +141,7 @@ def point_to(link: Path, target: Path) -> None:
         os.link(target, temporary)
     except OSError:
         shutil.copyfile(target, temporary)
-    os.replace(temporary, link)
+    temporary.replace(link)
 
 
 def _weights(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -153,12 +153,12 @@ def _write(path: Path, arrays: dict[str, np.ndarray], meta: dict) -> None:
     parameters = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
     # MindSpore appends .ckpt to other names; its own temporary files stay in this folder if the process is killed.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing_") as folder:
-        temporary = os.path.join(folder, "weights.ckpt")
-        ms.save_checkpoint(parameters, temporary, append_dict={META_NAME: json.dumps(meta)}, crc_check=True)
-        os.chmod(temporary, 0o644)
-        with open(temporary, "rb") as file:
+        temporary = Path(folder) / "weights.ckpt"
+        ms.save_checkpoint(parameters, str(temporary), append_dict={META_NAME: json.dumps(meta)}, crc_check=True)
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -42,14 +42,14 @@ def convert_weights(state: Mapping[str, Any], config: Config) -> Arrays:
 
     Knows mmdetection's names of detectors (`backbone.*`, `roi_head.*`), torchvision's Mask R-CNN, RefineDet.PyTorch's,
     bare backbones, ImageNet classifiers (ResNet, VGG-16), `module.` prefixes, and state dicts inside a checkpoint. Logs
-    a warning for entries that have no place and for parameters that none is for.
+    a warning for entries without a matching parameter and for parameters without an entry.
 
     Args:
         state: {published name: array or PyTorch tensor}.
         config: a checked `Config`.
 
     Returns:
-        {parameter name: float32 array}; whole for a detector's weights, a part of the parameters for a backbone's.
+        {parameter name: float32 array}; all parameters for a detector's weights, some of them for a backbone's.
 
     Raises:
         UserError: nothing fits, or shapes differ (another architecture or number of classes), or the configuration

@@ -1,12 +1,10 @@
 """Inference over folders with a stand-in for the network: order, batches, broken images, progress."""
 
-import os
-
 import cv2
 import numpy as np
 import pytest
 
-from src.commands.infer import detect_images, with_progress
+from src.commands.infer import InferenceOptions, detect_images, with_progress
 from src.common.errors import UserError
 from src.data.image import ImageError, load_image
 from src.data.image_files import find_images
@@ -51,12 +49,12 @@ def folder(tmp_path):
 
 def run(paths, batch_size, workers=2):
     net = BrightnessDetector()
-    predictions, broken = detect_images(net.predict, load, paths, ["thing"], [], batch_size, workers)
+    predictions, broken = detect_images(net.predict, load, paths, InferenceOptions(["thing"], [], batch_size, workers))
     return net, predictions, broken
 
 
 def test_finds_images_of_every_suffix_in_the_root_only(folder):
-    assert [os.path.basename(path) for path in find_images(folder)] == [
+    assert [path.name for path in find_images(folder)] == [
         "image_0.png",
         "image_1.jpg",
         "image_2.JPEG",
@@ -107,7 +105,7 @@ def test_only_broken_images_are_forgiven(folder):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        detect_images(BrightnessDetector().predict, fail, find_images(folder), ["thing"], [])
+        detect_images(BrightnessDetector().predict, fail, find_images(folder), InferenceOptions(["thing"], []))
 
 
 def test_few_images_wait_in_memory(folder):
@@ -121,7 +119,7 @@ def test_few_images_wait_in_memory(folder):
         peak.append(len(loaded))
         return BrightnessDetector().predict(images, info)
 
-    detect_images(predict, count, find_images(folder) * 10, ["thing"], [], batch_size=2, workers=4)
+    detect_images(predict, count, find_images(folder) * 10, InferenceOptions(["thing"], [], batch_size=2, workers=4))
     assert peak[0] <= 2 + 2 * 2 + 1
 
 

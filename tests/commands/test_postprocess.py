@@ -15,7 +15,7 @@ from src.data.network_input import EvalTransform, Normalizer, image_info
 from src.data.sample import Sample
 from src.deploy.raw_selection import build_selection
 from src.deploy.result_files import result_paths, write_results
-from src.evaluation.coco_metrics import CocoEvaluator
+from src.evaluation.coco_evaluator import CocoEvaluator
 from tests.data.coco_files import IDS, NAMES, noise_image, write_dataset
 from tests.deploy.cards import PREPROCESSING, write_card
 

@@ -17,7 +17,7 @@ def test_replaces_only_after_success(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "first"
-    assert os.listdir(path.parent) == ["a.txt"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["a.txt"]
     assert path.stat().st_mode & 0o444 == 0o444 & ~_umask()
 
 

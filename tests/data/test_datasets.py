@@ -11,7 +11,7 @@ from src.data.formats.coco import CocoDataset
 from src.data.raw_dataset import open_raw_dataset, require_location
 from src.data.synthetic import write_synthetic_dataset
 from src.data.synthetic_scene import SceneOptions
-from src.engine.evaluate import evaluator_of
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.models.mask_rcnn.config import MaskRCNNConfig
 from src.schema import Config
 from tests.data.coco_files import IDS, NAMES, write_dataset
@@ -160,9 +160,9 @@ def some_detections(dataset) -> tuple[np.ndarray, Detections]:
 def test_evaluation_of_the_copies_is_equal(copies):
     metrics = {}
     for kind, dataset in copies.items():
-        evaluator = evaluator_of(dataset)
+        evaluator = CocoEvaluator.for_dataset(dataset)
         evaluator.add(*some_detections(dataset))
-        metrics[kind] = evaluator.evaluate()
+        metrics[kind] = evaluator.compute_metrics()
     expected = dict(metrics["coco"].stats)
     assert 0.1 < expected["bbox_mAP"] < 0.9
     # Areas are those of the boxes; this COCO data set gives those of the masks.
@@ -177,13 +177,13 @@ def test_evaluation_of_the_copies_is_equal(copies):
 
 
 def test_an_evaluator_can_be_emptied_and_used_again(copies):
-    evaluator = evaluator_of(copies["voc"])
+    evaluator = CocoEvaluator.for_dataset(copies["voc"])
     found = some_detections(copies["voc"])
     evaluator.add(*found)
-    first = evaluator.evaluate()
+    first = evaluator.compute_metrics()
     evaluator.reset()
     assert evaluator.image_ids == [] and evaluator.results() == []
-    assert evaluator.evaluate().stats["bbox_mAP"] == 0
+    assert evaluator.compute_metrics().stats["bbox_mAP"] == 0
     evaluator.reset()
     evaluator.add(*found)
-    assert evaluator.evaluate().stats == first.stats
+    assert evaluator.compute_metrics().stats == first.stats

@@ -14,7 +14,7 @@ from src.data.masks import decode_mask
 from src.data.mindrecord.create import create_mindrecord
 from src.data.open_dataset import check_or_pack_dataset, open_dataset
 from src.data.stored_image import StoredImage
-from src.engine.evaluate import evaluator_of
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.models.retinanet.config import RetinaNetConfig
 from tests.data.coco_files import NAMES, write_dataset
 from tests.data.listed_files import txt_copy, voc_copy, voc_object, voc_xml
@@ -143,9 +143,9 @@ def noisy_results(labels: Path) -> list[dict]:
 def test_average_precision_is_the_same(shapes, packed):  # noqa: F811
     metrics = []
     for config in both(shapes, packed):
-        evaluator = evaluator_of(open_dataset(config, training=False), iou_types=("bbox", "segm"))
+        evaluator = CocoEvaluator.for_dataset(open_dataset(config, training=False), ("bbox", "segm"))
         evaluator.add_results(noisy_results(shapes / "labels.json"))
-        metrics.append(evaluator.evaluate())
+        metrics.append(evaluator.compute_metrics())
     raw, stored = metrics
     assert 0.1 < raw.stats["bbox_mAP"] < 0.9 and 0.1 < raw.stats["segm_mAP"] <= 1
     assert stored == raw
@@ -187,11 +187,11 @@ def test_every_reader(listed, kind, tmp_path):
     metrics = []
     for config in (raw, stored):
         dataset = open_dataset(config, training=False)
-        evaluator = evaluator_of(dataset)
+        evaluator = CocoEvaluator.for_dataset(dataset)
         truth = dataset.coco_annotations()["annotations"]
         found = [{k: one[k] for k in ("image_id", "category_id", "bbox")} | {"score": 0.5} for one in truth[::2]]
         evaluator.add_results(found)
-        metrics.append(evaluator.evaluate())
+        metrics.append(evaluator.compute_metrics())
     assert metrics[0] == metrics[1] and bool(metrics[1].voc_table) == (kind == "voc")
     with pytest.raises(UserError, match="has no masks"):
         open_dataset(make_config("", names=NAMES, mindrecord_dir=str(tmp_path)), training=True, with_masks=True)
@@ -218,9 +218,9 @@ def test_broken_and_missing_images_are_left_out_and_counted(tmp_path, capsys):
     # Evaluation counts the objects of images that cannot be read, from MindRecord files too.
     metrics = []
     for config in (raw.model_copy(update={"mindrecord_dir": ""}), raw):
-        evaluator = evaluator_of(open_dataset(config, training=False))
+        evaluator = CocoEvaluator.for_dataset(open_dataset(config, training=False))
         evaluator.add_results([{"image_id": 13, "category_id": 7, "bbox": [5, 7, 20, 12], "score": 0.9}])
-        metrics.append(evaluator.evaluate())
+        metrics.append(evaluator.compute_metrics())
     assert metrics[0] == metrics[1] and 0 < metrics[0].stats["bbox_mAP"] < 1 and metrics[1].num_images == 7
     # A subset counts the images of the source: the first five of them hold three that can be read.
     first = raw.model_copy(update={"train_dataset_num": 5})

@@ -46,7 +46,7 @@ def test_raw_scores_count_as_they_are():
         ({"boxes": ((0, 1, 0), 2.0)}, 2 / 200, "detection 1"),
         ({"scores": ((0, 1), 0.02)}, 0.02, "detection 1"),
         ({"masks": ((0, 0, 5, 5), 0.1)}, 0.1, "detection 0, mask"),
-        ({"labels": ((0, 0), 1)}, 0.6, "detection 0, without partner"),
+        ({"labels": ((0, 0), 1)}, 0.6, "detection 0, unmatched"),
         ({"scores": ((0, 0), np.nan)}, np.inf, "detection 0"),
     ],
 )

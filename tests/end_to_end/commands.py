@@ -89,6 +89,6 @@ def run(program: str, *arguments: object, cwd: Path, expect: int = 0, **extra: s
 
 def logged(folder: Path, name: str = "loss", kind: str = "train") -> dict[int, float]:
     """{step: value} from a run's metrics.csv."""
-    with open(folder / "metrics.csv", newline="") as file:
+    with (folder / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == kind and row["name"] == name]
     return {int(row["step"]): float(row["value"]) for row in rows}

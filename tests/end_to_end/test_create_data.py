@@ -56,7 +56,7 @@ def test_training(tiny: Path, packed: Path) -> None:
     """Its batches are those on images bit for bit: tests/data/test_mindrecord.py."""
     keys = ("--epoch_size", 1, "--train_dataset_num", 4, "--mode", "pynative", *stored_keys(packed))
     out, _ = run("train.py", "--config_path", tiny, "--brief", "packed", *keys, cwd=tiny.parent)
-    assert "4 training images, 2 steps an epoch" in out
+    assert "4 training images, 2 steps per epoch" in out
     assert list(logged(tiny.parent / "out/packed")) == [1, 2]
 
 

@@ -11,7 +11,7 @@ from src.config import load_config
 from src.data.formats.coco import CocoDataset
 from src.data.image import load_image
 from src.data.network_input import EvalTransform
-from src.engine.evaluate import evaluator_of
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.models import build_detector
 from src.weights.checkpoint import save_weights
 from tests.ascend310.program import built_program
@@ -34,7 +34,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> tuple[Pa
     save_weights(folder / "tiny.ckpt", {name: value.asnumpy() for name, value in net.parameters_dict().items()})
     run("export.py", "--config_path", path, "--checkpoint_path", "tiny.ckpt", "--file_name", "tiny", cwd=folder)
     dataset, prepare = CocoDataset(config.val_dataset, config.class_names, "val"), EvalTransform.from_config(config)
-    evaluator = evaluator_of(dataset)
+    evaluator = CocoEvaluator.for_dataset(dataset)
     for record in dataset.records:
         image, info = prepare(load_image(record.image))
         evaluator.add([record.image_id], net.predict(image[None], info[None]))

@@ -12,7 +12,7 @@ from src.engine.run_log import RunLog
 
 
 def rows(folder: Path) -> list[tuple[str, str, str]]:
-    with open(folder / "metrics.csv", newline="") as file:
+    with (folder / "metrics.csv").open(newline="") as file:
         return [(row["step"], row["name"], row["value"]) for row in csv.DictReader(file)]
 
 

@@ -8,7 +8,8 @@ import pytest
 from src.common.errors import UserError
 from src.config import load_config
 from src.engine import trainer as trainer_module
-from src.engine.trainer import StopRequest, Trainer
+from src.engine.stop_request import StopRequest
+from src.engine.trainer import Trainer
 from src.model_utils.device_adapter import Device
 from src.schema import Config
 from src.weights.checkpoint import save_weights
@@ -49,8 +50,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **overrides) -> tup
     """A trainer at its end, its loader, and its log."""
     monkeypatch.setattr(trainer_module, "build_detector", lambda config: ToyDetector())
     loader = Loader()
-    trainer = Trainer(configured(tmp_path, **overrides), Device("CPU"), tmp_path / "run", loader, None)
-    trainer.prepare(None)
+    trainer = Trainer(configured(tmp_path, **overrides), Device("CPU"), tmp_path / "run", loader)
     with StopRequest() as stop:
         trainer.run(stop)
     trainer.close()

@@ -94,7 +94,7 @@ def test_as_a_command(tmp_path):
     program += ["--train_dataset", "set"]
     done = subprocess.run([*program, "--output", "a.png"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "6 objects in 6 images" in done.stdout and "at most 2 objects an image (num_gts: 16)" in done.stdout
+    assert "6 objects in 6 images" in done.stdout and "at most 2 objects per image (num_gts: 16)" in done.stdout
     assert (tmp_path / "a.png").stat().st_size > 5000
     failed = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1) and "--output is missing" in failed.stderr

@@ -67,12 +67,12 @@ def points():
     return np.linspace(0, 1, 101) - 1e-12
 
 
-def test_gains_are_those_of_the_mended_detections():
+def test_gains_are_those_of_the_fixed_detections():
     errors = break_down_errors(TRUTH, FOUND, 3, 2)
     zero = ap(True, False, False, False, False, False, objects=3)  # class 0, by falling score
     one = ap(True, False, objects=3)
     assert errors.ap50 == pytest.approx((zero + one) / 2)
-    mended = {
+    fixed = {
         "localisation": (ap(True, False, True, False, False, False, objects=3), one),
         # The detection of class 0 becomes the best one of class 1.
         "class": (ap(True, False, False, False, False, objects=3), ap(True, True, False, objects=3)),
@@ -82,10 +82,10 @@ def test_gains_are_those_of_the_mended_detections():
         "missed": (ap(True, False, False, False, False, False, objects=2), ap(True, False, objects=2)),
     }
     for name in ERRORS:
-        assert errors.gains[name] == pytest.approx(np.mean(mended[name]) - errors.ap50), name
+        assert errors.gains[name] == pytest.approx(np.mean(fixed[name]) - errors.ap50), name
 
 
-def test_of_several_detections_of_an_object_the_best_is_mended():
+def test_of_several_detections_of_an_object_the_best_is_fixed():
     truth = objects([(0, 0, 0, 0, 10, 10)])
     found = objects([(0, 0, 5, 0, 10, 10, 0.5), (0, 0, 4, 0, 10, 10, 0.9)])
     errors = break_down_errors(truth, found, 1, 1)

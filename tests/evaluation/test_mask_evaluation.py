@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from src.commands.evaluate import evaluate
-from src.commands.infer import detect_images
+from src.commands.infer import InferenceOptions, detect_images
 from src.common.errors import UserError
 from src.config import load_config
 from src.data.formats.coco import CocoDataset
 from src.data.synthetic import write_synthetic_dataset
-from src.engine.evaluate import evaluate_detector, evaluator_of
+from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.predictions import save_predictions, save_results
 from src.model_utils.device_adapter import Device
 from src.visual.draw import draw_predictions
@@ -49,9 +50,9 @@ def dataset(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(dataset):
     """(evaluator, metrics) of a detector that misses every third object."""
-    evaluator = evaluator_of(dataset, iou_types=("bbox", "segm"))
+    evaluator = CocoEvaluator.for_dataset(dataset, ("bbox", "segm"))
     device, net = Device("CPU"), TruthDetector(dataset, missed=3)
-    metrics = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), "off", mask_threshold=0.5)
+    metrics = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), EvaluationOptions(0.5, "off"))
     return evaluator, metrics
 
 
@@ -60,9 +61,9 @@ def saved_config(dataset, path):
 
 
 def test_masks_of_the_truth_score_high_and_misses_cost_both_kinds(dataset, evaluated):
-    evaluator = evaluator_of(dataset, iou_types=("bbox", "segm"))
+    evaluator = CocoEvaluator.for_dataset(dataset, ("bbox", "segm"))
     net, device = TruthDetector(dataset), Device("CPU")
-    full = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), "off", mask_threshold=0.5)
+    full = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), EvaluationOptions(0.5, "off"))
     assert full.stats["bbox_mAP"] > 0.999 and full.stats["segm_mAP"] > 0.9 and full.stats["segm_mAP_50"] > 0.999
     metrics = evaluated[1]
     assert metrics.stats["bbox_mAP"] < 0.95 and metrics.stats["segm_mAP"] < metrics.stats["bbox_mAP"] + 1e-9
@@ -71,8 +72,10 @@ def test_masks_of_the_truth_score_high_and_misses_cost_both_kinds(dataset, evalu
 
 
 def test_boxes_alone_where_no_threshold_is_given(dataset):
-    evaluator, net = evaluator_of(dataset), TruthDetector(dataset)
-    metrics = evaluate_detector(net, Loader(dataset), evaluator, Device("CPU"), Path(), "off")
+    evaluator, net = CocoEvaluator.for_dataset(dataset), TruthDetector(dataset)
+    metrics = evaluate_detector(
+        net, Loader(dataset), evaluator, Device("CPU"), Path(), EvaluationOptions(progress_bar="off")
+    )
     assert list(metrics.tables) == ["bbox"] and "segmentation" not in evaluator.results()[0]
 
 
@@ -109,8 +112,8 @@ def inferred(dataset, tmp_path):
         return np.full((3, 2, 2), number_of[str(path)], np.float32), info
 
     net, paths = TruthDetector(dataset, missed=3), [Path(record.image) for record in dataset.records]
-    ids = dataset.category_ids
-    entries, broken = detect_images(net.predict, load, paths, CLASSES, ids, batch_size=4, mask_threshold=0.5)
+    options = InferenceOptions(CLASSES, dataset.category_ids, batch_size=4, mask_threshold=0.5)
+    entries, broken = detect_images(net.predict, load, paths, options)
     assert not broken
     save_predictions(tmp_path / "inferred.json", entries)
     return tmp_path / "inferred.json"
@@ -170,9 +173,9 @@ def without_masks(dataset, folder, only_first=False):
 
 def test_one_annotation_without_a_mask_is_left_out_of_mask_ap(dataset, tmp_path, caplog):
     other = CocoDataset(without_masks(dataset, tmp_path, only_first=True), CLASSES, "val")
-    evaluator = evaluator_of(other, iou_types=("bbox", "segm"))
+    evaluator = CocoEvaluator.for_dataset(other, ("bbox", "segm"))
     device, net = Device("CPU"), TruthDetector(dataset)
-    metrics = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), "off", mask_threshold=0.5)
+    metrics = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), EvaluationOptions(0.5, "off"))
     assert metrics.stats["bbox_mAP"] > 0.999 and 0.8 < metrics.stats["segm_mAP_50"] < 0.999
     assert "1 annotations" in caplog.text
 

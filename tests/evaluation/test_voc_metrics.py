@@ -9,9 +9,9 @@ import pytest
 from src.blocks.detections import Detections
 from src.commands.evaluate import evaluate
 from src.config import load_config
-from src.data.formats.voc import VocDataset
+from src.data.voc import VocDataset
+from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.coco_matching import Objects
-from src.evaluation.coco_metrics import CocoEvaluator
 from src.evaluation.voc_metrics import voc_precision
 from tests.conftest import ROOT
 from tests.data.coco_files import NAMES
@@ -183,7 +183,7 @@ def detections() -> Detections:
 def test_the_evaluator_reports_both_means_beside_cocos(tmp_path):
     evaluator = CocoEvaluator(annotations(), ["cat", "dog"], [1, 2], with_voc=True)
     evaluator.add([1, 2], detections())
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     # The difficult object does not count in COCO's numbers either, nor do its two detections.
     for name in ("bbox_mAP_50", "bbox_AR_100", "VOC07_mAP", "VOC_mAP"):
         assert metrics.stats[name] == pytest.approx(1.0)
@@ -204,7 +204,7 @@ def test_without_the_flag_difficult_objects_count():
         one["difficult"] = 0
     evaluator = CocoEvaluator(content, ["cat", "dog"], [1, 2])
     evaluator.add([1, 2], detections())
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     assert metrics.stats["bbox_mAP_50"] < 0.99  # the second detection of an object is wrong now
     assert metrics.voc_table == "" and "VOC_mAP" not in metrics.stats and "VOC" not in metrics.per_class_table()
 
@@ -212,8 +212,8 @@ def test_without_the_flag_difficult_objects_count():
 def test_only_some_images():
     evaluator = CocoEvaluator(annotations(), ["cat", "dog"], [1, 2], with_voc=True)
     evaluator.add([1, 2], detections())
-    assert evaluator.evaluate([2]).per_class_voc == {"cat": 1.0, "dog": -1.0}
-    assert evaluator.evaluate([2]).stats["VOC_mAP"] == pytest.approx(1.0)
+    assert evaluator.compute_metrics([2]).per_class_voc == {"cat": 1.0, "dog": -1.0}
+    assert evaluator.compute_metrics([2]).stats["VOC_mAP"] == pytest.approx(1.0)
 
 
 def test_eval_command_on_voc_data(tmp_path, capsys):

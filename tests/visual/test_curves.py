@@ -22,7 +22,7 @@ def rows(steps):
 
 
 def write(path, content):
-    with open(path, "w", newline="") as file:
+    with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(content)
@@ -50,9 +50,17 @@ def test_values_reach_the_curves(tmp_path):
     assert ends == {1: 50, 2: 100}
 
 
+@pytest.mark.parametrize("name", ["train_loss", "loss"])
+def test_the_epochs_mean_loss_has_its_name_in_older_files_too(name):
+    row = {"kind": "eval", "epoch": 1, "step": 50, "name": name, "value": 0.5}
+    train, evaluation, _ = read_curves([*rows(50), row])
+    assert evaluation["train_loss"] == ([50], [0.5]) and "loss" not in evaluation
+    assert len(train["loss"][0]) == 50
+
+
 def test_half_written_and_infinite_rows_are_left_out(tmp_path):
     write(tmp_path / "metrics.csv", rows(10))
-    with open(tmp_path / "metrics.csv", "a") as file:
+    with (tmp_path / "metrics.csv").open("a") as file:
         file.write("train,1,11,loss,inf\ntrain,1,12,loss,nan\nother,1,1,loss,3\ntrain,1,1")
     train, _, _ = read_curves(tmp_path / "metrics.csv")
     assert len(train["loss"][0]) == 10

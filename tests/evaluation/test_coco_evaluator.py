@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from src.common.errors import UserError
-from src.evaluation.coco_metrics import CocoEvaluator
+from src.evaluation.coco_evaluator import CocoEvaluator
 
 ORACLES = Path(__file__).parents[1] / "oracles" / "coco_eval"
 KEYS = ["mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l", "AR_1", "AR_10", "AR_100", "AR_s", "AR_m", "AR_l"]
@@ -91,7 +91,7 @@ def test_equals_stored_pycocotools_numbers(name, iou_type):
     results = read("subset_results.json" if name == "subset" else f"val2014_100_{iou_type}_results.json")
     evaluator = evaluator_for(dataset, (iou_type,))
     evaluator.add_results(results)
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     assert list(metrics.stats) == [f"{iou_type}_{key}" for key in KEYS]
     np.testing.assert_allclose(list(metrics.stats.values()), expected["stats"], atol=1e-9, rtol=0)
     names = {str(category["id"]): category["name"] for category in dataset["categories"]}
@@ -99,7 +99,7 @@ def test_equals_stored_pycocotools_numbers(name, iou_type):
     for category, value in expected["per_class_AP"].items():
         assert metrics.per_class[names[category]] == pytest.approx(value, abs=1e-9)
     if "stats_of_images_with_results" in expected:
-        part, wanted = evaluator.evaluate(evaluator.image_ids), expected["stats_of_images_with_results"]
+        part, wanted = evaluator.compute_metrics(evaluator.image_ids), expected["stats_of_images_with_results"]
         assert part.num_images == 99
         np.testing.assert_allclose(list(part.stats.values()), wanted, atol=1e-9, rtol=0)
 
@@ -110,7 +110,7 @@ def test_equals_pycocotools_on_random_data(seed):
     stats, by_class, table = pycocotools(dataset, results)
     evaluator = evaluator_for(dataset)
     evaluator.add_results(results)
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     assert 0.1 < stats[0] < 0.9
     np.testing.assert_allclose(list(metrics.stats.values()), stats, atol=1e-9, rtol=0)
     np.testing.assert_allclose(list(metrics.per_class.values()), by_class, atol=1e-9, rtol=0)
@@ -123,7 +123,7 @@ def test_both_kinds_of_overlap_at_once():
     expected = read("expected.json")["subset"]
     evaluator = evaluator_for(read("subset_annotations.json"), ("bbox", "segm"))
     evaluator.add_results(read("subset_results.json"))
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     assert next(iter(metrics.stats)) == "bbox_mAP"
     assert metrics.stats["segm_mAP"] == pytest.approx(expected["segm"]["stats"][0], abs=1e-9)
     assert metrics.per_class["person"] == pytest.approx(expected["bbox"]["per_class_AP"]["1"], abs=1e-9)
@@ -133,7 +133,7 @@ def test_both_kinds_of_overlap_at_once():
 
 def test_no_detections_scores_zero():
     dataset, _ = random_dataset(0)
-    metrics = evaluator_for(dataset).evaluate()
+    metrics = evaluator_for(dataset).compute_metrics()
     assert metrics.stats["bbox_mAP"] == 0.0 and metrics.stats["bbox_AR_100"] == 0.0
     assert list(metrics.per_class.values()) == [0.0, 0.0, 0.0, -1.0]
     assert metrics.num_images == 12 and metrics.num_detections == 0
@@ -144,7 +144,7 @@ def test_annotations_without_objects_give_minus_one(missing):
     dataset, results = random_dataset(0)
     evaluator = CocoEvaluator({**dataset, **missing}, [f"class {k}" for k in range(4)], [1, 2, 3, 4])
     evaluator.add_results(results)
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     assert set(metrics.stats.values()) == {-1.0}
     assert " = -1.000" in metrics.table
 
@@ -153,7 +153,7 @@ def test_evaluating_no_image_at_all():
     dataset, results = random_dataset(0)
     evaluator = evaluator_for(dataset)
     evaluator.add_results(results)
-    assert set(evaluator.evaluate(image_ids=[]).stats.values()) == {-1.0}
+    assert set(evaluator.compute_metrics(image_ids=[]).stats.values()) == {-1.0}
 
 
 def test_restricted_images_equal_a_restricted_dataset():
@@ -167,7 +167,7 @@ def test_restricted_images_equal_a_restricted_dataset():
         "annotations": [a for a in dataset["annotations"] if a["image_id"] in kept],
     }
     stats, _, _ = pycocotools(part, [result for result in results if result["image_id"] in kept])
-    np.testing.assert_allclose(list(evaluator.evaluate(kept).stats.values()), stats, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(list(evaluator.compute_metrics(kept).stats.values()), stats, atol=1e-9, rtol=0)
 
 
 def test_annotation_ids_do_not_matter():
@@ -175,12 +175,12 @@ def test_annotation_ids_do_not_matter():
     dataset, results = random_dataset(2)
     evaluator = evaluator_for(dataset)
     evaluator.add_results(results)
-    expected = evaluator.evaluate().stats
+    expected = evaluator.compute_metrics().stats
     for annotation in dataset["annotations"]:
         annotation["id"] = 0
     again = evaluator_for(dataset)
     again.add_results(results)
-    assert again.evaluate().stats == expected
+    assert again.compute_metrics().stats == expected
 
 
 def test_optional_and_broken_annotation_entries(caplog):
@@ -197,7 +197,7 @@ def test_optional_and_broken_annotation_entries(caplog):
     ]
     evaluator = evaluator_for(dataset)
     evaluator.add_results(results)
-    np.testing.assert_allclose(list(evaluator.evaluate().stats.values()), expected, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(list(evaluator.compute_metrics().stats.values()), expected, atol=1e-9, rtol=0)
     assert "2 annotations" in caplog.text
 
 
@@ -227,10 +227,10 @@ def test_parts_of_ranks_merge_to_the_same_numbers(tmp_path):
         evaluator.add_results([result for result in results if result["image_id"] % 2 == rank])
     ranks[1].save_part(tmp_path / "part.npz")
     ranks[0].load_part(tmp_path / "part.npz")
-    assert ranks[0].evaluate().stats == whole.evaluate().stats
+    assert ranks[0].compute_metrics().stats == whole.compute_metrics().stats
     assert ranks[0].image_ids == whole.image_ids
     ranks[0].load_part(tmp_path / "part.npz")
-    assert ranks[0].evaluate().num_detections == len(results)
+    assert ranks[0].compute_metrics().num_detections == len(results)
     assert [path.name for path in tmp_path.iterdir()] == ["part.npz"]
 
 
@@ -242,7 +242,7 @@ def test_parts_carry_masks(tmp_path):
     ranks[1].save_part(tmp_path / "part.npz")
     ranks[0].load_part(tmp_path / "part.npz")
     expected = read("expected.json")["subset"]["segm"]["stats"]
-    np.testing.assert_allclose(list(ranks[0].evaluate().stats.values()), expected, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(list(ranks[0].compute_metrics().stats.values()), expected, atol=1e-9, rtol=0)
 
 
 def test_empty_part(tmp_path):
@@ -263,7 +263,7 @@ def test_metrics_json(tmp_path):
     dataset, results = random_dataset(5)
     evaluator = evaluator_for(dataset)
     evaluator.add_results(results)
-    metrics = evaluator.evaluate()
+    metrics = evaluator.compute_metrics()
     metrics.to_json(tmp_path / "new" / "metrics.json")
     content = json.loads((tmp_path / "new" / "metrics.json").read_text())
     assert content["stats"] == metrics.stats
@@ -334,4 +334,6 @@ def test_annotation_path_and_unsorted_category_ids(tmp_path):
     evaluator = CocoEvaluator(path, ["class 2", "class 0"], [3, 1])
     evaluator.add_results([result for result in results if result["category_id"] in (1, 3)])
     _, by_class, _ = pycocotools(dataset, results)
-    assert evaluator.evaluate().per_class == pytest.approx({"class 2": by_class[2], "class 0": by_class[0]}, abs=1e-9)
+    assert evaluator.compute_metrics().per_class == pytest.approx(
+        {"class 2": by_class[2], "class 0": by_class[0]}, abs=1e-9
+    )

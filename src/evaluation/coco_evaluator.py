@@ -1,18 +1,22 @@
-"""COCO detection metrics of a data set, collected batch by batch.
+"""COCO detection metrics of a data set: detections collected batch by batch, then matched and averaged.
 
-The 12 numbers equal pycocotools' to 1e-9 (tests/evaluation/test_coco_metrics.py) at a fraction of its time
+The 12 numbers equal pycocotools' to 1e-9 (tests/evaluation/test_coco_evaluator.py) at a fraction of its time
 (benchmarks/coco_evaluation.py), since matching runs over the whole data set at once (see coco_matching).
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 from zipfile import BadZipFile
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
+from src.data.detection_dataset import DetectionDataset
 from src.data.masks import segmentation_fault
 from src.evaluation.coco_annotations import (
     check_categories,
@@ -26,6 +30,9 @@ from src.evaluation.coco_matching import AREA_RANGES, Objects, match_objects
 from src.evaluation.coco_precision import precision_and_recall
 from src.evaluation.metrics import VOC_STATISTICS, Metrics, coco_statistics, coco_table, mean_of_measured
 from src.evaluation.voc_metrics import voc_precision
+
+if TYPE_CHECKING:
+    from src.blocks.detections import Detections
 
 
 class CocoEvaluator:
@@ -45,7 +52,7 @@ class CocoEvaluator:
         annotations: str | Path | dict,
         class_names: list[str],
         category_ids: list[int],
-        iou_types: tuple[str, ...] = ("bbox",),
+        iou_types: Sequence[str] = ("bbox",),
         with_voc: bool = False,
         origin: str | Path = "annotations",
     ) -> None:
@@ -60,10 +67,30 @@ class CocoEvaluator:
         self._truth: dict[bool, Objects] = {}
         self.reset()
 
+    @classmethod
+    def for_dataset(cls, dataset: DetectionDataset, iou_types: Sequence[str] = ("bbox",)) -> "CocoEvaluator":
+        """An empty evaluator against the ground truth of a data set.
+
+        Args:
+            dataset: an opened data set.
+            iou_types: 'bbox', 'segm' or both.
+
+        Raises:
+            UserError: masks are to be evaluated and the annotations have none.
+        """
+        return cls(
+            dataset.coco_annotations(),
+            dataset.class_names,
+            dataset.category_ids,
+            iou_types,
+            dataset.voc_metrics,
+            origin=dataset.annotation_file,
+        )
+
     def reset(self) -> None:
         """Forget all detections; the ground truth stays."""
         self._seen: set[int] = set()
-        # a part a call: image id int64 [n], label int32 [n], score float64 [n], boxes xywh float64 [n, 4]
+        # one part per call: image id int64 [n], label int32 [n], score float64 [n], boxes xywh float64 [n, 4]
         self._parts: list[tuple[np.ndarray, ...]] = []
         self._masks: list[dict] = []
 
@@ -72,7 +99,12 @@ class CocoEvaluator:
         """Ids of the images added so far, with or without detections, sorted."""
         return sorted(self._seen)
 
-    def add(self, image_ids: np.ndarray, detections, masks: list[list[dict]] | None = None) -> None:
+    def add(
+        self,
+        image_ids: np.ndarray,
+        detections: "Detections | tuple[np.ndarray, ...]",
+        masks: list[list[dict | None]] | None = None,
+    ) -> None:
         """Add a batch.
 
         An image that was added before is skipped (distributed samplers repeat images to fill the last batch).
@@ -100,7 +132,7 @@ class CocoEvaluator:
             ids = np.full(len(rows), image_id, np.int64)
             self._parts.append((ids, labels[b, rows].astype(np.int32), scores[b, rows].astype(np.float64), xywh))
             if masks is not None:
-                self._masks.extend(masks[b][row] for row in rows)
+                self._masks.extend(cast(dict, masks[b][row]) for row in rows)  # only rows that are not valid have none
 
     def add_results(self, results: list[dict]) -> None:
         """Add detections in COCO's results format: dicts with image_id, category_id, bbox [x, y, w, h], score.
@@ -147,29 +179,40 @@ class CocoEvaluator:
             result["segmentation"] = {"size": list(mask["size"]), "counts": counts}
         return results
 
-    def evaluate(self, image_ids: list[int] | None = None) -> Metrics:
-        """The metrics over all images of the annotations, or only over `image_ids`."""
+    def compute_metrics(self, image_ids: list[int] | None = None) -> Metrics:
+        """Match what was added: the metrics over all images of the annotations, or only over `image_ids`."""
         evaluated = self.all_image_ids
         if image_ids is not None:
             wanted = np.unique(np.asarray(list(image_ids), np.int64))
             self._check_images(wanted)
             evaluated = wanted
-        stats, tables, per_class = {}, {}, {}
+        stats: dict[str, float] = {}
+        tables: dict[str, str] = {}
+        per_class: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
         found = self.found(evaluated)
         for iou_type in self.iou_types:
             precision, recall = self._precision_and_recall(found, evaluated, iou_type)
             values = coco_statistics(precision, recall)
             stats.update({f"{iou_type}_{name}": value for name, value in values.items()})
             tables[iou_type] = coco_table(values)
-            per_class[iou_type] = [self._by_class(precision), self._by_class(precision[:1])]
+            per_class[iou_type] = self._by_class(precision), self._by_class(precision[:1])
         voc = self._voc(found, evaluated) if self.with_voc else ({}, {})
         stats |= {
             name: mean_of_measured(np.array(list(ap.values())))
             for name, ap in zip(VOC_STATISTICS, voc, strict=True)
             if ap
         }
-        first = per_class[self.iou_types[0]]
-        return Metrics(stats, *first, tables, len(evaluated), len(found.image), *per_class.get("segm", ({}, {})), *voc)
+        per_class_ap, per_class_ap50 = per_class[self.iou_types[0]]
+        return Metrics(
+            stats,
+            per_class_ap,
+            per_class_ap50,
+            tables,
+            len(evaluated),
+            len(found.image),
+            *per_class.get("segm", ({}, {})),
+            *voc,
+        )
 
     def truth(self, evaluated: np.ndarray, with_masks: bool = False) -> Objects:
         """The objects in the images `evaluated` (ids, sorted), each image by its position there."""
@@ -231,15 +274,15 @@ class CocoEvaluator:
         self._masks.extend(masks[i] for i in np.flatnonzero(new) if masks)
         self._seen.update(seen.tolist())
 
-    def _precision_and_recall(self, found: Objects, evaluated: np.ndarray, iou_type: str) -> tuple:
+    def _precision_and_recall(
+        self, found: Objects, evaluated: np.ndarray, iou_type: str
+    ) -> tuple[np.ndarray, np.ndarray]:
         with_masks = iou_type == "segm"
         truth = self.truth(evaluated, with_masks)
         mask_iou = None
         if with_masks:
-            from faster_coco_eval.core import mask as mask_api
-
-            mask_iou = mask_api.iou
-            areas = np.array(mask_api.area(found.masks), np.float64) if found.masks else np.zeros(0)
+            mask_iou = coco_mask.iou
+            areas = np.array(coco_mask.area(found.masks), np.float64) if found.masks else np.zeros(0)
             found = Objects(found.image, found.label, found.boxes, areas, found.score, found.crowd, found.masks)
         else:
             found = Objects(found.image, found.label, found.boxes, found.area, found.score, found.crowd)
@@ -248,8 +291,9 @@ class CocoEvaluator:
     def _voc(self, found: Objects, evaluated: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
         """AP of each class at 11 and at all points."""
         result = voc_precision(self.truth(evaluated), found, len(evaluated), len(self.class_names))
-        pair = (result.ap_11_points.tolist(), result.ap_all_points.tolist())
-        return tuple(dict(zip(self.class_names, ap, strict=True)) for ap in pair)
+        names = self.class_names
+        at_points, area = result.ap_11_points.tolist(), result.ap_all_points.tolist()
+        return dict(zip(names, at_points, strict=True)), dict(zip(names, area, strict=True))
 
     def _joined(self) -> tuple[np.ndarray, ...]:
         empty = (np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0), np.zeros((0, 4)))
@@ -290,6 +334,4 @@ def _box_of(result: dict) -> list[float]:
     """The result's box, or the one around its mask."""
     if "bbox" in result or "segmentation" not in result:
         return result["bbox"]
-    from faster_coco_eval.core import mask as mask_api
-
-    return mask_api.toBbox([result["segmentation"]])[0]
+    return coco_mask.toBbox([result["segmentation"]])[0]

@@ -1,0 +1,89 @@
+"""The evaluation loop: a detector over a data set to COCO metrics, on as many devices as were started."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mindspore import Tensor
+from tqdm import tqdm
+
+from src.blocks.prediction import evaluating
+from src.common.progress import wants_bar
+from src.data.loader import BatchLoader
+from src.engine.train_step import MeanOverDevices
+from src.evaluation.coco_evaluator import CocoEvaluator
+from src.evaluation.masks import encode_detections
+from src.evaluation.metrics import Metrics
+from src.model_utils.device_adapter import Device
+from src.models.api import Predictor
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How `evaluate_detector` goes about it.
+
+    Attributes:
+        mask_threshold: see `encode_masks`; None: masks are not evaluated.
+        progress_bar: 'auto', 'on' or 'off'.
+        after_batch: called after each batch (it may raise to stop).
+    """
+
+    mask_threshold: float | None = None
+    progress_bar: str = "auto"
+    after_batch: Callable[[], None] = lambda: None
+
+
+def evaluate_detector(
+    net: Predictor,
+    loader: BatchLoader,
+    evaluator: CocoEvaluator,
+    device: Device,
+    exchange_folder: Path,
+    options: EvaluationOptions = EvaluationOptions(),
+) -> Metrics | None:
+    """Predict every image of `loader`, add the detections to `evaluator`, and compute its metrics.
+
+    Args:
+        net: detector; it computes as in evaluation meanwhile.
+        loader: evaluation loader of this rank.
+        evaluator: collects the detections.
+        device: this process; other ranks hand their detections to the main one through files.
+        exchange_folder: for those files, seen by all ranks.
+        options: masks, progress, and what happens between batches.
+
+    Returns:
+        The metrics on the main rank, None on the others.
+    """
+    show = device.is_main and wants_bar(options.progress_bar)
+    threshold = options.mask_threshold
+    with evaluating(net):
+        for batch in tqdm(loader.epoch(0), total=len(loader), desc="evaluation", unit="batch", disable=not show):
+            detections = net.predict(batch["image"], batch["image_info"])
+            masks = None if threshold is None else encode_detections(detections, batch["image_info"], threshold)
+            evaluator.add(batch["image_id"], detections, masks)
+            options.after_batch()
+    if device.world > 1:
+        _gather(evaluator, device, exchange_folder)
+    return evaluator.compute_metrics() if device.is_main else None
+
+
+def _gather(evaluator: CocoEvaluator, device: Device, folder: Path) -> None:
+    """Bring all detections to the main rank."""
+    if not device.is_main:
+        evaluator.save_part(_part_of(device.rank, folder))
+    _wait_for_all(device)
+    if device.is_main:
+        for rank in range(1, device.world):
+            part = _part_of(rank, folder)
+            evaluator.load_part(part)
+            part.unlink()
+
+
+def _part_of(rank: int, folder: Path) -> Path:
+    return folder / f".detections_rank_{rank}.npz"
+
+
+def _wait_for_all(device: Device) -> None:
+    """Return once every rank has called this: a reduction over all of them ends for none before."""
+    MeanOverDevices(device.world)(Tensor(np.ones(1, np.float32))).asnumpy()
