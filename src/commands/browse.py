@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.blocks.image_info import original_hw
 from src.common.errors import UserError
 from src.data.loader import FILLER_ID, Batch, BatchLoader, build_eval_loader, build_train_loader
 from src.data.mask_canvas import paste_canvas
@@ -82,7 +83,7 @@ def picture(batch: Batch, config: "Config") -> np.ndarray:
     if "masks" in batch:
         masks = _patches(batch["masks"][0][valid], boxes, config.mask_divider, image.shape[:2])
     drawn = draw_objects(image, boxes, labels, config.class_names, least_side=480, masks=masks)
-    height, width = batch["image_info"][0, :2].astype(int)
+    height, width = original_hw(batch["image_info"][0]).astype(int)
     return with_title(drawn, f"{Path(batch['path'][0]).name}  {width}x{height}, {np.count_nonzero(valid)} objects")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.blocks.image_info import original_hw
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
@@ -106,7 +107,7 @@ def detect_images(
         masks = None if mask_threshold is None else encode_detections(detections, infos, mask_threshold)
         boxes, scores, labels, valid = (np.asarray(value) for value in detections[:4])
         for b, (path, _, info) in enumerate(batch):
-            height, width = int(info[0]), int(info[1])
+            height, width = original_hw(info).astype(int).tolist()
             kept = valid[b].astype(bool)
             found = boxes[b][kept], scores[b][kept], labels[b][kept]
             codes = None if masks is None else [masks[b][row] for row in np.flatnonzero(kept)]
