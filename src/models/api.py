@@ -31,8 +31,7 @@ class Detector(Protocol):
     Attributes:
         training: whether it is in training mode.
         loss_names: names of the loss terms, in the order in which a trainer logs them.
-        divides_by_positives: whether `losses` divides by the number of positive anchors, which `count_positives` then
-            gives beforehand, so that several batches can share one divisor.
+        divides_by_positives: whether `losses` divides by the number of positive anchors; it then `CountsPositives`.
     """
 
     training: bool
@@ -40,13 +39,20 @@ class Detector(Protocol):
     divides_by_positives: bool
 
     def extract_features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """images float32 [B,3,H,W] -> levels after the neck."""
+        """Levels after the neck, finest first, of images float32 [B,3,H,W], normalized."""
 
     def dense_outputs(self, images: Tensor) -> tuple:
-        """images float32 [B,3,H,W] -> raw outputs of the dense head."""
+        """Raw outputs of the dense head for images float32 [B,3,H,W], normalized."""
 
     def predict(self, images: np.ndarray | Tensor, image_info: np.ndarray | Tensor) -> Detections:
-        """Detections of images float32 [B,3,H,W] with image_info float32 [B,6]."""
+        """Detections of a batch.
+
+        The network computes as in evaluation whatever mode it is in, and is left in that mode.
+
+        Args:
+            images: float32 [B,3,H,W], normalized.
+            image_info: float32 [B,6], see `src.blocks.image_info`.
+        """
 
     def losses(
         self,
@@ -59,13 +65,34 @@ class Detector(Protocol):
         normalizer: Tensor | None = None,
         seed: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Weighted losses of a batch, float32 scalars by the names in `loss_names`."""
+        """Weighted losses of a batch, float32 scalars by the names in `loss_names`; finite without objects.
 
-    def count_positives(self, boxes: Tensor, labels: Tensor, valid: Tensor, image_info: Tensor) -> Tensor:
-        """Positive anchors of a batch, a float32 scalar; read only where `divides_by_positives`."""
+        Args:
+            images: float32 [B,3,H,W], normalized.
+            image_info: float32 [B,6], see `src.blocks.image_info`.
+            boxes: float32 [B,N,4], x1 y1 x2 y2 in network pixels.
+            labels: int32 [B,N], 0..K-1.
+            valid: bool [B,N]; False for padding.
+            masks: uint8 [B,N,S,S] canvases around the objects, or [B,N,H,W] bitmaps (see `MaskTargets`), for detectors
+                that learn masks.
+            normalizer: what detectors that divide by positives divide by; None: the batch's number, at least 1.
+            seed: int32 scalar, of random choices of anchors and regions where there are any; None: 0.
+        """
 
     def set_train(self, mode: bool = True) -> nn.Cell:
         """Switch training mode."""
+
+
+@runtime_checkable
+class CountsPositives(Protocol):
+    """What a `Detector` that `divides_by_positives` has besides, so that several batches can share one divisor."""
+
+    def count_positives(self, boxes: Tensor, labels: Tensor, valid: Tensor, image_info: Tensor) -> Tensor:
+        """Positive anchors of a batch, a float32 scalar: what its losses are divided by.
+
+        It depends on the targets only, so that a trainer can sum it over micro-batches and devices beforehand.
+        Arguments as of `Detector.losses`.
+        """
 
 
 class RawForm(Protocol):
