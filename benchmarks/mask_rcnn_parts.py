@@ -5,8 +5,8 @@ from collections.abc import Callable
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
-from src.blocks.prediction import Compiled
 from src.models.mask_rcnn.detector import MaskRCNN
+from src.models.prediction import Compiled
 
 
 class Gradient(nn.Cell):

@@ -67,9 +67,9 @@ class OurSide:
         import src  # noqa: F401  before mindspore
         import mindspore as ms  # isort: skip
 
-        from src.blocks.prediction import Compiled
         from src.config import load_config
         from src.models import build_detector
+        from src.models.prediction import Compiled
         from src.weights.checkpoint import save_weights
 
         ms.set_device("CPU")

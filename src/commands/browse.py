@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.blocks.image_info import original_hw
 from src.common.errors import UserError
 from src.data.batch import FILLER_ID, Batch
 from src.data.builders import build_eval_loader, build_train_loader
@@ -81,7 +82,7 @@ def picture(batch: Batch, config: Config) -> np.ndarray:
     if batch.masks is not None and config.mask_options is not None:
         masks = _patches(batch.masks[0][valid], boxes, config.mask_options.divider, config.input_hw)
     drawn = draw_objects(image, boxes, labels, config.class_names, least_side=480, masks=masks)
-    height, width = batch.image_info[0, :2].astype(int)
+    height, width = original_hw(batch.image_info[0]).astype(int)
     return with_title(drawn, f"{Path(batch.path[0]).name}  {width}x{height}, {np.count_nonzero(valid)} objects")
 
 

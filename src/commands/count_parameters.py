@@ -7,7 +7,7 @@ import numpy as np
 from mindspore import Tensor
 
 from src.blocks.backbones.spinenet import Resample
-from src.blocks.layers.counting import macs_of_layers, parameters_of_layers
+from src.models.counting import macs_of_layers, parameters_of_layers
 from src.models.table import build_detector, spec_of
 from src.schema import Config
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.blocks.image_info import original_hw
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
@@ -135,7 +136,7 @@ def _entries(predict: Predict, batch: list[Loaded], size: int, options: Inferenc
     boxes, scores, labels, valid = (np.asarray(value) for value in detections[:4])
     entries = {}
     for b, (path, _, info) in enumerate(batch):
-        height, width = int(info[0]), int(info[1])
+        height, width = original_hw(info).astype(int).tolist()
         kept = valid[b].astype(bool)
         found = boxes[b][kept], scores[b][kept], labels[b][kept]
         codes = None if masks is None else [code for code in masks[b] if code is not None]

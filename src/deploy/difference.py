@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from src.blocks.detections import Detections
+from src.blocks.image_info import original_hw
 
 TOLERANCE = 1e-3
 
@@ -53,7 +54,7 @@ def detections_difference(
     Args:
         found: M rows per image.
         expected: at least as many rows per image; those beyond M are not compared.
-        image_info: float32 [B,6]; original height and width come first.
+        image_info: float32 [B,6], see `src.blocks.image_info`.
         score_thr: minimum score of a detection.
     """
     terms: list[Difference] = []
@@ -63,7 +64,7 @@ def detections_difference(
         second = _valid_rows(found, b, rows)
         for these, others, whose in ((second, first, "file"), (first, second, "checkpoint")):
             entry = these.scores.min() if len(these.scores) == rows else score_thr
-            terms += _one_way(these, others, max(info[:2]), entry, f"image {b}, the {whose}'s")
+            terms += _one_way(these, others, max(original_hw(info)), entry, f"image {b}, the {whose}'s")
     return max(terms, key=lambda term: term.size, default=NOTHING)
 
 

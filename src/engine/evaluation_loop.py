@@ -8,7 +8,6 @@ import numpy as np
 from mindspore import Tensor
 from tqdm import tqdm
 
-from src.blocks.prediction import evaluating
 from src.common.progress import wants_bar
 from src.data.loader import BatchLoader
 from src.engine.train_step import MeanOverDevices
@@ -17,6 +16,7 @@ from src.evaluation.masks import encode_detections
 from src.evaluation.metrics import Metrics
 from src.model_utils.device_adapter import Device
 from src.models.api import Predictor
+from src.models.prediction import evaluating
 
 
 @dataclass(frozen=True)

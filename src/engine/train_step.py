@@ -6,7 +6,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
-from src.models.api import Detector
+from src.models.api import CountsPositives, Detector
 
 SEED_PERIOD = 100_003
 
@@ -173,21 +173,21 @@ class MeanOverDevices(nn.Cell):
 class CountPositives(nn.Cell):
     """Positives of a batch on this device, float32 scalar."""
 
-    def __init__(self, net: Detector) -> None:
+    def __init__(self, net: CountsPositives) -> None:
         super().__init__(auto_prefix=False)
         self.net = net
 
     def construct(self, boxes: Tensor, labels: Tensor, valid: Tensor, image_info: Tensor) -> Tensor:
-        """Arguments and result as of `Detector.count_positives`."""
+        """Arguments and result as of `CountsPositives.count_positives`."""
         return self.net.count_positives(boxes, labels, valid, image_info)
 
 
 class Updater:
     """Runs updates: a plain step, or `accumulate` batches per update that count as one batch of their joint size.
 
-    The losses of a detector that `divides_by_positives` are divided by the number of positives. To equal the joint
-    batch, several batches (accumulated, or on several devices) must divide by their mean number, which is counted
-    before the first forward pass. Other detectors divide by a fixed number of samples, and their losses are averaged.
+    The losses of a detector that `CountsPositives` are divided by their number. To equal the joint batch, several
+    batches (accumulated, or on several devices) must divide by their mean number, which is counted before the first
+    forward pass. Other detectors divide by a fixed number of samples, and their losses are averaged.
 
     Args:
         net: a `Detector`.
@@ -211,7 +211,7 @@ class Updater:
     ) -> None:
         self.optimizer = optimizer
         self.accumulate, self.world, self.rank = accumulate, world, rank
-        self.counter = CountPositives(net) if accumulate * world > 1 and net.divides_by_positives else None
+        self.counter = CountPositives(net) if accumulate * world > 1 and isinstance(net, CountsPositives) else None
         self.mean_over_devices = MeanOverDevices(world) if world > 1 else lambda value: value
         gradients = GradientCell(net, optimizer.parameters, loss_scale)
         apply = ApplyGradients(optimizer, 1.0 / (loss_scale * accumulate), grad_clip, world)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.blocks.image_info import original_hw
+
 if TYPE_CHECKING:
     from src.blocks.detections import Detections
 
@@ -24,7 +26,7 @@ def encode_detections(
 
     Args:
         detections: numpy arrays; `masks` float32 [B, M, S, S] or None.
-        image_info: float32 [B, 6]; original height and width come first.
+        image_info: float32 [B, 6], see `src.blocks.image_info`.
         threshold: see `encode_masks`.
 
     Returns:
@@ -33,7 +35,7 @@ def encode_detections(
     if detections.masks is None:
         return None
     codes = []
-    for b, (height, width) in enumerate(np.asarray(image_info)[:, :2].astype(int).tolist()):
+    for b, (height, width) in enumerate(original_hw(np.asarray(image_info)).astype(int).tolist()):
         own: list[dict | None] = [None] * len(detections.valid[b])
         rows = np.flatnonzero(detections.valid[b])
         found = encode_masks(detections.masks[b][rows], detections.boxes[b][rows], height, width, threshold)

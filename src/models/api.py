@@ -35,7 +35,14 @@ class Predictor(Protocol):
     training: bool
 
     def predict(self, images: np.ndarray | Tensor, image_info: np.ndarray | Tensor) -> Detections:
-        """Detections of images float32 [B,3,H,W] with image_info float32 [B,6]."""
+        """Detections of a batch.
+
+        The network computes as in evaluation whatever mode it is in, and is left in that mode.
+
+        Args:
+            images: float32 [B,3,H,W], normalized.
+            image_info: float32 [B,6], see `src.blocks.image_info`.
+        """
 
     def set_train(self, mode: bool = True) -> nn.Cell | None:
         """Switch training mode."""
@@ -43,24 +50,21 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class Detector(Predictor, Protocol):
-    """A network that learns and predicts; it has the methods of an `nn.Cell`, of which those that are called stand here.
+    """A network that learns and predicts: an `nn.Cell`, of whose methods those that are called stand here.
 
     Attributes:
         backbone: the part whose weights `backbone.pretrained` names.
         loss_names: names of the loss terms, in the order in which a trainer logs them.
-        divides_by_positives: whether `losses` divides by the number of positive anchors, which `count_positives` then
-            gives beforehand, so that several batches can share one divisor.
     """
 
     backbone: nn.Cell
     loss_names: tuple[str, ...]
-    divides_by_positives: bool
 
     def extract_features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images float32 [B,3,H,W] -> levels after the neck."""
+        """Levels after the neck, finest first, of images float32 [B,3,H,W], normalized."""
 
     def dense_outputs(self, images: Tensor) -> tuple:
-        """Images float32 [B,3,H,W] -> raw outputs of the dense head."""
+        """Raw outputs of the dense head for images float32 [B,3,H,W], normalized."""
 
     def losses(
         self,
@@ -73,10 +77,19 @@ class Detector(Predictor, Protocol):
         normalizer: Tensor | None = None,
         seed: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Weighted losses of a batch, float32 scalars by the names in `loss_names`."""
+        """Weighted losses of a batch, float32 scalars by the names in `loss_names`; finite without objects.
 
-    def count_positives(self, boxes: Tensor, labels: Tensor, valid: Tensor, image_info: Tensor) -> Tensor:
-        """Positive anchors of a batch, a float32 scalar; read only where `divides_by_positives`."""
+        Args:
+            images: float32 [B,3,H,W], normalized.
+            image_info: float32 [B,6], see `src.blocks.image_info`.
+            boxes: float32 [B,N,4], x1 y1 x2 y2 in network pixels.
+            labels: int32 [B,N], 0..K-1.
+            valid: bool [B,N]; False for padding.
+            masks: uint8 [B,N,S,S] canvases around the objects, or [B,N,H,W] bitmaps (see `MaskTargets`), for detectors
+                that learn masks.
+            normalizer: what detectors that divide by positives divide by; None: the batch's number, at least 1.
+            seed: int32 scalar, of random choices of anchors and regions where there are any; None: 0.
+        """
 
     def set_train(self, mode: bool = True) -> nn.Cell:
         """Switch training mode."""
@@ -92,6 +105,18 @@ class Detector(Predictor, Protocol):
 
     def cells_and_names(self) -> Iterator[tuple[str, nn.Cell]]:
         """All cells inside, by their dotted names."""
+
+
+@runtime_checkable
+class CountsPositives(Protocol):
+    """A `Detector` whose losses are divided by the number of positive anchors, which several batches can share."""
+
+    def count_positives(self, boxes: Tensor, labels: Tensor, valid: Tensor, image_info: Tensor) -> Tensor:
+        """Positive anchors of a batch, a float32 scalar: what its losses are divided by.
+
+        It depends on the targets only, so that a trainer can sum it over micro-batches and devices beforehand.
+        Arguments as of `Detector.losses`.
+        """
 
 
 class RawForm(Protocol):

@@ -72,15 +72,16 @@ def _library(target: str) -> tuple[Path, bool]:
     for folder in cache_folders():
         if (folder / name).is_file():
             return folder / name, False
-    folder = next((f for f in cache_folders() if _can_write(f)), None)
-    if folder is None:
+    writable = next((folder for folder in cache_folders() if _can_write(folder)), None)
+    if writable is None:
         raise UserError(f"no folder for compiled kernels can be written; set {CACHE_VARIABLE} to one that can")
-    with _locked(folder / f"{device}.lock"):
-        if (folder / name).is_file():  # another process was faster
-            return folder / name, False
-        with atomic_path(folder / name) as temporary:
+    built_here = writable / name
+    with _locked(writable / f"{device}.lock"):
+        if built_here.is_file():  # another process was faster
+            return built_here, False
+        with atomic_path(built_here) as temporary:
             _compile(target, compiler, temporary)
-    return folder / name, True
+    return built_here, True
 
 
 def cache_folders() -> list[Path]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from src.blocks.anchor_generator import AnchorGenerator
-from src.blocks.assigners_samplers import GridMatcher, MaxIoUAssigner, PairwiseMatcher, PseudoSampler
+from src.blocks.assigners_samplers import AssignerOptions, GridMatcher, MaxIoUAssigner, PairwiseMatcher, PseudoSampler
 from tests.blocks import oracle
 
 EXPECTED = oracle.arrays("assigners")
@@ -33,7 +33,7 @@ def padded_objects(gts: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assigner(config: str, matcher) -> MaxIoUAssigner:
-    return MaxIoUAssigner(matcher, **{"match_low_quality": True, **CONFIGS[config]})
+    return MaxIoUAssigner(matcher, AssignerOptions(**{"match_low_quality": True, **CONFIGS[config]}))
 
 
 def assert_as_mmdetection(config: str, gts: str, assigned: np.ndarray, free: np.ndarray | bool = False) -> None:
@@ -86,12 +86,18 @@ def test_every_object_gets_an_anchor_and_the_last_of_two_equal_objects_wins(pyna
     boxes = ms.Tensor(np.array([[box, [40, 40, 72, 72], box, [0, 0, 0, 0]]], np.float32))
     valid = ms.Tensor(np.array([[True, True, True, False]]))
     sizes = [(8, 8)]
-    low_quality = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.35, 0.0, True)(boxes, valid).asnumpy()[0]
+    low_quality = MaxIoUAssigner(GridMatcher(generator, sizes), AssignerOptions(0.5, 0.35, 0.0, True))(
+        boxes, valid
+    ).asnumpy()[0]
     assert set(low_quality) == {-1, 0, 2, 3}
     assert low_quality.reshape(8, 8)[7, 7] == 2
-    without = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.35, 0.0, False)(boxes, valid).asnumpy()[0]
+    without = MaxIoUAssigner(GridMatcher(generator, sizes), AssignerOptions(0.5, 0.35, 0.0, False))(
+        boxes, valid
+    ).asnumpy()[0]
     assert set(without) == {-1, 0, 2}
-    above = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.35, 0.1, True)(boxes, valid).asnumpy()[0]
+    above = MaxIoUAssigner(GridMatcher(generator, sizes), AssignerOptions(0.5, 0.35, 0.1, True))(
+        boxes, valid
+    ).asnumpy()[0]
     assert set(above) == {-1, 0, 2}
 
 
@@ -103,8 +109,8 @@ def test_both_matchers_agree_on_random_objects(pynative):
     boxes = ms.Tensor(np.concatenate([centre - side / 2, centre + side / 2], 2).astype(np.float32))
     valid = ms.Tensor(rng.random((2, 30)) < 0.7)
     priors = ms.Tensor(np.stack([np.concatenate(generator.grid_anchors(sizes))] * 2))
-    fast = MaxIoUAssigner(GridMatcher(generator, sizes), 0.5, 0.4, 0.0, True)(boxes, valid).asnumpy()
-    plain = MaxIoUAssigner(PairwiseMatcher(), 0.5, 0.4, 0.0, True)(boxes, valid, priors).asnumpy()
+    fast = MaxIoUAssigner(GridMatcher(generator, sizes), AssignerOptions(0.5, 0.4, 0.0, True))(boxes, valid).asnumpy()
+    plain = MaxIoUAssigner(PairwiseMatcher(), AssignerOptions(0.5, 0.4, 0.0, True))(boxes, valid, priors).asnumpy()
     assert (fast > 0).sum() > 100
     assert (fast != plain).mean() < 1e-3  # anchors inside an object tie, and rounding breaks ties
 

@@ -2,10 +2,8 @@ import numpy as np
 import pytest
 
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
-from src.blocks.post_processing import DecodedSelection
+from src.blocks.post_processing import DecodedPostProcessor, DenseSelection
 from tests.blocks.test_dense_selection import ANCHORS, DELTAS, INFO, LOGITS, processor
-
-SETTINGS = {"score_thr": 0.05, "nms_pre": 1000, "iou_threshold": 0.5, "max_per_img": 100}
 
 
 def decoded(logits, deltas) -> tuple[np.ndarray, np.ndarray]:
@@ -17,8 +15,8 @@ def decoded(logits, deltas) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(boxes)[None], np.concatenate(scores)[None]
 
 
-def selection(**options) -> DecodedSelection:
-    return DecodedSelection([len(level) for level in ANCHORS], **(SETTINGS | options))
+def selection(**options) -> DecodedPostProcessor:
+    return DecodedPostProcessor([len(level) for level in ANCHORS], DenseSelection(**options))
 
 
 @pytest.mark.parametrize("options", [{}, {"nms_pre": 20, "min_bbox_size": 8.0}, {"score_thr": 0.3, "max_per_img": 7}])

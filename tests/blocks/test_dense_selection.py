@@ -4,7 +4,7 @@ import pytest
 
 from src.blocks.anchor_generator import AnchorGenerator
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
-from src.blocks.post_processing import DensePostProcessor, GraphSelection
+from src.blocks.post_processing import DenseGraphSelection, DensePostProcessor, DenseSelection
 from tests.blocks import oracle
 from tests.ops.test_nms import matched
 
@@ -19,8 +19,7 @@ ANCHORS = GENERATOR.grid_anchors([level.shape[2:] for level in LOGITS])
 
 
 def processor(cls=DensePostProcessor, **options):
-    arguments = {"score_thr": 0.05, "nms_pre": 1000, "iou_threshold": 0.5, "max_per_img": 100} | options
-    return cls(ANCHORS, 9, DeltaXYWHBBoxCoder(), **arguments)
+    return cls(ANCHORS, 9, DeltaXYWHBBoxCoder(), DenseSelection(**options))
 
 
 def test_detections_equal_mmdetections():
@@ -39,7 +38,7 @@ def test_the_graphs_selection_equals_the_hosts(mode):
     options = {"max_per_img": 20, "min_bbox_size": 8.0}
     host = processor(**options)(*two, info)
     tensors = [tuple(ms.Tensor(np.ascontiguousarray(x)) for x in part) for part in two]
-    graph = processor(GraphSelection, **options)(*tensors, ms.Tensor(info))
+    graph = processor(DenseGraphSelection, **options)(*tensors, ms.Tensor(info))
     for theirs, ours in zip(graph, host, strict=True):
         np.testing.assert_allclose(theirs.asnumpy(), ours, atol=1e-3)
     sides = host[0][..., 2:] - host[0][..., :2]

@@ -2,7 +2,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.blocks.assigners_samplers import RandomSampler
+from src.blocks.assigners_samplers import RandomSampler, SamplerOptions
 
 COUNT = 500
 
@@ -35,7 +35,7 @@ def seed(value: int) -> ms.Tensor:
 )
 def test_how_many_are_chosen(positives, negatives, neg_pos_ub, expected, pynative):
     assigned = assignment(positives, negatives)
-    sampler = RandomSampler(COUNT, 64, 0.25, neg_pos_ub)
+    sampler = RandomSampler(COUNT, SamplerOptions(64, 0.25, neg_pos_ub))
     chosen = [x.asnumpy()[0] for x in sampler(assigned, seed(1))]
     assert tuple(x.sum() for x in chosen) == expected
     row = assigned.asnumpy()[0]
@@ -51,7 +51,7 @@ def test_how_many_are_chosen(positives, negatives, neg_pos_ub, expected, pynativ
 
 def test_nothing_is_dropped_where_there_is_room_for_all():
     assigned = assignment(123, 300)
-    index, positive, negative = RandomSampler(COUNT, 10**7, 0.5).choose_rows(assigned, seed(0))
+    index, positive, negative = RandomSampler(COUNT, SamplerOptions(10**7, 0.5)).choose_rows(assigned, seed(0))
     row = assigned.asnumpy()[0]
     index = index.asnumpy()[0]
     assert sorted(index) == list(range(COUNT))
@@ -59,7 +59,7 @@ def test_nothing_is_dropped_where_there_is_room_for_all():
 
 
 def test_a_seed_repeats_its_choice_and_another_draws_anew(pynative):
-    sampler = RandomSampler(COUNT, 64, 0.5)
+    sampler = RandomSampler(COUNT, SamplerOptions(64, 0.5))
     assigned = ms.Tensor(np.repeat(assignment(200, 200).asnumpy(), 2, 0))
     first, again, other = ([x.asnumpy() for x in sampler(assigned, seed(s))] for s in (7, 7, 8))
     np.testing.assert_array_equal(first[0], again[0])
@@ -70,7 +70,7 @@ def test_a_seed_repeats_its_choice_and_another_draws_anew(pynative):
 
 def test_every_candidate_has_its_chance(pynative):
     assigned = assignment(100, 300)
-    sampler = RandomSampler(COUNT, 40, 0.5)
+    sampler = RandomSampler(COUNT, SamplerOptions(40, 0.5))
     counts = sum(sampler(assigned, seed(s))[0].asnumpy()[0].astype(int) for s in range(60))
     drawn = counts[assigned.asnumpy()[0] > 0]
     # Each of 100 is drawn with probability 1/5: 12 +- 3.1 times if the draws are independent.
@@ -78,7 +78,7 @@ def test_every_candidate_has_its_chance(pynative):
 
 
 def test_seeds_of_any_size(pynative):
-    sampler = RandomSampler(COUNT, 64, 0.5)
+    sampler = RandomSampler(COUNT, SamplerOptions(64, 0.5))
     for value in (-(2**31), -1, 2**31 - 1):
         order = sampler.order(3, COUNT, seed(value)).asnumpy()
         assert (np.sort(order, 1) == np.arange(COUNT)).all()

@@ -4,7 +4,7 @@ import pytest
 from mindspore import nn
 
 from src.blocks.backbones import ResNet, ResNeXt
-from src.blocks.layers import count_parameters
+from src.models.counting import count_parameters
 from tests.blocks import oracle
 
 EXPECTED = oracle.arrays("backbones")

@@ -1,8 +1,8 @@
 import mindspore as ms
 import numpy as np
 
-from src.blocks.dense_heads import RetinaSepBNHead
-from src.blocks.layers import count_parameters
+from src.blocks.dense_heads import BranchOptions, RetinaSepBNHead
+from src.models.counting import count_parameters
 from tests.blocks import oracle
 
 EXPECTED = oracle.arrays("retina_sepbn_head")
@@ -11,7 +11,7 @@ FEATURES = tuple(ms.Tensor(EXPECTED[f"retina_sepbn/P{level}"].astype(np.float32)
 
 def published_head() -> RetinaSepBNHead:
     # mmdetection's head takes the normalization's defaults of PyTorch
-    head = RetinaSepBNHead(80, norm=oracle.PYTORCH_NORM)
+    head = RetinaSepBNHead(80, options=BranchOptions(norm=oracle.PYTORCH_NORM))
     oracle.set_published_weights(head, "retina_sepbn_head", int(EXPECTED["seed"]))
     return head
 
@@ -33,7 +33,7 @@ def test_outputs_in_training(mode):
 
 def test_a_new_head_starts_at_its_prior(mode):
     head = RetinaSepBNHead(
-        3, num_levels=2, num_anchors=6, in_channels=8, feat_channels=16, stacked_convs=2, prior_prob=0.05
+        3, num_levels=2, num_anchors=6, in_channels=8, options=BranchOptions(16, stacked_convs=2), prior_prob=0.05
     )
     features = tuple(
         ms.Tensor(np.random.default_rng(i).normal(size=(2, 8, s, s)).astype(np.float32)) for i, s in enumerate((8, 4))

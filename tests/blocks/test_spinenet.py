@@ -4,7 +4,8 @@ import pytest
 
 from src.blocks.backbones import SpineNet
 from src.blocks.backbones.spinenet import BLOCK_SPECS, Node, unconsumed_merges
-from src.blocks.layers import Norm, count_parameters
+from src.blocks.layers import Norm
+from src.models.counting import count_parameters
 from tests.blocks import oracle
 
 EXPECTED = oracle.arrays("spinenet")

@@ -5,12 +5,14 @@ import pytest
 from src.blocks.anchor_generator import AnchorGenerator
 from src.blocks.assigners_samplers import (
     AnchorTargets,
+    AssignerOptions,
     GridMatcher,
     MaxIoUAssigner,
     PairwiseMatcher,
     RCNNTargets,
     RoITargets,
     RPNTargets,
+    SamplerOptions,
 )
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 from tests.blocks import oracle
@@ -52,15 +54,15 @@ def test_anchors_outside_their_image_take_no_part(pynative):
     inside = (anchors[None, :, :2] >= 0).all(2) & (anchors[None, :, 2:] < end).all(2)
     assert 0 < inside[1].sum() < inside[0].sum() < len(anchors)
     matcher = GridMatcher(RPN_ANCHORS, sizes)
-    thresholds = (0.7, 0.3, 0.3, True)
+    thresholds = AssignerOptions(0.7, 0.3, 0.3, True)
     usable = matcher.inside(ms.Tensor(image_size))
-    grid = MaxIoUAssigner(matcher, *thresholds)(*tensors(boxes, valid), None, usable).asnumpy()
+    grid = MaxIoUAssigner(matcher, thresholds)(*tensors(boxes, valid), None, usable).asnumpy()
     priors = np.repeat(anchors[None], 2, 0)
-    pairs = MaxIoUAssigner(PairwiseMatcher(), *thresholds)(*tensors(boxes, valid, priors, inside)).asnumpy()
+    pairs = MaxIoUAssigner(PairwiseMatcher(), thresholds)(*tensors(boxes, valid, priors, inside)).asnumpy()
     for i in range(2):
         assert (grid[i][~inside[i]] == -1).all() and (pairs[i][~inside[i]] == -1).all()
         # As if the others did not exist: an object's best anchor is the best of those inside.
-        alone = MaxIoUAssigner(PairwiseMatcher(), *thresholds)(
+        alone = MaxIoUAssigner(PairwiseMatcher(), thresholds)(
             *tensors(boxes[i : i + 1], valid[i : i + 1], anchors[None, inside[i]])
         ).asnumpy()[0]
         np.testing.assert_array_equal(pairs[i][inside[i]], alone)
@@ -72,7 +74,9 @@ def test_rpn_targets_of_a_compiled_batch():
     names = ("gt_many", "gt_0")
     boxes, _, valid = objects(*names)
     info = ms.Tensor(np.array([[*SIZE, *SIZE, 1, 1]] * 2, np.float32))
-    targets = RPNTargets(RPN_ANCHORS, RPN_ANCHORS.feature_sizes(*SIZE), CODER, num=64, allowed_border=-1)
+    targets = RPNTargets(
+        RPN_ANCHORS, RPN_ANCHORS.feature_sizes(*SIZE), CODER, sampler=SamplerOptions(64, 0.5), allowed_border=-1
+    )
     labels, weights, deltas, sampled = (x.asnumpy() for x in targets(*tensors(boxes, valid), info, SEED))
     assigned = EXPECTED["rpn/gt_many/gt_inds"]
     # The oracle's choice among equally good anchors depends on rounding; the chosen ones are but for a few its own.
@@ -91,7 +95,11 @@ def test_rpn_targets_leave_out_anchors_beyond_the_resized_image(pynative):
     info = ms.Tensor(np.array([[400, 400, 90, 100, 1, 1]], np.float32))
     for border, all_inside in ((0, True), (-1, False)):
         targets = RPNTargets(
-            RPN_ANCHORS, RPN_ANCHORS.feature_sizes(*SIZE), CODER, num=10**7, pos_fraction=0.5, allowed_border=border
+            RPN_ANCHORS,
+            RPN_ANCHORS.feature_sizes(*SIZE),
+            CODER,
+            sampler=SamplerOptions(10**7, 0.5),
+            allowed_border=border,
         )
         chosen = AnchorTargets(*targets(*tensors(boxes, valid), info, SEED)).weights.asnumpy()[0] > 0
         anchors = targets.anchors.asnumpy()[chosen]
@@ -99,12 +107,14 @@ def test_rpn_targets_leave_out_anchors_beyond_the_resized_image(pynative):
         assert inside.all() == all_inside
 
 
-def roi_targets(names, num, proposal_valid=None, **arguments) -> tuple[RCNNTargets, RoITargets, list[np.ndarray]]:
+def roi_targets(
+    names, num, proposal_valid=None, pos_fraction=0.25, **arguments
+) -> tuple[RCNNTargets, RoITargets, list[np.ndarray]]:
     boxes, labels, valid = objects(*names)
     proposals = np.stack([EXPECTED["proposals"]] * len(names))
     if proposal_valid is None:
         proposal_valid = np.ones(proposals.shape[:2], bool)
-    cell = RCNNTargets(proposals.shape[1], PADDED, 80, CODER, num=num, **arguments)
+    cell = RCNNTargets(proposals.shape[1], PADDED, 80, CODER, sampler=SamplerOptions(num, pos_fraction), **arguments)
     found = cell(*tensors(proposals, proposal_valid, boxes, labels, valid), SEED)
     return cell, RoITargets(*(x.asnumpy() for x in found)), [proposals, boxes, labels, valid]
 
@@ -159,7 +169,7 @@ def test_an_object_without_area_gives_no_infinite_target(pynative):
     boxes = np.array([[[10, 10, 10, 30], [5, 5, 20, 20]]], np.float32)
     labels, valid = np.array([[1, 2]], np.int32), np.ones((1, 2), bool)
     proposals = np.array([[[5, 5, 20, 21], [40, 40, 50, 50]]], np.float32)
-    cell = RCNNTargets(2, 2, 3, CODER, num=8, pos_fraction=0.5)
+    cell = RCNNTargets(2, 2, 3, CODER, sampler=SamplerOptions(8, 0.5))
     found = RoITargets(*cell(*tensors(proposals, np.ones((1, 2), bool), boxes, labels, valid), SEED))
     assert np.isfinite(found.deltas.asnumpy()).all()
     assert sorted(found.labels.asnumpy().tolist()) == [2, 2, 3, 3] and found.weights.asnumpy().sum() == 3

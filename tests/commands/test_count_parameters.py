@@ -5,9 +5,9 @@ import pytest
 from mindspore import Tensor, nn
 
 from src.blocks.layers import ConvModule, Dense, Upsample2x2
-from src.blocks.layers.counting import macs_of_layers
 from src.commands.count_parameters import _shrink, summarise, summary_table
 from src.config import load_config
+from src.models.counting import macs_of_layers
 from tests.conftest import ROOT
 
 

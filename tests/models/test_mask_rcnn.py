@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from src.blocks.layers import count_parameters
 from src.config import load_config
 from src.engine.train_step import GradientCell
 from src.evaluation.masks import encode_masks
 from src.models import build_detector
+from src.models.counting import count_parameters
 from tests.blocks import oracle
 from tests.blocks.two_stage import CONFIGS, NOTHING_DROPPED, published_detector, training_batch
 

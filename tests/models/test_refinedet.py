@@ -6,10 +6,10 @@ import pytest
 from mindspore import nn, ops
 
 from src.blocks.detections import Detections
-from src.blocks.layers import count_parameters
-from src.blocks.prediction import Compiled
 from src.engine.train_step import GradientCell
 from src.models import build_detector
+from src.models.counting import count_parameters
+from src.models.prediction import Compiled
 from src.models.refinedet.build import anchors_of
 from src.weights.checkpoint import load_weights
 from src.weights.convert import convert_weights

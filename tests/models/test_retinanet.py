@@ -6,7 +6,7 @@ import pytest
 from mindspore import nn, ops
 
 from src.blocks.anchor_generator import AnchorGenerator
-from src.blocks.assigners_samplers import MaxIoUAssigner, PairwiseMatcher
+from src.blocks.assigners_samplers import AssignerOptions, MaxIoUAssigner, PairwiseMatcher
 from src.blocks.detections import Detections
 from src.commands.count_parameters import summarise
 from src.common.errors import UserError
@@ -54,7 +54,7 @@ def reference_losses(logits, deltas, boxes, labels, valid) -> tuple[float, float
     """(sum of the focal loss, sum of the smooth L1 loss, positives) in float64, image by image, one-hot."""
     generator = AnchorGenerator([8, 16, 32, 64, 128], [0.5, 1.0, 2.0], 3, 3)
     anchors = np.concatenate(generator.grid_anchors(generator.feature_sizes(SIZE, SIZE)))
-    assigner = MaxIoUAssigner(PairwiseMatcher(), 0.5, 0.4, 1e-5, True)
+    assigner = MaxIoUAssigner(PairwiseMatcher(), AssignerOptions(0.5, 0.4, 1e-5, True))
     focal = smooth = positives = 0
     for i in range(len(boxes)):
         rows = [x[i].transpose(1, 2, 0).reshape(-1, CLASSES) for x in logits]

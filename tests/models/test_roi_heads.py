@@ -7,9 +7,9 @@ from mindspore import nn, ops
 
 from src.blocks.bbox_heads import Shared2FCBBoxHead
 from src.blocks.dense_heads import RPNHead
-from src.blocks.layers import count_parameters
 from src.blocks.mask_heads import FCNMaskHead
 from src.blocks.necks import FPN
+from src.models.counting import count_parameters
 from tests.blocks import oracle
 from tests.blocks.test_resnet import NETWORKS
 

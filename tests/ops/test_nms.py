@@ -2,8 +2,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.blocks.post_processing import MulticlassNMS, class_wise_nms
-from src.ops.nms import nms
+from src.blocks.post_processing import MulticlassNMS
+from src.ops.nms import class_wise_nms, nms
 from tests.blocks import oracle
 
 EXPECTED = oracle.arrays("nms")

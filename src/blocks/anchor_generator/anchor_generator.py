@@ -12,13 +12,16 @@ class AnchorGenerator:
     or `octave_base_scale` and `scales_per_octave` (scales base * 2**(i/n)), in multiples of the stride.
 
     Args:
-        strides: pixels between grid points, a level each.
+        strides: pixels between grid points of each level.
         ratios: height / width.
         octave_base_scale: smallest scale.
         scales_per_octave: number of scales between it and its double.
         scales: the scales themselves.
         rounded: round the corners of the anchors around the origin to whole pixels, as torchvision does.
         center_offset: where in its cell a grid point lies, in strides: 0 its corner, 0.5 its middle (SSD's way).
+
+    Raises:
+        ValueError: neither scales nor octaves are given.
     """
 
     def __init__(
@@ -30,14 +33,16 @@ class AnchorGenerator:
         scales: Sequence[float] | None = None,
         rounded: bool = False,
         center_offset: float = 0.0,
-    ):
+    ) -> None:
         if scales is None:
+            if octave_base_scale is None or scales_per_octave is None:
+                raise ValueError("anchors need scales, or octave_base_scale and scales_per_octave")
             scales = [octave_base_scale * 2 ** (i / scales_per_octave) for i in range(scales_per_octave)]
         self.strides = tuple(strides)
-        scales = np.asarray(scales, np.float32)
+        sizes = np.asarray(scales, np.float32)
         height_ratios = np.sqrt(np.asarray(ratios, np.float32))
         width_ratios = 1 / height_ratios
-        self.base_anchors = [self._base(stride, scales, width_ratios, height_ratios) for stride in self.strides]
+        self.base_anchors = [self._base(stride, sizes, width_ratios, height_ratios) for stride in self.strides]
         if rounded:
             self.base_anchors = [np.round(base) for base in self.base_anchors]
         if center_offset:
@@ -45,14 +50,14 @@ class AnchorGenerator:
             self.base_anchors = [base + shift for base, shift in zip(self.base_anchors, shifts, strict=True)]
 
     @staticmethod
-    def _base(stride, scales, width_ratios, height_ratios) -> np.ndarray:
+    def _base(stride: int, scales: np.ndarray, width_ratios: np.ndarray, height_ratios: np.ndarray) -> np.ndarray:
         widths = (np.float32(stride) * width_ratios[:, None] * scales[None]).reshape(-1)
         heights = (np.float32(stride) * height_ratios[:, None] * scales[None]).reshape(-1)
         return np.stack([-widths / 2, -heights / 2, widths / 2, heights / 2], axis=1).astype(np.float32)
 
     @property
     def num_base_anchors(self) -> int:
-        """Anchors a grid point."""
+        """Anchors per grid point."""
         return len(self.base_anchors[0])
 
     def feature_sizes(self, height: int, width: int) -> list[tuple[int, int]]:

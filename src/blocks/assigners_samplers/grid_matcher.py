@@ -1,4 +1,4 @@
-"""Overlaps of a grid's anchors with objects, at the cost of a few multiplications a pair."""
+"""Overlaps of a grid's anchors with objects, at the cost of a few multiplications per pair."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ class GridMatcher(nn.Cell):
         sizes: rows and columns of each level.
     """
 
-    def __init__(self, generator: AnchorGenerator, sizes: Sequence[tuple[int, int]]):
+    def __init__(self, generator: AnchorGenerator, sizes: Sequence[tuple[int, int]]) -> None:
         super().__init__()
         intervals = generator.intervals(sizes)
         self.rows = Tensor(np.concatenate([y for y, _ in intervals]))
@@ -38,7 +38,7 @@ class GridMatcher(nn.Cell):
         self.row_ends = tuple(np.cumsum([height for height, _ in sizes]).tolist())
         self.column_ends = tuple(np.cumsum([width for _, width in sizes]).tolist())
 
-    def inside(self, image_size, border: float = 0.0):
+    def inside(self, image_size: Tensor, border: float = 0.0) -> tuple[Tensor, Tensor]:
         """Which anchors lie inside their image, along each axis.
 
         Args:
@@ -51,13 +51,20 @@ class GridMatcher(nn.Cell):
         height, width = image_size[:, :1].expand_dims(2), image_size[:, 1:].expand_dims(2)
         return _within(self.rows, height, border), _within(self.columns, width, border)
 
-    def construct(self, boxes, valid, priors, min_pos_iou, usable=None):
+    def construct(
+        self,
+        boxes: Tensor,
+        valid: Tensor,
+        _priors: None,
+        min_pos_iou: float,
+        usable: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Overlaps boiled down; P runs over levels, rows, columns and anchors.
 
         Args:
             boxes: float32 [B,N,4], x1 y1 x2 y2 of the objects.
             valid: bool [B,N]; False for padding.
-            priors: None: the anchors are the grid's.
+            _priors: where a `PairwiseMatcher` has them; the anchors are the grid's.
             min_pos_iou: least IoU of an object's best anchors.
             usable: which rows and columns take part, from `inside`; None: all do.
 
@@ -74,13 +81,15 @@ class GridMatcher(nn.Cell):
             overlap_y, overlap_x = overlap_y * usable[0], overlap_x * usable[1]
         along_y = self._by_level(overlap_y, self.row_ends)
         along_x = self._by_level(overlap_x, self.column_ends)
-        peaks = ()
+        peaks: tuple[Tensor, ...] = ()
         for i in range(len(along_y)):
             peaks = peaks + (along_y[i].max(axis=1, keepdims=True) * along_x[i].max(axis=1, keepdims=True),)
         peak = ops.concat(peaks, 2).max(axis=2, keepdims=True)
         wanted = ops.logical_and(peak > 0, _iou(peak) >= min_pos_iou)
         number = ops.arange(1, boxes.shape[1] + 1).astype("float32") * wanted
-        ratios, gts, best_ofs = (), (), ()
+        ratios: tuple[Tensor, ...] = ()
+        gts: tuple[Tensor, ...] = ()
+        best_ofs: tuple[Tensor, ...] = ()
         for i in range(len(along_y)):
             gt, ratio = ops.ArgMaxWithValue(axis=2)(_table(along_y[i], along_x[i]))
             ratios = ratios + (ratio,)
@@ -91,36 +100,37 @@ class GridMatcher(nn.Cell):
             iou = iou + self._used(*usable) - 1
         return iou, ops.concat(gts, 1).astype("int32"), ops.concat(best_ofs, 1).astype("int32")
 
-    def _used(self, rows, columns):
+    def _used(self, rows: Tensor, columns: Tensor) -> Tensor:
         """[B,rows,anchors,1] and [B,columns,anchors,1] of all levels -> [B,P]."""
         rows, columns = self._by_level(rows, self.row_ends), self._by_level(columns, self.column_ends)
-        levels = ()
+        levels: tuple[Tensor, ...] = ()
         for i in range(len(rows)):
             levels = levels + (_table(rows[i], columns[i]).squeeze(2),)
         return ops.concat(levels, 1)
 
-    def _by_level(self, overlaps, ends):
-        levels, start = (), 0
+    def _by_level(self, overlaps: Tensor, ends: tuple[int, ...]) -> tuple[Tensor, ...]:
+        levels: tuple[Tensor, ...] = ()
+        start = 0
         for end in ends:
             levels = levels + (overlaps[:, start:end],)
             start = end
         return levels
 
-    def _best_of(self, height, width, number):
+    def _best_of(self, height: Tensor, width: Tensor, number: Tensor) -> Tensor:
         """The greatest `number` [B,1,anchors,N] of an object whose peak lies at this row, column and anchor."""
         top = (height == height.max(axis=1, keepdims=True)).astype("float32") * number
         left = (width == width.max(axis=1, keepdims=True)).astype("float32")
         return _table(top, left).max(axis=2)
 
 
-def _within(intervals, length, border: float):
+def _within(intervals: Tensor, length: Tensor, border: float) -> Tensor:
     """1 where intervals [positions,anchors,2] leave 0..length [B,1,1] by less than `border`, else 0."""
     # mmdetection's rule: the end of an anchor that touches the image's end is outside.
     first, last = intervals[..., 0].expand_dims(0), intervals[..., 1].expand_dims(0)
     return ops.logical_and(first >= -border, last < length + border).astype("float32").expand_dims(3)
 
 
-def _axis_overlap(intervals, low, high):
+def _axis_overlap(intervals: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Length of the intersection of intervals [positions,anchors,2] with low..high [B,N] -> [B,positions,anchors,N]."""
     positions, anchors, _ = intervals.shape
     batch, count = low.shape
@@ -133,12 +143,12 @@ def _axis_overlap(intervals, low, high):
     return ops.relu(ops.minimum(last, high) - ops.maximum(first, low))
 
 
-def _table(height, width):
+def _table(height: Tensor, width: Tensor) -> Tensor:
     """Products of height [B,rows,anchors,N] and width [B,columns,anchors,N] -> [B,rows*columns*anchors,N]."""
     batch, rows, anchors, count = height.shape
     table = height.expand_dims(2) * width.expand_dims(1)
     return table.reshape(batch, rows * width.shape[1] * anchors, count)
 
 
-def _iou(ratio):
+def _iou(ratio: Tensor) -> Tensor:
     return ratio / (1 - ratio)

@@ -1,9 +1,9 @@
 """Hard negative mining (SSD, Liu et al. 2016, arXiv:1512.02325, section 2.2)."""
 
-from mindspore import ops
+from mindspore import Tensor, ops
 
 
-def hard_negatives(losses, candidates, counts):
+def hard_negatives(losses: Tensor, candidates: Tensor, counts: Tensor) -> Tensor:
     """Mark the candidates of greatest loss, image by image; of equal losses the first.
 
     Args:

@@ -1,6 +1,24 @@
 """Assignment by IoU thresholds (mmdetection's MaxIoUAssigner)."""
 
-from mindspore import nn, ops
+from typing import NamedTuple
+
+from mindspore import Tensor, nn, ops
+
+
+class AssignerOptions(NamedTuple):
+    """Thresholds of a `MaxIoUAssigner`.
+
+    Attributes:
+        pos_iou_thr: least IoU of a positive.
+        neg_iou_thr: IoU below which a prior is background.
+        min_pos_iou: least IoU of an object's best priors.
+        match_low_quality: whether these are assigned to it whatever the other thresholds say.
+    """
+
+    pos_iou_thr: float
+    neg_iou_thr: float
+    min_pos_iou: float
+    match_low_quality: bool
 
 
 class MaxIoUAssigner(nn.Cell):
@@ -14,23 +32,21 @@ class MaxIoUAssigner(nn.Cell):
 
     Args:
         matcher: a `GridMatcher` or a `PairwiseMatcher`.
-        pos_iou_thr: least IoU of a positive.
-        neg_iou_thr: IoU below which a prior is background.
-        min_pos_iou: least IoU of step 4.
-        match_low_quality: whether step 4 is taken.
+        options: the thresholds.
     """
 
-    def __init__(
-        self, matcher: nn.Cell, pos_iou_thr: float, neg_iou_thr: float, min_pos_iou: float, match_low_quality: bool
-    ):
+    def __init__(self, matcher: nn.Cell, options: AssignerOptions) -> None:
         super().__init__()
         self.matcher = matcher
-        self.pos_iou_thr = pos_iou_thr
-        self.neg_iou_thr = neg_iou_thr
-        self.min_pos_iou = min_pos_iou
-        self.match_low_quality = match_low_quality
+        self.options = options
 
-    def construct(self, boxes, valid, priors=None, usable=None):
+    def construct(
+        self,
+        boxes: Tensor,
+        valid: Tensor,
+        priors: Tensor | None = None,
+        usable: Tensor | tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Assign the priors of each image.
 
         Args:
@@ -43,9 +59,10 @@ class MaxIoUAssigner(nn.Cell):
         Returns:
             int32 [B,P].
         """
-        iou, gt, best_of = self.matcher(boxes, valid, priors, self.min_pos_iou, usable)
-        ignored = ops.logical_or(iou >= self.neg_iou_thr, iou < 0).astype("int32")
-        assigned = ops.where(iou >= self.pos_iou_thr, gt + 1, -ignored)
-        if self.match_low_quality:
+        options = self.options
+        iou, gt, best_of = self.matcher(boxes, valid, priors, options.min_pos_iou, usable)
+        ignored = ops.logical_or(iou >= options.neg_iou_thr, iou < 0).astype("int32")
+        assigned = ops.where(iou >= options.pos_iou_thr, gt + 1, -ignored)
+        if options.match_low_quality:
             assigned = ops.where(best_of > 0, best_of, assigned)
         return assigned

@@ -1,9 +1,9 @@
 """Overlaps of any priors with objects."""
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 
-def pairwise_iou(first, second):
+def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     """IoU of first [B,P,4] with second [B,N,4] -> [B,P,N]; 0 where both are empty."""
     shape = (first.shape[0], first.shape[1], second.shape[1])
     intersection = _overlap(first, second, 0, shape) * _overlap(first, second, 1, shape)
@@ -11,7 +11,7 @@ def pairwise_iou(first, second):
     return intersection / ops.clamp(union, 1e-6, None)
 
 
-def _overlap(first, second, axis: int, shape):
+def _overlap(first: Tensor, second: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
     """Length of the intersections along x (axis 0) or y (1): [B,P,N], the `shape`."""
     # Maximum and Minimum are slow on CPU when they broadcast, so the broadcast comes first; and a table for each
     # coordinate takes a fourth of the time and of the memory of one for all four.
@@ -20,11 +20,11 @@ def _overlap(first, second, axis: int, shape):
     return ops.relu(high - low)
 
 
-def _table(boxes, new_axis: int, column: int, shape):
+def _table(boxes: Tensor, new_axis: int, column: int, shape: tuple[int, ...]) -> Tensor:
     return ops.broadcast_to(boxes[..., column].expand_dims(new_axis), shape)
 
 
-def _area(boxes):
+def _area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
@@ -35,11 +35,13 @@ class PairwiseMatcher(nn.Cell):
         gt_max_assign_all: all priors that tie for an object's best are its best; False: only the first of them.
     """
 
-    def __init__(self, gt_max_assign_all: bool = True):
+    def __init__(self, gt_max_assign_all: bool = True) -> None:
         super().__init__()
         self.gt_max_assign_all = gt_max_assign_all
 
-    def construct(self, boxes, valid, priors, min_pos_iou, usable=None):
+    def construct(
+        self, boxes: Tensor, valid: Tensor, priors: Tensor, min_pos_iou: float, usable: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Overlaps boiled down.
 
         Args:

@@ -1,7 +1,24 @@
 """A random choice of positives and negatives in a fixed proportion (Ren et al. 2015; mmdetection's RandomSampler)."""
 
+from typing import NamedTuple
+
 import numpy as np
 from mindspore import Tensor, nn, ops
+
+
+class SamplerOptions(NamedTuple):
+    """How many a `RandomSampler` chooses.
+
+    Attributes:
+        num: priors to choose per image.
+        pos_fraction: greatest share of positives among them.
+        neg_pos_ub: most negatives for each positive (an image without positives counts as having one); negative: no
+            such bound.
+    """
+
+    num: int
+    pos_fraction: float
+    neg_pos_ub: float = -1.0
 
 
 class RandomSampler(nn.Cell):
@@ -11,26 +28,23 @@ class RandomSampler(nn.Cell):
     seed and on the image's place in the batch. The same seed gives the same choice.
 
     Args:
-        num_priors: most priors P an image; there may be fewer of them, but not fewer than `num`.
-        num: priors to choose an image.
-        pos_fraction: greatest share of positives among them.
-        neg_pos_ub: most negatives for each positive (an image without positives counts as one of one); negative: no
-            such bound.
+        num_priors: most priors P per image; there may be fewer of them, but not fewer than `num`.
+        options: how many to choose.
         table_seed: seed of the permutation.
     """
 
-    def __init__(self, num_priors: int, num: int, pos_fraction: float, neg_pos_ub: float = -1.0, table_seed: int = 0):
+    def __init__(self, num_priors: int, options: SamplerOptions, table_seed: int = 0) -> None:
         super().__init__()
         self.num_priors = num_priors
-        self.num = min(num, num_priors)
-        self.max_positives = min(int(num * pos_fraction), num_priors)
-        self.max_total = num
-        self.neg_pos_ub = neg_pos_ub
+        self.num = min(options.num, num_priors)
+        self.max_positives = min(int(options.num * options.pos_fraction), num_priors)
+        self.max_total = options.num
+        self.neg_pos_ub = options.neg_pos_ub
         # Distinct integers, which float32 holds exactly: no ties. Twice in a row: to turn is to read further on.
         ranks = np.random.default_rng(table_seed).permutation(num_priors).astype(np.float32)
         self.ranks = Tensor(np.concatenate([ranks, ranks]))
 
-    def construct(self, assigned, seed):
+    def construct(self, assigned: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
         """The choice as masks over all priors.
 
         Args:
@@ -42,7 +56,7 @@ class RandomSampler(nn.Cell):
         """
         return self.choose(assigned, self.order(assigned.shape[0], assigned.shape[1], seed))
 
-    def order(self, batch: int, priors: int, seed):
+    def order(self, batch: int, priors: int, seed: Tensor) -> Tensor:
         """Ranks of the priors in the random order: float32 [batch,priors], integers 0..num_priors-1."""
         # Steps by primes within int32, since seeds often count up: neighbours should not turn to similar places.
         image = ops.arange(batch).astype("int32").expand_dims(1)
@@ -51,7 +65,7 @@ class RandomSampler(nn.Cell):
         places = ops.arange(priors).astype("int32").expand_dims(0) + offset
         return ops.gather(self.ranks, places, 0)
 
-    def choose(self, assigned, order):
+    def choose(self, assigned: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
         """`construct` with a given order float32 [B,P]."""
         positive, wanted = self._first(assigned > 0, order, self.max_positives, None)
         room = self.max_total - wanted
@@ -60,7 +74,7 @@ class RandomSampler(nn.Cell):
         negative, _ = self._first(assigned == 0, order, self.num, room)
         return positive, negative
 
-    def choose_rows(self, assigned, seed):
+    def choose_rows(self, assigned: Tensor, seed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The choice as rows of fixed number S = min(num, P): positives first, then negatives.
 
         Args:
@@ -80,7 +94,7 @@ class RandomSampler(nn.Cell):
         rank, index = ops.topk(-(order + group * count), self.num)
         return index.astype("int32"), rank > -count, ops.logical_and(rank <= -count, rank > -2 * count)
 
-    def _first(self, candidate, order, most: int, room):
+    def _first(self, candidate: Tensor, order: Tensor, most: int, room: Tensor | None) -> tuple[Tensor, Tensor]:
         """The first candidates in the order: bool [B,P] and how many, float32 [B,1].
 
         Args:

@@ -2,14 +2,16 @@
 
 from typing import NamedTuple
 
-import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
-from src.blocks.assigners_samplers.max_iou_assigner import MaxIoUAssigner
+from src.blocks.assigners_samplers.max_iou_assigner import AssignerOptions, MaxIoUAssigner
 from src.blocks.assigners_samplers.pairwise_matcher import PairwiseMatcher
-from src.blocks.assigners_samplers.random_sampler import RandomSampler
+from src.blocks.assigners_samplers.random_sampler import RandomSampler, SamplerOptions
 from src.blocks.assigners_samplers.rows import flat_index, take_rows
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
+
+RCNN_ASSIGNER = AssignerOptions(0.5, 0.5, 0.5, False)
+RCNN_SAMPLER = SamplerOptions(512, 0.25)
 
 
 class RoITargets(NamedTuple):
@@ -25,30 +27,30 @@ class RoITargets(NamedTuple):
         from_object: float32 [B*S]; 1 where the region is an object's own box, not a proposal.
     """
 
-    rois: ms.Tensor
-    labels: ms.Tensor
-    weights: ms.Tensor
-    deltas: ms.Tensor
-    positive: ms.Tensor
-    matched: ms.Tensor
-    from_object: ms.Tensor
+    rois: Tensor
+    labels: Tensor
+    weights: Tensor
+    deltas: Tensor
+    positive: Tensor
+    matched: Tensor
+    from_object: Tensor
 
 
 class RCNNTargets(nn.Cell):
     """Assigns proposals to objects, chooses some of both kinds and encodes the objects.
 
     Args:
-        num_proposals: proposals M an image.
-        num_objects: rows N for objects an image.
+        num_proposals: proposals M per image.
+        num_objects: rows N for objects per image.
         num_classes: K; the label K is the background.
         coder: encodes boxes.
-        pos_iou_thr, neg_iou_thr, min_pos_iou, match_low_quality: of the `MaxIoUAssigner`.
-        num, pos_fraction, neg_pos_ub: of the `RandomSampler`.
+        assigner: which proposals are positive or negative.
+        sampler: how many of them train.
         add_gt_as_proposals: whether the objects' own boxes are proposals too, the first of them.
         table_seed: of the `RandomSampler`; stages of a cascade draw differently with different ones.
 
     Attributes:
-        num_rois: rows S an image: `num`, or all there are.
+        num_rois: rows S per image: the sampler's `num`, or all there are.
         max_positives: positives are among the first so many rows of an image.
     """
 
@@ -58,27 +60,30 @@ class RCNNTargets(nn.Cell):
         num_objects: int,
         num_classes: int,
         coder: DeltaXYWHBBoxCoder,
-        pos_iou_thr: float = 0.5,
-        neg_iou_thr: float = 0.5,
-        min_pos_iou: float = 0.5,
-        match_low_quality: bool = False,
-        num: int = 512,
-        pos_fraction: float = 0.25,
-        neg_pos_ub: float = -1.0,
+        assigner: AssignerOptions = RCNN_ASSIGNER,
+        sampler: SamplerOptions = RCNN_SAMPLER,
         add_gt_as_proposals: bool = True,
         table_seed: int = 0,
-    ):
+    ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.coder = coder
         self.add_gt_as_proposals = add_gt_as_proposals
-        self.assigner = MaxIoUAssigner(PairwiseMatcher(), pos_iou_thr, neg_iou_thr, min_pos_iou, match_low_quality)
+        self.assigner = MaxIoUAssigner(PairwiseMatcher(), assigner)
         num_priors = num_proposals + (num_objects if add_gt_as_proposals else 0)
-        self.sampler = RandomSampler(num_priors, num, pos_fraction, neg_pos_ub, table_seed)
+        self.sampler = RandomSampler(num_priors, sampler, table_seed)
         self.num_rois = self.sampler.num
         self.max_positives = self.sampler.max_positives
 
-    def construct(self, proposals, proposal_valid, boxes, labels, valid, seed):
+    def construct(
+        self,
+        proposals: Tensor,
+        proposal_valid: Tensor,
+        boxes: Tensor,
+        labels: Tensor,
+        valid: Tensor,
+        seed: Tensor,
+    ) -> tuple[Tensor, ...]:
         """Regions and targets of a batch, without gradient.
 
         Args:
@@ -90,7 +95,7 @@ class RCNNTargets(nn.Cell):
             seed: int32 scalar; another one draws anew.
 
         Returns:
-            The fields of `RoITargets` as a plain tuple: a named one makes graphs forget its tensors' shapes.
+            The fields of `RoITargets` as a plain tuple: graphs do not know the types of what a NamedTuple holds.
         """
         batch, num_objects, _ = boxes.shape
         assigned = self.assigner(boxes, valid, proposals, proposal_valid)
@@ -117,13 +122,13 @@ class RCNNTargets(nn.Cell):
             own.reshape(-1),
         )
 
-    def _own(self, boxes, valid):
+    def _own(self, boxes: Tensor, valid: Tensor) -> Tensor:
         """The assignment of the objects' own boxes: each to itself, but those without area are ignored."""
         large = ops.logical_and(valid, (boxes[..., 2:] - boxes[..., :2]).min(axis=-1) > 0)
         number = ops.broadcast_to(ops.arange(1, boxes.shape[1] + 1).astype("int32"), valid.shape)
         return ops.where(large, number, -ops.ones_like(number))
 
-    def _deltas(self, regions, objects, positive):
+    def _deltas(self, regions: Tensor, objects: Tensor, positive: Tensor) -> Tensor:
         """Encoded objects [B,S,4]; other rows encode a unit square by itself, which gives 0."""
         unit = ops.concat((ops.zeros_like(regions[..., :2]), ops.ones_like(regions[..., :2])), 2)
         chosen = positive.expand_dims(2)

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.blocks.anchor_generator import AnchorGenerator
 from src.blocks.assigners_samplers.grid_matcher import GridMatcher
-from src.blocks.assigners_samplers.max_iou_assigner import MaxIoUAssigner
-from src.blocks.assigners_samplers.random_sampler import RandomSampler
+from src.blocks.assigners_samplers.max_iou_assigner import AssignerOptions, MaxIoUAssigner
+from src.blocks.assigners_samplers.random_sampler import RandomSampler, SamplerOptions
 from src.blocks.assigners_samplers.rows import take_rows
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
+from src.blocks.image_info import resized_hw
+
+RPN_ASSIGNER = AssignerOptions(0.7, 0.3, 0.3, True)
+RPN_SAMPLER = SamplerOptions(256, 0.5)
 
 
 class AnchorTargets(NamedTuple):
@@ -25,10 +28,10 @@ class AnchorTargets(NamedTuple):
         num_sampled: float32 scalar, chosen anchors of the batch: what both losses are divided by.
     """
 
-    labels: ms.Tensor
-    weights: ms.Tensor
-    deltas: ms.Tensor
-    num_sampled: ms.Tensor
+    labels: Tensor
+    weights: Tensor
+    deltas: Tensor
+    num_sampled: Tensor
 
 
 class RPNTargets(nn.Cell):
@@ -38,8 +41,8 @@ class RPNTargets(nn.Cell):
         generator: the anchors.
         sizes: rows and columns of each level.
         coder: encodes boxes.
-        pos_iou_thr, neg_iou_thr, min_pos_iou, match_low_quality: of the `MaxIoUAssigner`.
-        num, pos_fraction, neg_pos_ub: of the `RandomSampler`.
+        assigner: which anchors are positive or negative.
+        sampler: how many of them train.
         allowed_border: pixels by which anchors may leave the image before they are ignored; negative: any number.
     """
 
@@ -48,15 +51,10 @@ class RPNTargets(nn.Cell):
         generator: AnchorGenerator,
         sizes: Sequence[tuple[int, int]],
         coder: DeltaXYWHBBoxCoder,
-        pos_iou_thr: float = 0.7,
-        neg_iou_thr: float = 0.3,
-        min_pos_iou: float = 0.3,
-        match_low_quality: bool = True,
-        num: int = 256,
-        pos_fraction: float = 0.5,
-        neg_pos_ub: float = -1.0,
+        assigner: AssignerOptions = RPN_ASSIGNER,
+        sampler: SamplerOptions = RPN_SAMPLER,
         allowed_border: float = 0.0,
-    ):
+    ) -> None:
         super().__init__()
         self.num_anchors = generator.num_base_anchors
         self.level_anchors = generator.grid_anchors(sizes)
@@ -64,22 +62,22 @@ class RPNTargets(nn.Cell):
         self.coder = coder
         self.allowed_border = allowed_border
         self.matcher = GridMatcher(generator, sizes)
-        self.assigner = MaxIoUAssigner(self.matcher, pos_iou_thr, neg_iou_thr, min_pos_iou, match_low_quality)
-        self.sampler = RandomSampler(self.anchors.shape[0], num, pos_fraction, neg_pos_ub)
+        self.assigner = MaxIoUAssigner(self.matcher, assigner)
+        self.sampler = RandomSampler(self.anchors.shape[0], sampler)
 
-    def construct(self, boxes, valid, image_info, seed):
+    def construct(self, boxes: Tensor, valid: Tensor, image_info: Tensor, seed: Tensor) -> tuple[Tensor, ...]:
         """Targets of a batch, without gradient.
 
         Args:
             boxes: float32 [B,N,4], x1 y1 x2 y2 in network pixels.
             valid: bool [B,N]; False for padding.
-            image_info: float32 [B,6]: original height, width; resized height, width; scale y, x.
+            image_info: float32 [B,6], see `src.blocks.image_info`.
             seed: int32 scalar; another one draws anew.
 
         Returns:
-            The fields of `AnchorTargets` as a plain tuple: a named one makes graphs forget its tensors' shapes.
+            The fields of `AnchorTargets` as a plain tuple: graphs do not know the types of what a NamedTuple holds.
         """
-        usable = None if self.allowed_border < 0 else self.matcher.inside(image_info[:, 2:4], self.allowed_border)
+        usable = None if self.allowed_border < 0 else self.matcher.inside(resized_hw(image_info), self.allowed_border)
         assigned = self.assigner(boxes, valid, None, usable)
         positive, negative = self.sampler(assigned, seed)
         anchors = self.anchors.expand_dims(0)

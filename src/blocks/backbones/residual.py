@@ -1,22 +1,35 @@
 """Residual blocks, named as torchvision's."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from mindspore import nn
+from mindspore import Tensor, nn
 from mindspore.common.initializer import Initializer
 
 from src.blocks.layers import Norm, build_activation, build_norm, conv2d
 
-WeightInit = Callable[[], Initializer] | None
+
+class BlockOptions(NamedTuple):
+    """What all residual blocks of a network have in common.
+
+    Attributes:
+        norm: the normalization.
+        act: activation.
+        zero_init_residual: start with a zero gamma in the last normalization.
+        weight_init: makes the initializer of the convolutions' weights; None: He-normal over the inputs.
+    """
+
+    norm: Norm
+    act: str = "relu"
+    zero_init_residual: bool = False
+    weight_init: Callable[[], Initializer] | None = None
 
 
-def _shortcut(
-    in_channels: int, out_channels: int, norm: Norm, stride: int, weight_init: WeightInit
-) -> nn.SequentialCell | None:
+def _shortcut(in_channels: int, out_channels: int, stride: int, options: BlockOptions) -> nn.SequentialCell | None:
     if in_channels == out_channels and stride == 1:
         return None
-    conv = conv2d(in_channels, out_channels, 1, stride, weight_init=weight_init)
-    return nn.SequentialCell(conv, build_norm(norm, out_channels))
+    conv = conv2d(in_channels, out_channels, 1, stride, weight_init=options.weight_init)
+    return nn.SequentialCell(conv, build_norm(options.norm, out_channels))
 
 
 def _start_as_identity(norm_layer: nn.Cell) -> None:
@@ -30,37 +43,26 @@ class BasicBlock(nn.Cell):
     Args:
         in_channels: channels of the input.
         planes: channels of both convolutions and of the output.
-        norm: the normalization.
-        act: activation.
-        zero_init_residual: start with a zero gamma in the last normalization.
+        options: normalization, activation and initial weights.
         stride: of the first convolution and of the shortcut.
-        weight_init: makes the initializer of the convolutions' weights; None: He-normal over the inputs.
     """
 
     expansion = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        planes: int,
-        norm: Norm,
-        act: str,
-        zero_init_residual: bool,
-        stride: int = 1,
-        weight_init: WeightInit = None,
-    ):
+    def __init__(self, in_channels: int, planes: int, options: BlockOptions, stride: int = 1) -> None:
         super().__init__()
+        norm, act, zero_init_residual, weight_init = options
         self.conv1 = conv2d(in_channels, planes, 3, stride, weight_init=weight_init)
         self.bn1 = build_norm(norm, planes)
         self.conv2 = conv2d(planes, planes, 3, weight_init=weight_init)
         self.bn2 = build_norm(norm, planes)
         self.act = build_activation(act)
-        self.downsample = _shortcut(in_channels, planes, norm, stride, weight_init)
+        self.downsample = _shortcut(in_channels, planes, stride, options)
         if zero_init_residual:
             _start_as_identity(self.bn2)
 
-    def construct(self, x):
-        """X [B,in_channels,H,W] -> [B,planes,H/stride,W/stride]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [B,in_channels,H,W] -> [B,planes,H/stride,W/stride]."""
         out = self.act(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -73,13 +75,10 @@ class Bottleneck(nn.Cell):
     Args:
         in_channels: channels of the input.
         planes: a fourth of the output's channels.
-        norm: the normalization.
-        act: activation.
-        zero_init_residual: start with a zero gamma in the last normalization.
+        options: normalization, activation and initial weights.
         stride: of the 3x3 convolution (torchvision's way) and of the shortcut.
         groups: groups of the 3x3 convolution (Xie et al. 2017, figure 3c).
         inner_channels: output channels of the first two convolutions; None: `planes`.
-        weight_init: makes the initializer of the convolutions' weights; None: He-normal over the inputs.
     """
 
     expansion = 4
@@ -88,15 +87,13 @@ class Bottleneck(nn.Cell):
         self,
         in_channels: int,
         planes: int,
-        norm: Norm,
-        act: str,
-        zero_init_residual: bool,
+        options: BlockOptions,
         stride: int = 1,
         groups: int = 1,
         inner_channels: int | None = None,
-        weight_init: WeightInit = None,
-    ):
+    ) -> None:
         super().__init__()
+        norm, act, zero_init_residual, weight_init = options
         inner = inner_channels or planes
         out_channels = planes * self.expansion
         self.conv1 = conv2d(in_channels, inner, 1, weight_init=weight_init)
@@ -106,12 +103,12 @@ class Bottleneck(nn.Cell):
         self.conv3 = conv2d(inner, out_channels, 1, weight_init=weight_init)
         self.bn3 = build_norm(norm, out_channels)
         self.act = build_activation(act)
-        self.downsample = _shortcut(in_channels, out_channels, norm, stride, weight_init)
+        self.downsample = _shortcut(in_channels, out_channels, stride, options)
         if zero_init_residual:
             _start_as_identity(self.bn3)
 
-    def construct(self, x):
-        """X [B,in_channels,H,W] -> [B,4*planes,H/stride,W/stride]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [B,in_channels,H,W] -> [B,4*planes,H/stride,W/stride]."""
         out = self.act(self.bn1(self.conv1(x)))
         out = self.act(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -119,28 +116,29 @@ class Bottleneck(nn.Cell):
         return self.act(out + shortcut)
 
 
+Block = BasicBlock | Bottleneck
+
+
 def block_group(
-    block: type,
+    block: type[Block],
     in_channels: int,
     planes: int,
     repeats: int,
-    norm: Norm,
-    act: str,
-    zero_init_residual: bool,
+    options: BlockOptions,
     stride: int = 1,
-    **options,
+    **further: Any,
 ) -> nn.SequentialCell:
     """`repeats` blocks in a row; only the first may change the number of channels and has the stride.
 
     Args:
         block: `BasicBlock` or `Bottleneck`.
-        in_channels, planes, norm, act, zero_init_residual, stride: as in the block.
+        in_channels: channels of the input.
+        planes: as in the block.
         repeats: number of blocks.
-        options: further arguments of every block.
+        options: normalization, activation and initial weights.
+        stride: of the first block.
+        further: further arguments of every block.
     """
     widths = [in_channels] + [planes * block.expansion] * (repeats - 1)
-    cells = [
-        block(width, planes, norm, act, zero_init_residual, stride=stride if i == 0 else 1, **options)
-        for i, width in enumerate(widths)
-    ]
+    cells = [block(width, planes, options, stride=stride if i == 0 else 1, **further) for i, width in enumerate(widths)]
     return nn.SequentialCell(*cells)

@@ -1,11 +1,12 @@
 """ResNet (He et al. 2016, arXiv:1512.03385) and ResNeXt (Xie et al. 2017, arXiv:1611.05431), named as torchvision's."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.blocks.architectures import RESNET_STAGES, has_bottlenecks
-from src.blocks.backbones.residual import BasicBlock, Bottleneck, block_group
+from src.blocks.backbones.residual import BasicBlock, Block, BlockOptions, Bottleneck, block_group
 from src.blocks.initialization import kaiming_fan_out
 from src.blocks.layers import Norm, build_norm, conv2d, max_pool
 
@@ -24,7 +25,7 @@ class ResNet(nn.Cell):
             stem's, n the stem's and the first n stages'.
         norm_eval: use the stored statistics in training everywhere; gammas and betas outside frozen stages train.
         groups: groups of the 3x3 convolutions, 1 for ResNet.
-        base_width: channels a group in the first stage; of no meaning with one group.
+        base_width: channels per group in the first stage; of no meaning with one group.
         base_channels: channels of the stem; those of the stages follow it. 64 in all published networks.
         stage_blocks: blocks of each stage; None: the depth's.
         norm: the normalization.
@@ -50,9 +51,9 @@ class ResNet(nn.Cell):
         stage_blocks: Sequence[int] | None = None,
         norm: Norm = RESNET_NORM,
         zero_init_residual: bool = True,
-    ):
+    ) -> None:
         super().__init__()
-        block = Bottleneck if has_bottlenecks(depth) else BasicBlock
+        block: type[Block] = Bottleneck if has_bottlenecks(depth) else BasicBlock
         repeats = tuple(stage_blocks or RESNET_STAGES[depth])
         _check(depth, num_stages, out_indices, frozen_stages, groups, len(repeats))
         norm = norm._replace(stored_statistics=norm.stored_statistics or norm_eval)
@@ -66,12 +67,11 @@ class ResNet(nn.Cell):
         stages, channels = [], base_channels
         for i in range(num_stages):
             planes = base_channels * 2**i
-            options = {"stride": 1 if i == 0 else 2, "weight_init": kaiming_fan_out}
+            options = BlockOptions(norm_of(i + 1), "relu", zero_init_residual, kaiming_fan_out)
+            grouped = {}
             if groups > 1:
-                options.update(groups=groups, inner_channels=base_width * planes // base_channels * groups)
-            stage = block_group(
-                block, channels, planes, repeats[i], norm_of(i + 1), "relu", zero_init_residual, **options
-            )
+                grouped = {"groups": groups, "inner_channels": base_width * planes // base_channels * groups}
+            stage = block_group(block, channels, planes, repeats[i], options, 1 if i == 0 else 2, **grouped)
             setattr(self, f"layer{i + 1}", stage)
             stages.append(stage)
             channels = planes * block.expansion
@@ -84,10 +84,10 @@ class ResNet(nn.Cell):
                 for parameter in cell.get_parameters():
                     parameter.requires_grad = False
 
-    def construct(self, images):
-        """Images [B,3,H,W], sides multiples of 4 -> tuple of [B,C,H/s,W/s] with s = 4, 8, 16, 32 of `out_indices`."""
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        """`images` [B,3,H,W], sides multiples of 4 -> tuple of [B,C,H/s,W/s] with s = 4, 8, 16, 32 of `out_indices`."""
         x = max_pool(self.relu(self.bn1(self.conv1(images))), 3, 2)
-        outputs = ()
+        outputs: tuple[Tensor, ...] = ()
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i + 1 == self.frozen_stages:
@@ -103,11 +103,11 @@ class ResNeXt(ResNet):
     Args:
         depth: 50, 101 or 152.
         groups: number of groups.
-        base_width: channels a group in the first stage.
+        base_width: channels per group in the first stage.
         options: the other arguments of `ResNet`.
     """
 
-    def __init__(self, depth: int = 101, groups: int = 64, base_width: int = 4, **options):
+    def __init__(self, depth: int = 101, groups: int = 64, base_width: int = 4, **options: Any) -> None:
         super().__init__(depth, groups=groups, base_width=base_width, **options)
 
 

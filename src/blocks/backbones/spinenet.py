@@ -5,10 +5,10 @@ Parameter names and the way of downsampling are those of the public PyTorch port
 
 from typing import NamedTuple
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from src.blocks.architectures import SPINENET_LEVELS, SPINENET_SCALINGS
-from src.blocks.backbones.residual import BasicBlock, Bottleneck, block_group
+from src.blocks.backbones.residual import BasicBlock, Block, BlockOptions, Bottleneck, block_group
 from src.blocks.layers import (
     ACTIVATION_FLOORS,
     DEFAULT_NORM,
@@ -27,7 +27,7 @@ class BlockSpec(NamedTuple):
     """One block: its level (1/2**level of the image), kind, the two blocks it merges, and whether it is an output."""
 
     level: int
-    block: type
+    block: type[Block]
     inputs: tuple[int, int]
     is_output: bool
 
@@ -75,7 +75,7 @@ class Resample(nn.Cell):
         act: activation.
     """
 
-    def __init__(self, source: Node, target: Node, alpha: float, norm: Norm, act: str):
+    def __init__(self, source: Node, target: Node, alpha: float, norm: Norm, act: str) -> None:
         super().__init__()
         middle = int(source.planes * alpha)
         self.factor = 2 ** max(source.level - target.level, 0)
@@ -87,8 +87,8 @@ class Resample(nn.Cell):
         self.floor = ACTIVATION_FLOORS[act]
         self.expand_conv = ConvModule(middle, target.channels, 1, norm=norm, act="none")
 
-    def construct(self, x):
-        """X [B,C,H,W] of the source -> [B,C',H',W'] of the target."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [B,C,H,W] of the source -> [B,C',H',W'] of the target."""
         x = self.squeeze_conv(x)
         if self.downsample_conv is not None:
             x = self.downsample_conv(x)
@@ -107,17 +107,17 @@ class Merge(nn.Cell):
         alpha, norm, act: as in `Resample`.
     """
 
-    def __init__(self, sources: tuple[Node, Node], target: Node, alpha: float, norm: Norm, act: str):
+    def __init__(self, sources: tuple[Node, Node], target: Node, alpha: float, norm: Norm, act: str) -> None:
         super().__init__()
         self.resample_ops = nn.CellList([Resample(source, target, alpha, norm, act) for source in sources])
 
-    def construct(self, first, second):
+    def construct(self, first: Tensor, second: Tensor) -> Tensor:
         """Two feature maps -> one at the target's level."""
         return self.resample_ops[0](first) + self.resample_ops[1](second)
 
 
 class Endpoints(nn.Cell):
-    """A 1x1 convolution and normalization an output level, named by the level.
+    """A 1x1 convolution and normalization per output level, named by the level.
 
     Args:
         channels: of the output block of each level, by level.
@@ -126,7 +126,7 @@ class Endpoints(nn.Cell):
         act: `none`, `relu` or `swish`.
     """
 
-    def __init__(self, channels: dict[int, int], out_channels: int, norm: Norm, act: str):
+    def __init__(self, channels: dict[int, int], out_channels: int, norm: Norm, act: str) -> None:
         super().__init__()
         modules = []
         for level in SPINENET_LEVELS:
@@ -135,9 +135,9 @@ class Endpoints(nn.Cell):
             modules.append(module)
         self.modules = tuple(modules)
 
-    def construct(self, features):
+    def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Tuple of output blocks, finest first -> tuple of endpoints [B,out_channels,H/2**level,W/2**level]."""
-        outputs = ()
+        outputs: tuple[Tensor, ...] = ()
         for module, feature in zip(self.modules, features):  # noqa: B905 (a graph knows no `strict`)
             outputs = outputs + (module(feature),)
         return outputs
@@ -153,11 +153,11 @@ def unconsumed_merges(nodes: list[Node]) -> list[tuple[int, ...]]:
         A tuple of block indices for each of BLOCK_SPECS.
     """
     readers = [0] * len(nodes)
-    merges = []
+    merges: list[tuple[int, ...]] = []
     for index, spec in enumerate(BLOCK_SPECS, start=2):
         for source in spec.inputs:
             readers[source] += 1
-        extra = ()
+        extra: tuple[int, ...] = ()
         if spec.is_output:
             shape = (nodes[index].level, nodes[index].channels)
             extra = tuple(i for i in range(index) if readers[i] == 0 and (nodes[i].level, nodes[i].channels) == shape)
@@ -174,7 +174,7 @@ class SpineNet(nn.Cell):
         arch: `49S`, `49`, `96`, `143` or `190`.
         width: factor on the filters; None: the architecture's.
         out_channels: of each endpoint; None: the architecture's.
-        block_repeats: residual blocks a block; None: the architecture's.
+        block_repeats: residual blocks per scale-permuted block; None: the architecture's.
         norm: the normalization.
         act: activation inside, `relu` or `swish`.
         endpoint_act: activation after the endpoints: `none` in published PyTorch checkpoints, `relu` or `swish` in
@@ -192,17 +192,19 @@ class SpineNet(nn.Cell):
         act: str = "relu",
         endpoint_act: str = "none",
         zero_init_residual: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         scaling = SPINENET_SCALINGS[arch]
         width = width or scaling.width
         repeats = block_repeats or scaling.repeats
         self.out_channels = out_channels or scaling.out_channels
 
-        def group(block, in_channels, planes):
-            return block_group(block, in_channels, planes, repeats, norm, act, zero_init_residual)
+        options = BlockOptions(norm, act, zero_init_residual)
 
-        def node(level, block):
+        def group(block: type[Block], in_channels: int, planes: int) -> nn.SequentialCell:
+            return block_group(block, in_channels, planes, repeats, options)
+
+        def node(level: int, block: type[Block]) -> Node:
             planes = int(FILTERS[level] * width)
             return Node(level, planes, planes * block.expansion)
 
@@ -230,18 +232,18 @@ class SpineNet(nn.Cell):
             for level in SPINENET_LEVELS
         )
 
-    def construct(self, images):
-        """Images [B,3,H,W], sides multiples of 128 -> tuple of [B,out_channels,H/s,W/s], s = 8, 16, 32, 64, 128."""
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        """`images` [B,3,H,W], sides multiples of 128 -> tuple of [B,out_channels,H/s,W/s], s = 8, 16, 32, 64, 128."""
         x = max_pool(self.conv1(images), 3, 2, self.floor)
         first = self.init_block1(x)
-        features = (first, self.init_block2(first))
+        features: tuple[Tensor, ...] = (first, self.init_block2(first))
         for i, merge in enumerate(self.merge_ops):
             a, b = self.inputs[i]
             x = merge(features[a], features[b])
             for extra in self.extra_inputs[i]:
                 x = x + features[extra]
             features = features + (self.scale_permuted_blocks[i](self.act(x)),)
-        outputs = ()
+        outputs: tuple[Tensor, ...] = ()
         for index in self.output_indices:
             outputs = outputs + (features[index],)
         return self.endpoint_convs(outputs)

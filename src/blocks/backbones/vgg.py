@@ -1,6 +1,6 @@
 """VGG-16 (Simonyan and Zisserman 2015, arXiv:1409.1556) without its classifier, as SSD and RefineDet use it."""
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.blocks.architectures import VGG16_FC_FACTOR, VGG16_GROUPS
 from src.blocks.layers import Norm, build_norm, conv2d
@@ -23,7 +23,7 @@ class VGG16(nn.Cell):
         out_channels: channels of conv4_3, conv5_3 and fc7.
     """
 
-    def __init__(self, base_channels: int = 64, norm: Norm | None = None):
+    def __init__(self, base_channels: int = 64, norm: Norm | None = None) -> None:
         super().__init__()
         layers, outputs, channels = [], [], 3
 
@@ -48,9 +48,10 @@ class VGG16(nn.Cell):
         self.outputs = tuple(outputs)
         self.out_channels = (8 * base_channels, 8 * base_channels, channels)
 
-    def construct(self, images):
-        """Images [B,3,H,W], sides multiples of 32 -> (conv4_3, conv5_3, fc7), [B,C,H/s,W/s] with s = 8, 16, 32."""
-        x, levels = images, ()
+    def construct(self, images: Tensor) -> tuple[Tensor, ...]:
+        """`images` [B,3,H,W], sides multiples of 32 -> (conv4_3, conv5_3, fc7), [B,C,H/s,W/s] with s = 8, 16, 32."""
+        x = images
+        levels: tuple[Tensor, ...] = ()
         for i in range(len(self.features)):
             x = self.features[i](x)
             if i in self.outputs:
@@ -61,9 +62,9 @@ class VGG16(nn.Cell):
 class _MaxPool2x2(nn.Cell):
     """2x2 max pooling with stride 2; `same` rounds odd sizes up, `valid` down."""
 
-    def __init__(self, pad_mode: str):
+    def __init__(self, pad_mode: str) -> None:
         super().__init__()
         self.pool = ops.MaxPool(kernel_size=2, strides=2, pad_mode=pad_mode)
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         return self.pool(x)

@@ -23,7 +23,7 @@ class DeltaXYWHBBoxCoder(nn.Cell):
         target_stds: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
         wh_ratio_clip: float = 16 / 1000,
         log_epsilon: float = 0.0,
-    ):
+    ) -> None:
         super().__init__()
         self.means_array = np.asarray(target_means, np.float32)
         self.stds_array = np.asarray(target_stds, np.float32)
@@ -32,7 +32,7 @@ class DeltaXYWHBBoxCoder(nn.Cell):
         self.max_log_ratio = abs(math.log(wh_ratio_clip))
         self.log_epsilon = log_epsilon
 
-    def encode(self, references, boxes):
+    def encode(self, references: Tensor, boxes: Tensor) -> Tensor:
         """Deltas from references [...,4] to boxes [...,4]; both must have positive sides. Shapes broadcast."""
         reference_size = references[..., 2:] - references[..., :2]
         size = boxes[..., 2:] - boxes[..., :2]
@@ -44,10 +44,12 @@ class DeltaXYWHBBoxCoder(nn.Cell):
         deltas = ops.concat(((centre - reference_centre) / reference_size, ops.log(ratio)), -1)
         return (deltas - self.means) / self.stds
 
-    def decode(self, references, deltas, max_size=None):
-        """Boxes from references [...,4] and deltas [...,4].
+    def decode(self, references: Tensor, deltas: Tensor, max_size: Tensor | None = None) -> Tensor:
+        """Boxes [...,4] of deltas.
 
         Args:
+            references: x1 y1 x2 y2 [...,4].
+            deltas: [...,4].
             max_size: width and height [...,2] that the boxes are clipped to; None: no clipping.
         """
         deltas = deltas * self.stds + self.means

@@ -1,6 +1,6 @@
 """Box head with two fully connected layers, named as mmdetection's Shared2FCBBoxHead."""
 
-from mindspore import nn
+from mindspore import Tensor, nn
 from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import normal, xavier_uniform
@@ -22,7 +22,7 @@ class Shared2FCBBoxHead(nn.Cell):
         in_channels: channels C of a region's features.
         fc_out_channels: width of the hidden layers.
         roi_feat_size: side S of a region's features.
-        reg_class_agnostic: one box for all classes, or one a class.
+        reg_class_agnostic: one box for all classes, or one per class.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Shared2FCBBoxHead(nn.Cell):
         fc_out_channels: int = 1024,
         roi_feat_size: int = 7,
         reg_class_agnostic: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         widths = (in_channels * roi_feat_size**2, fc_out_channels, fc_out_channels)
         self.shared_fcs = nn.CellList([_dense(widths[i], widths[i + 1], xavier_uniform()) for i in range(2)])
@@ -40,7 +40,7 @@ class Shared2FCBBoxHead(nn.Cell):
         self.fc_reg = _dense(fc_out_channels, 4 if reg_class_agnostic else 4 * num_classes, normal(BOX_STD))
         self.relu = nn.ReLU()
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions for each region.
 
         Args:

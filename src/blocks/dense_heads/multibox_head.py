@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
-from src.blocks.backbones.residual import Bottleneck
+from src.blocks.backbones.residual import BlockOptions, Bottleneck
 from src.blocks.initialization import kaiming_fan_out, xavier_uniform
 from src.blocks.layers import Norm, conv2d
 
@@ -16,13 +16,15 @@ class MultiBoxHead(nn.Cell):
 
     Args:
         in_channels: channels of each level.
-        num_anchors: anchors A a position.
-        num_outputs: scores C an anchor, the background's included and first.
+        num_anchors: anchors A per position.
+        num_outputs: scores C per anchor, the background's included and first.
         block_norm: normalization of a residual block of 1024 channels before each level's predictors (as DSSD has
             them); None: no such blocks.
     """
 
-    def __init__(self, in_channels: Sequence[int], num_anchors: int, num_outputs: int, block_norm: Norm | None = None):
+    def __init__(
+        self, in_channels: Sequence[int], num_anchors: int, num_outputs: int, block_norm: Norm | None = None
+    ) -> None:
         super().__init__()
         self.blocks = None
         if block_norm is not None:
@@ -38,7 +40,7 @@ class MultiBoxHead(nn.Cell):
         self.conf_convs = convs(num_outputs)
         self.num_outputs = num_outputs
 
-    def construct(self, levels):
+    def construct(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Predictions of all levels.
 
         Args:
@@ -47,7 +49,8 @@ class MultiBoxHead(nn.Cell):
         Returns:
             Box deltas [B,P,4] and scores before softmax [B,P,C]; P runs over levels, rows, columns and anchors.
         """
-        deltas, scores = (), ()
+        deltas: tuple[Tensor, ...] = ()
+        scores: tuple[Tensor, ...] = ()
         for i in range(len(levels)):
             x = levels[i] if self.blocks is None else self.blocks[i](levels[i])
             deltas = deltas + (_rows(self.loc_convs[i](x), 4),)
@@ -58,9 +61,9 @@ class MultiBoxHead(nn.Cell):
 def _block(channels: int, norm: Norm) -> Bottleneck:
     # A shortcut of equal width would be the identity; the published block has a convolution there always, but no level
     # has these 1024 channels except C4.
-    return Bottleneck(channels, BLOCK_PLANES, norm, "relu", False, weight_init=kaiming_fan_out)
+    return Bottleneck(channels, BLOCK_PLANES, BlockOptions(norm, weight_init=kaiming_fan_out))
 
 
-def _rows(x, width: int):
+def _rows(x: Tensor, width: int) -> Tensor:
     """[B,A*width,H,W] -> [B,H*W*A,width]."""
     return x.transpose(0, 2, 3, 1).reshape(x.shape[0], -1, width)

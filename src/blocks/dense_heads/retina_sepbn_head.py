@@ -1,6 +1,8 @@
-"""RetinaNet's head with batch normalization a level, named as mmdetection's RetinaSepBNHead."""
+"""RetinaNet's head with batch normalization per level, named as mmdetection's RetinaSepBNHead."""
 
-from mindspore import nn
+from typing import NamedTuple
+
+from mindspore import Tensor, nn
 
 from src.blocks.initialization import bias_for_probability, normal
 from src.blocks.layers import DEFAULT_NORM, Conv2d, Norm, build_activation, build_norm
@@ -19,13 +21,13 @@ class SharedConv(nn.Cell):
         has_conv: whether this level holds the convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, norm: Norm, act: str, has_conv: bool):
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm, act: str, has_conv: bool) -> None:
         super().__init__()
         self.conv = _conv(in_channels, out_channels) if has_conv else None
         self.bn = build_norm(norm, out_channels)
         self.act = build_activation(act)
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         """Normalize and activate what a convolution gave."""
         return self.act(self.bn(x))
 
@@ -43,18 +45,34 @@ def _conv(in_channels: int, out_channels: int, bias: float | None = None) -> Con
     )
 
 
+class BranchOptions(NamedTuple):
+    """The convolutions of a branch.
+
+    Attributes:
+        feat_channels: their channels.
+        stacked_convs: their number.
+        norm: the normalization after each.
+        act: activation.
+    """
+
+    feat_channels: int = 256
+    stacked_convs: int = 4
+    norm: Norm = DEFAULT_NORM
+    act: str = "relu"
+
+
+DEFAULT_BRANCH = BranchOptions()
+
+
 class RetinaSepBNHead(nn.Cell):
     """Two branches of convolutions shared by the levels, each followed by a normalization of its level.
 
     Args:
         num_classes: number of foreground classes K.
         num_levels: number of levels.
-        num_anchors: anchors A a position.
+        num_anchors: anchors A per position.
         in_channels: channels of each level.
-        feat_channels: channels of the branches.
-        stacked_convs: convolutions of each branch.
-        norm: the normalization.
-        act: activation.
+        options: the convolutions of both branches.
         prior_prob: probability of each class that the output starts with.
     """
 
@@ -64,13 +82,11 @@ class RetinaSepBNHead(nn.Cell):
         num_levels: int = 5,
         num_anchors: int = 9,
         in_channels: int = 256,
-        feat_channels: int = 256,
-        stacked_convs: int = 4,
-        norm: Norm = DEFAULT_NORM,
-        act: str = "relu",
+        options: BranchOptions = DEFAULT_BRANCH,
         prior_prob: float = 0.01,
-    ):
+    ) -> None:
         super().__init__()
+        feat_channels, stacked_convs, norm, act = options
 
         def branch() -> nn.CellList:
             widths = [in_channels] + [feat_channels] * stacked_convs
@@ -93,22 +109,23 @@ class RetinaSepBNHead(nn.Cell):
         self.retina_cls = _conv(feat_channels, num_anchors * num_classes, bias_for_probability(prior_prob))
         self.retina_reg = _conv(feat_channels, num_anchors * 4, 0.0)
 
-    def construct(self, features):
+    def construct(self, features: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Predictions of each level.
 
         Args:
-            features: tuple of [B,in_channels,H,W], a level each.
+            features: tuple of [B,in_channels,H,W], one per level.
 
         Returns:
             Tuple of class logits [B,A*K,H,W] and tuple of box deltas [B,A*4,H,W]; anchor before class or coordinate.
         """
-        logits, deltas = (), ()
+        logits: tuple[Tensor, ...] = ()
+        deltas: tuple[Tensor, ...] = ()
         for level in range(self.num_levels):
             logits = logits + (self.retina_cls(self._branch(self.cls_convs, level, features[level])),)
             deltas = deltas + (self.retina_reg(self._branch(self.reg_convs, level, features[level])),)
         return logits, deltas
 
-    def _branch(self, stages, level, x):
+    def _branch(self, stages: nn.CellList, level: int, x: Tensor) -> Tensor:
         for i in range(self.stacked_convs):
             x = stages[level][i](stages[0][i].conv(x))
         return x

@@ -1,6 +1,7 @@
 """Region proposal network's head (Ren et al. 2015, arXiv:1506.01497), named as mmdetection's RPNHead."""
 
-from mindspore import nn
+from mindspore import Tensor, nn
+from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import normal
 from src.blocks.layers import conv2d
@@ -8,7 +9,7 @@ from src.blocks.layers import conv2d
 WEIGHT_STD = 0.01
 
 
-def _weight_init():
+def _weight_init() -> Initializer:
     return normal(WEIGHT_STD)
 
 
@@ -18,10 +19,10 @@ class RPNHead(nn.Cell):
     Args:
         in_channels: channels of each level.
         feat_channels: channels of the 3x3 convolution.
-        num_anchors: anchors A a position.
+        num_anchors: anchors A per position.
     """
 
-    def __init__(self, in_channels: int = 256, feat_channels: int = 256, num_anchors: int = 3):
+    def __init__(self, in_channels: int = 256, feat_channels: int = 256, num_anchors: int = 3) -> None:
         super().__init__()
 
         def conv(channels: int, outputs: int, kernel_size: int) -> nn.Conv2d:
@@ -32,16 +33,17 @@ class RPNHead(nn.Cell):
         self.rpn_reg = conv(feat_channels, num_anchors * 4, 1)
         self.relu = nn.ReLU()
 
-    def construct(self, features):
+    def construct(self, features: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Predictions of each level.
 
         Args:
-            features: tuple of [B,in_channels,H,W], a level each.
+            features: tuple of [B,in_channels,H,W], one per level.
 
         Returns:
             Tuple of objectness logits [B,A,H,W] and tuple of box deltas [B,4*A,H,W]; anchor before coordinate.
         """
-        logits, deltas = (), ()
+        logits: tuple[Tensor, ...] = ()
+        deltas: tuple[Tensor, ...] = ()
         for feature in features:
             x = self.relu(self.rpn_conv(feature))
             logits = logits + (self.rpn_cls(x),)

@@ -2,7 +2,6 @@
 
 from src.blocks.layers.activation import ACTIVATION_FLOORS, build_activation
 from src.blocks.layers.conv_module import ConvModule, conv2d
-from src.blocks.layers.counting import count_parameters
 from src.blocks.layers.l2_norm import L2Norm
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 from src.blocks.layers.resize import downsample_max, max_pool, upsample_nearest
@@ -22,7 +21,6 @@ __all__ = [
     "build_activation",
     "build_norm",
     "conv2d",
-    "count_parameters",
     "downsample_max",
     "interleave",
     "max_pool",

@@ -1,12 +1,13 @@
 """Activations by name."""
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 
 class Swish(nn.Cell):
     """x * sigmoid(x)."""
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
+        """Activate x of any shape."""
         return x * ops.sigmoid(x)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mindspore import nn
+from mindspore import Tensor, nn
 from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import he_normal
@@ -73,13 +73,13 @@ class ConvModule(nn.Cell):
         act: str = "relu",
         weight_init: Callable[[], Initializer] | None = None,
         has_bias: bool | None = None,
-    ):
+    ) -> None:
         super().__init__()
         has_bias = norm is None if has_bias is None else has_bias
         self.conv = conv2d(in_channels, out_channels, kernel_size, stride, has_bias=has_bias, weight_init=weight_init)
         self.bn = nn.Identity() if norm is None else build_norm(norm, out_channels)
         self.act = build_activation(act)
 
-    def construct(self, x):
-        """X [B,in_channels,H,W] -> [B,out_channels,H/stride,W/stride]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [B,in_channels,H,W] -> [B,out_channels,H/stride,W/stride]."""
         return self.act(self.bn(self.conv(x)))

@@ -1,6 +1,6 @@
 """L2 normalization over channels (ParseNet, Liu et al. 2015, arXiv:1506.04579)."""
 
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
 
@@ -15,13 +15,13 @@ class L2Norm(nn.Cell):
         eps: added to the length.
     """
 
-    def __init__(self, channels: int, scale: float, eps: float = 1e-10):
+    def __init__(self, channels: int, scale: float, eps: float = 1e-10) -> None:
         super().__init__()
         self.weight = Parameter(initializer(scale, (channels,)), name="weight")
         self.eps = eps
 
-    def construct(self, x):
-        """X [B,channels,H,W] -> the same shape."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [B,channels,H,W] -> the same shape."""
         batch, channels, height, width = x.shape
         # A root's gradient at 0 is infinite; a tiny number under it changes no other length.
         squares = (x * x).sum(axis=1).reshape(batch, 1, height * width)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from mindspore import nn
 
-from src.blocks.layers.sync_batch_norm import SyncBatchNorm2d
+from src.ops.sync_batch_norm import SyncBatchNorm2d
 
 
 class Norm(NamedTuple):

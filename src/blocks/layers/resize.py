@@ -1,9 +1,9 @@
 """Changes of resolution by whole factors, in operators that compile, differentiate and export everywhere."""
 
-from mindspore import ops
+from mindspore import Tensor, ops
 
 
-def upsample_nearest(x, factor: int):
+def upsample_nearest(x: Tensor, factor: int) -> Tensor:
     """Repeat each pixel: x [B,C,H,W] -> [B,C,H*factor,W*factor].
 
     A broadcast is nine times faster on CPU than ResizeNearestNeighbor, and becomes ONNX's Expand.
@@ -16,20 +16,20 @@ def upsample_nearest(x, factor: int):
     return x.reshape(batch, channels, height * factor, width * factor)
 
 
-def downsample_max(x, factor: int):
+def downsample_max(x: Tensor, factor: int) -> Tensor:
     """Largest of each factor x factor pixels: x [B,C,H,W] -> [B,C,H/factor,W/factor]; H and W are multiples of it."""
     if factor == 1:
         return x
     return ops.MaxPool(kernel_size=factor, strides=factor, pad_mode="valid")(x)
 
 
-def max_pool(x, kernel_size: int, stride: int, floor: float = 0.0):
+def max_pool(x: Tensor, kernel_size: int, stride: int, floor: float = 0.0) -> Tensor:
     """Max pooling of x [B,C,H,W] >= floor with padding kernel_size // 2 on all sides, to [B,C,H/stride,W/stride].
 
     H and W must be multiples of `stride`, which must exceed kernel_size // 2. The windows then end inside x, and
     only the first rows and columns need padding: zeros, which equal -inf where x is not negative (a negative floor is
     lifted to zero for that). They are concatenated because Pad is thirty times slower on CPU, and
-    `nn.MaxPool2d(pad_mode="pad")` would become an operator that ONNX has not.
+    `nn.MaxPool2d(pad_mode="pad")` would become an operator that ONNX does not have.
     """
     margin = kernel_size // 2
     if floor != 0.0:

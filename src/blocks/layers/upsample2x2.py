@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mindspore import Parameter, nn, ops
+from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Initializer, initializer
 
 from src.blocks.initialization import kaiming_fan_out
@@ -28,7 +28,7 @@ class Upsample2x2(nn.Cell):
         out_channels: int,
         has_bias: bool = True,
         weight_init: Callable[[], Initializer] = kaiming_fan_out,
-    ):
+    ) -> None:
         super().__init__()
         # As PyTorch's ConvTranspose2d has it.
         self.weight = Parameter(initializer(weight_init(), (in_channels, out_channels, 2, 2)), name="weight")
@@ -37,16 +37,16 @@ class Upsample2x2(nn.Cell):
         self.out_channels = out_channels
         self.convolve = PointwiseConvolution()
 
-    def construct(self, x):
-        """X [R,in_channels,H,W] -> [R*4,out_channels,H,W]; the four are (0,0), (0,1), (1,0), (1,1) as (y, x)."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [R,in_channels,H,W] -> [R*4,out_channels,H,W]; the four are (0,0), (0,1), (1,0), (1,1) as (y, x)."""
         regions, _, height, width = x.shape
         kernel = self.weight.transpose(2, 3, 1, 0).reshape(4 * self.out_channels, self.in_channels, 1, 1)
         x = self.convolve(x, kernel).reshape(regions * 4, self.out_channels, height, width)
         return x if self.bias is None else ops.bias_add(x, self.bias)
 
 
-def interleave(x):
-    """X [R*4,C,H,W] of `Upsample2x2` -> [R,C,2*H,2*W]."""
+def interleave(x: Tensor) -> Tensor:
+    """`x` [R*4,C,H,W] of `Upsample2x2` -> [R,C,2*H,2*W]."""
     parts, channels, height, width = x.shape
     x = x.reshape(parts // 4, 2, 2, channels, height, width).transpose(0, 3, 4, 1, 5, 2)
     return x.reshape(parts // 4, channels, 2 * height, 2 * width)

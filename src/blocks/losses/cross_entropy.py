@@ -1,9 +1,9 @@
 """Cross-entropies of two-stage detectors (mmdetection's CrossEntropyLoss)."""
 
-from mindspore import ops
+from mindspore import Tensor, ops
 
 
-def sigmoid_cross_entropy(logits, targets):
+def sigmoid_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """-t log p - (1 - t) log(1 - p) with p = sigmoid(logits), element by element, for targets t in 0..1.
 
     For objectness, and for the pixels of the labelled class's mask (mmdetection's use_sigmoid and use_mask).
@@ -12,7 +12,7 @@ def sigmoid_cross_entropy(logits, targets):
     return ops.Softplus()(logits) - logits * targets
 
 
-def softmax_cross_entropy(logits, labels):
+def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log softmax(logits) at the label.
 
     Args:

@@ -1,6 +1,6 @@
 """Sigmoid focal loss (Lin et al. 2017, equation 5) for many anchors and classes."""
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 
 class SigmoidFocalLoss(nn.Cell):
@@ -15,11 +15,11 @@ class SigmoidFocalLoss(nn.Cell):
         alpha: weight of the positives; negatives weigh 1 - alpha.
     """
 
-    def __init__(self, gamma: float = 2.0, alpha: float = 0.25):
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25) -> None:
         super().__init__()
         self.core = _LossAndSlope(gamma, alpha)
 
-    def construct(self, logits, labels):
+    def construct(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of each anchor.
 
         Args:
@@ -35,13 +35,13 @@ class SigmoidFocalLoss(nn.Cell):
 class _LossAndSlope(nn.Cell):
     """The loss [M,S] and its derivative by the logits [M,C,S], which is all that the gradient needs to keep."""
 
-    def __init__(self, gamma: float, alpha: float):
+    def __init__(self, gamma: float, alpha: float) -> None:
         super().__init__()
         self.gamma = gamma
         self.alpha = alpha
         self.softplus = ops.Softplus()
 
-    def construct(self, logits, labels):
+    def construct(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         classes = logits.shape[1]
         positive = ops.logical_and(labels >= 0, labels < classes).astype("float32").expand_dims(1)
         index = ops.maximum(ops.minimum(labels, classes - 1), 0).expand_dims(1)
@@ -52,8 +52,8 @@ class _LossAndSlope(nn.Cell):
         loss = _sum_over_classes(negative) + change.squeeze(1)
         return loss, ops.tensor_scatter_elements(slope, index, turn, 1, "add")
 
-    def _side(self, logits, weight):
-        """Weight * p**gamma * softplus(x) of a negative, and its derivative; a positive is a negative at -x."""
+    def _side(self, logits: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        """Loss weight * p**gamma * softplus(x) of a negative and its derivative; a positive is a negative at -x."""
         probability = ops.sigmoid(logits)
         softplus = self.softplus(logits)
         focus = probability * probability if self.gamma == 2 else ops.pow(probability, self.gamma)
@@ -62,11 +62,13 @@ class _LossAndSlope(nn.Cell):
         slope = focus * (self.gamma * (softplus - probability * softplus) + probability)
         return focus * softplus, slope
 
-    def bprop(self, logits, labels, out, dout):
+    def bprop(
+        self, _logits: Tensor, labels: Tensor, out: tuple[Tensor, Tensor], dout: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         return out[1] * dout[0].expand_dims(1), ops.zeros_like(labels)
 
 
-def _sum_over_classes(values):
+def _sum_over_classes(values: Tensor) -> Tensor:
     """[M,C,S] -> [M,S]; a product with ones is many times faster on CPU than ReduceSum."""
     ones = ops.ones((1, values.shape[1]), values.dtype)
     return ops.matmul(ones, values).squeeze(1)

@@ -1,6 +1,6 @@
 """SSD's loss: softmax cross entropy with hard negatives, smooth L1 of the positives (arXiv:1512.02325, section 2.2)."""
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.blocks.assigners_samplers import hard_negatives
 from src.blocks.losses import smooth_l1_loss
@@ -13,11 +13,19 @@ class MultiBoxLoss(nn.Cell):
         neg_pos_ratio: hard negatives for each positive of an image.
     """
 
-    def __init__(self, neg_pos_ratio: float = 3.0):
+    def __init__(self, neg_pos_ratio: float = 3.0) -> None:
         super().__init__()
         self.neg_pos_ratio = neg_pos_ratio
 
-    def construct(self, deltas, scores, labels, target_deltas, positive, candidates):
+    def construct(
+        self,
+        deltas: Tensor,
+        scores: Tensor,
+        labels: Tensor,
+        target_deltas: Tensor,
+        positive: Tensor,
+        candidates: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The two sums.
 
         Args:

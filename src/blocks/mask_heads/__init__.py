@@ -1,4 +1,4 @@
-"""Mask heads: logits of a mask a class for each region of interest."""
+"""Mask heads: logits of a mask per class for each region of interest."""
 
 from src.blocks.mask_heads.fcn_mask_head import FCNMaskHead
 from src.blocks.mask_heads.mask_targets import MaskTargets

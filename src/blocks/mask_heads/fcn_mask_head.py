@@ -1,13 +1,13 @@
 """Mask head of convolutions (He et al. 2017, arXiv:1703.06870), named as mmdetection's FCNMaskHead."""
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.blocks.initialization import kaiming_fan_out
 from src.blocks.layers import ConvModule, Upsample2x2, conv2d, interleave
 
 
 class FCNMaskHead(nn.Cell):
-    """3x3 convolutions, a transposed convolution to twice the size, and a 1x1 convolution to a mask a class.
+    """3x3 convolutions, a transposed convolution to twice the size, and a 1x1 convolution to a mask per class.
 
     Args:
         num_convs: number of 3x3 convolutions.
@@ -16,7 +16,9 @@ class FCNMaskHead(nn.Cell):
         num_classes: number of foreground classes K.
     """
 
-    def __init__(self, num_convs: int = 4, in_channels: int = 256, conv_out_channels: int = 256, num_classes: int = 80):
+    def __init__(
+        self, num_convs: int = 4, in_channels: int = 256, conv_out_channels: int = 256, num_classes: int = 80
+    ) -> None:
         super().__init__()
         widths = [in_channels] + [conv_out_channels] * num_convs
         self.convs = nn.CellList(
@@ -26,12 +28,12 @@ class FCNMaskHead(nn.Cell):
         self.conv_logits = conv2d(conv_out_channels, num_classes, 1, has_bias=True, weight_init=kaiming_fan_out)
         self.relu = nn.ReLU()
 
-    def construct(self, x):
-        """X [R,C,S,S], features of regions -> mask logits [R,K,2*S,2*S]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [R,C,S,S], features of regions -> mask logits [R,K,2*S,2*S]."""
         return interleave(self.conv_logits(self._upsampled(x)))
 
-    def class_logits(self, x, labels):
-        """Mask logits of one class a region, without computing those of the others.
+    def class_logits(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Mask logits of one class per region, without computing those of the others.
 
         Args:
             x: [R,C,S,S], features of the regions.
@@ -49,8 +51,8 @@ class FCNMaskHead(nn.Cell):
         logits = logits + ops.gather(self.conv_logits.bias, labels, 0).reshape(regions, 1, 1)
         return interleave(logits.reshape(parts, 1, height, width))[:, 0]
 
-    def _upsampled(self, x):
-        """X [R,C,S,S] -> [R*4,conv_out_channels,S,S], see `Upsample2x2`."""
+    def _upsampled(self, x: Tensor) -> Tensor:
+        """`x` [R,C,S,S] -> [R*4,conv_out_channels,S,S], see `Upsample2x2`."""
         for conv in self.convs:
             x = conv(x)
         return self.relu(self.upsample(x))

@@ -1,7 +1,7 @@
 """What a mask head should predict for each region (Mask R-CNN, section 3.1)."""
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.blocks.roi_extractors import RoIAlign
 
@@ -16,16 +16,16 @@ class MaskTargets(nn.Cell):
     Args:
         input_hw: height and width of the network's input.
         mask_size: height and width of the targets.
-        mask_divider: network pixels a canvas pixel, at least.
+        mask_divider: network pixels per canvas pixel, at least.
     """
 
-    def __init__(self, input_hw: tuple[int, int], mask_size: int = 28, mask_divider: int = 1):
+    def __init__(self, input_hw: tuple[int, int], mask_size: int = 28, mask_divider: int = 1) -> None:
         super().__init__()
         self.input_hw = tuple(input_hw)
         self.mask_divider = mask_divider
         self.pool = RoIAlign(mask_size, (1,), sampling_ratio=0, aligned=True)
 
-    def construct(self, masks, boxes, rois, matched):
+    def construct(self, masks: Tensor, boxes: Tensor, rois: Tensor, matched: Tensor) -> Tensor:
         """Targets without gradient.
 
         Args:
@@ -49,8 +49,8 @@ class MaskTargets(nn.Cell):
         whole = ops.clamp(masks.max(), 1.0, None)
         return ops.stop_gradient((coverage >= 0.5 * whole).astype(ms.float32))
 
-    def _windows(self, boxes, height: int, width: int):
-        """x0, y0 of the canvases of boxes [G,4] and canvas pixels a network pixel along x and y: float32 [G,4]."""
+    def _windows(self, boxes: Tensor, height: int, width: int) -> Tensor:
+        """x0, y0 of the canvases of boxes [G,4] and canvas pixels per network pixel along x and y: float32 [G,4]."""
         start = ops.clamp(ops.floor(boxes[:, :2]) - 1, 0.0, None)
         sides = ops.ceil(boxes[:, 2:]) + 1 - start
         across = ops.clamp(sides[:, :1], float(width * self.mask_divider), None)

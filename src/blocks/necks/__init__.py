@@ -5,6 +5,4 @@ from src.blocks.necks.nas_fpn import NASFPN
 from src.blocks.necks.refinedet_levels import ResNetLevels, VGGLevels
 from src.blocks.necks.tcb import TCB, TransferConnections
 
-NECKS = {"fpn": FPN, "nas_fpn": NASFPN}
-
-__all__ = ["FPN", "NASFPN", "NECKS", "TCB", "ResNetLevels", "TransferConnections", "VGGLevels"]
+__all__ = ["FPN", "NASFPN", "TCB", "ResNetLevels", "TransferConnections", "VGGLevels"]

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from src.blocks.initialization import xavier_uniform
 from src.blocks.layers import ConvModule, upsample_nearest
 
 
 class FPN(nn.Cell):
-    """1x1 lateral convolutions, sums from coarse to fine, a 3x3 convolution a level, then levels of half the size.
+    """1x1 lateral convolutions, sums from coarse to fine, a 3x3 convolution per level, then levels of half the size.
 
     Args:
         in_channels: channels of each feature map, finest first.
@@ -20,7 +20,7 @@ class FPN(nn.Cell):
         ValueError: `num_outs` is less than the number of feature maps.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, num_outs: int = 5):
+    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, num_outs: int = 5) -> None:
         super().__init__()
         if num_outs < len(in_channels):
             raise ValueError(f"num_outs is {num_outs}, but there are {len(in_channels)} feature maps")
@@ -33,7 +33,7 @@ class FPN(nn.Cell):
         self.lateral_convs = nn.CellList([conv(channels, 1) for channels in in_channels])
         self.fpn_convs = nn.CellList([conv(out_channels, 3) for _ in in_channels])
 
-    def construct(self, features):
+    def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Levels of a pyramid.
 
         Args:
@@ -43,7 +43,7 @@ class FPN(nn.Cell):
             Tuple of `num_outs` maps [B,out_channels,H,W], finest first.
         """
         merged = self.lateral_convs[self.num_ins - 1](features[self.num_ins - 1])
-        levels = (self.fpn_convs[self.num_ins - 1](merged),)
+        levels: tuple[Tensor, ...] = (self.fpn_convs[self.num_ins - 1](merged),)
         for i in range(self.num_ins - 2, -1, -1):
             height, width = features[i].shape[2:]
             larger = upsample_nearest(merged, 2)

@@ -4,7 +4,7 @@ A cell brings two feature maps to one size, merges them, and runs ReLU, a 3x3 co
 convolution has a bias as in published checkpoints, though the normalization after it takes the bias away.
 """
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.blocks.initialization import lecun_uniform
 from src.blocks.layers import ConvModule, Norm, downsample_max, upsample_nearest
@@ -15,8 +15,8 @@ def merging_convolution(channels: int, norm: Norm) -> ConvModule:
     return ConvModule(channels, channels, 3, norm=norm, act="none", weight_init=lecun_uniform, has_bias=True)
 
 
-def resize_to(x, height: int, width: int):
-    """X [B,C,H,W] -> [B,C,height,width] by whole factors: nearest neighbours up, maxima down.
+def resize_to(x: Tensor, height: int, width: int) -> Tensor:
+    """`x` [B,C,H,W] -> [B,C,height,width] by whole factors: nearest neighbours up, maxima down.
 
     Raises:
         ValueError: neither size divides the other.
@@ -39,18 +39,18 @@ class SumCell(nn.Cell):
         norm: the normalization.
     """
 
-    def __init__(self, channels: int, norm: Norm):
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         self.out_conv = merging_convolution(channels, norm)
 
-    def construct(self, first, second, height, width):
+    def construct(self, first: Tensor, second: Tensor, height: int, width: int) -> Tensor:
         """first, second [B,C,*,*] -> [B,C,height,width]."""
         merged = resize_to(first, height, width) + resize_to(second, height, width)
         return self.out_conv(ops.relu(merged))
 
 
 class GlobalPoolingCell(nn.Cell):
-    """Second map + sigmoid(mean of the second map, a channel each) x first map, then as in `SumCell`.
+    """Second map + sigmoid(mean of each channel of the second map) x first map, then as in `SumCell`.
 
     Args:
         channels: channels of both maps and of the result.
@@ -58,11 +58,11 @@ class GlobalPoolingCell(nn.Cell):
         with_out_conv: False: the merged map itself is the result.
     """
 
-    def __init__(self, channels: int, norm: Norm, with_out_conv: bool = True):
+    def __init__(self, channels: int, norm: Norm, with_out_conv: bool = True) -> None:
         super().__init__()
         self.out_conv = merging_convolution(channels, norm) if with_out_conv else None
 
-    def construct(self, first, second, height, width):
+    def construct(self, first: Tensor, second: Tensor, height: int, width: int) -> Tensor:
         """first, second [B,C,*,*] -> [B,C,height,width]."""
         first, second = resize_to(first, height, width), resize_to(second, height, width)
         attention = ops.sigmoid(second.mean((2, 3), keep_dims=True))

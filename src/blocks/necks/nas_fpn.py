@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from src.blocks.initialization import lecun_uniform
 from src.blocks.layers import ConvModule, Norm, downsample_max
@@ -20,7 +20,7 @@ class NASFPNStage(nn.Cell):
         norm: the normalization.
     """
 
-    def __init__(self, channels: int, norm: Norm):
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         self.gp_64_4 = GlobalPoolingCell(channels, norm)
         self.sum_44_4 = SumCell(channels, norm)
@@ -32,7 +32,7 @@ class NASFPNStage(nn.Cell):
         self.sum_77_7 = SumCell(channels, norm)
         self.gp_75_6 = GlobalPoolingCell(channels, norm)
 
-    def construct(self, levels):
+    def construct(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """P3 to P7, each half the size of the one before -> new P3 to P7 of the same shapes."""
         p3, p4, p5, p6, p7 = levels
         inner = self.gp_64_4(p6, p4, *p4.shape[2:])
@@ -70,7 +70,7 @@ class NASFPN(nn.Cell):
         start_level: int = 0,
         end_level: int = -1,
         norm: Norm = NAS_FPN_NORM,
-    ):
+    ) -> None:
         super().__init__()
         used = used_levels(len(in_channels), num_outs, start_level, end_level)
         self.first, self.last = used[0], used[-1]
@@ -80,7 +80,7 @@ class NASFPN(nn.Cell):
         )
         self.fpn_stages = nn.CellList([NASFPNStage(out_channels, norm) for _ in range(stack_times)])
 
-    def construct(self, features):
+    def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Levels of the pyramid.
 
         Args:
@@ -90,7 +90,7 @@ class NASFPN(nn.Cell):
         Returns:
             P3 to P7: five maps [B,out_channels,H,W], finest first.
         """
-        levels = ()
+        levels: tuple[Tensor, ...] = ()
         for i, conv in enumerate(self.lateral_convs):
             levels = levels + (conv(features[self.first + i]),)
         for conv in self.extra_downsamples:

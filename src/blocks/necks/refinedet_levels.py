@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
-from src.blocks.backbones.residual import Bottleneck
+from src.blocks.backbones.residual import BlockOptions, Bottleneck
 from src.blocks.initialization import kaiming_fan_out, xavier_uniform
 from src.blocks.layers import L2Norm, Norm, conv2d
 
@@ -21,7 +21,7 @@ class VGGLevels(nn.Cell):
         out_channels: channels of the four levels.
     """
 
-    def __init__(self, in_channels: Sequence[int]):
+    def __init__(self, in_channels: Sequence[int]) -> None:
         super().__init__()
         self.l2_norms = nn.CellList([L2Norm(*pair) for pair in zip(in_channels, L2_SCALES, strict=False)])
         middle, last = in_channels[-1] // 4, in_channels[-1] // 2
@@ -30,7 +30,7 @@ class VGGLevels(nn.Cell):
         self.relu = nn.ReLU()
         self.out_channels = (*in_channels, last)
 
-    def construct(self, features):
+    def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """(conv4_3, conv5_3, fc7) -> (normalized conv4_3, normalized conv5_3, fc7, conv6_2)."""
         conv4_3, conv5_3, fc7 = features
         conv6_2 = self.relu(self.conv6_2(self.relu(self.conv6_1(fc7))))
@@ -50,12 +50,13 @@ class ResNetLevels(nn.Cell):
         out_channels: channels of the four levels.
     """
 
-    def __init__(self, in_channels: Sequence[int], norm: Norm):
+    def __init__(self, in_channels: Sequence[int], norm: Norm) -> None:
         super().__init__()
         planes = in_channels[-1] // 16
-        self.layer5 = Bottleneck(in_channels[-1], planes, norm, "relu", False, stride=2, weight_init=kaiming_fan_out)
+        options = BlockOptions(norm, weight_init=kaiming_fan_out)
+        self.layer5 = Bottleneck(in_channels[-1], planes, options, stride=2)
         self.out_channels = (*in_channels, planes * Bottleneck.expansion)
 
-    def construct(self, features):
+    def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """(C3, C4, C5) -> (C3, C4, C5, the new block's output)."""
         return features + (self.layer5(features[-1]),)

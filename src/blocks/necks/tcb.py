@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from src.blocks.initialization import xavier_uniform
 from src.blocks.layers import ConvModule, Norm, Upsample2x2, build_norm, interleave
@@ -18,7 +18,7 @@ class TCB(nn.Cell):
         norm: batch normalization after each convolution (the ResNet variants'); None: biases.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, has_coarser: bool, norm: Norm | None):
+    def __init__(self, in_channels: int, out_channels: int, has_coarser: bool, norm: Norm | None) -> None:
         super().__init__()
 
         def conv(channels: int, act: str) -> ConvModule:
@@ -30,8 +30,8 @@ class TCB(nn.Cell):
         self.upsample = _Upsample(out_channels, norm) if has_coarser else None
         self.relu = nn.ReLU()
 
-    def construct(self, x, coarser=None):
-        """X [B,in_channels,H,W], coarser [B,out_channels,H/2,W/2] or None -> [B,out_channels,H,W]."""
+    def construct(self, x: Tensor, coarser: Tensor | None = None) -> Tensor:
+        """`x` [B,in_channels,H,W], coarser [B,out_channels,H/2,W/2] or None -> [B,out_channels,H,W]."""
         x = self.conv2(self.conv1(x))
         if self.upsample is not None:
             x = x + self.upsample(coarser)
@@ -41,12 +41,12 @@ class TCB(nn.Cell):
 class _Upsample(nn.Cell):
     """Transposed convolution with kernel 2 and stride 2, and its normalization."""
 
-    def __init__(self, channels: int, norm: Norm | None):
+    def __init__(self, channels: int, norm: Norm | None) -> None:
         super().__init__()
         self.deconv = Upsample2x2(channels, channels, has_bias=norm is None, weight_init=xavier_uniform)
         self.bn = nn.Identity() if norm is None else build_norm(norm, channels)
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         return self.bn(interleave(self.deconv(x)))
 
 
@@ -59,14 +59,14 @@ class TransferConnections(nn.Cell):
         norm: as in `TCB`.
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, norm: Norm | None = None):
+    def __init__(self, in_channels: Sequence[int], out_channels: int = 256, norm: Norm | None = None) -> None:
         super().__init__()
         last = len(in_channels) - 1
         self.blocks = nn.CellList([TCB(c, out_channels, i < last, norm) for i, c in enumerate(in_channels)])
 
-    def construct(self, levels):
+    def construct(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Tuple of [B,C,H,W] -> tuple of [B,out_channels,H,W], finest first."""
-        outputs = ()
+        outputs: tuple[Tensor, ...] = ()
         coarser = None
         for i in range(len(levels) - 1, -1, -1):
             coarser = self.blocks[i](levels[i], coarser)

@@ -1,21 +1,18 @@
-"""From raw outputs to detections."""
+"""From raw outputs to detections: values (`*Selection`), on the host (`*PostProcessor`), in graphs."""
 
-from src.blocks.post_processing.decoded_selection import DecodedSelection
-from src.blocks.post_processing.dense_selection import DensePostProcessor
-from src.blocks.post_processing.graph_selection import GraphSelection
-from src.blocks.post_processing.multibox_selection import (
-    MultiBoxGraphSelection,
-    MultiBoxPostProcessor,
-    MultiBoxSelection,
-)
+from src.blocks.post_processing.decoded_post_processor import DecodedPostProcessor
+from src.blocks.post_processing.dense_graph_selection import DenseGraphSelection
+from src.blocks.post_processing.dense_post_processor import DensePostProcessor
+from src.blocks.post_processing.multibox_selection import MultiBoxGraphSelection, MultiBoxPostProcessor
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
-from src.blocks.post_processing.roi_selection import RoIGraphSelection, RoIPostProcessor, RoISelection
-from src.ops.nms.nms import class_wise_nms
+from src.blocks.post_processing.roi_selection import RoIGraphSelection, RoIPostProcessor
+from src.blocks.post_processing.selections import DenseSelection, MultiBoxSelection, RoISelection
 
 __all__ = [
-    "DecodedSelection",
+    "DecodedPostProcessor",
+    "DenseGraphSelection",
     "DensePostProcessor",
-    "GraphSelection",
+    "DenseSelection",
     "MultiBoxGraphSelection",
     "MultiBoxPostProcessor",
     "MultiBoxSelection",
@@ -23,5 +20,4 @@ __all__ = [
     "RoIGraphSelection",
     "RoIPostProcessor",
     "RoISelection",
-    "class_wise_nms",
 ]

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from src.blocks.original_pixels import clip_to_resized, to_original_pixels
+from src.blocks.post_processing.selections import DenseSelection
 from src.ops.nms.nms import class_wise_nms
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def best_over(values: np.ndarray, threshold: float, count: int) -> np.ndarray:
+def best_over(values: np.ndarray, threshold: float | np.floating, count: int) -> np.ndarray:
     """Indices of at most `count` values [N] above a threshold: int64, in no order where there are more of them."""
     chosen = np.flatnonzero(values > threshold)
     if len(chosen) > count:
@@ -17,29 +19,23 @@ def best_over(values: np.ndarray, threshold: float, count: int) -> np.ndarray:
     return chosen
 
 
-def detections_of_image(
-    candidates: Found, info: np.ndarray, iou_threshold: float, max_per_img: int, min_bbox_size: float
-) -> Found:
+def detections_of_image(candidates: Found, info: np.ndarray, selection: DenseSelection) -> Found:
     """Clip, drop small boxes, suppress class by class, and go to the original image.
 
     Args:
         candidates: boxes float32 [C,4], x1 y1 x2 y2 in network pixels, scores float32 [C], labels int32 [C].
-        info: float32 [6]: original height, width; resized height, width; scale y, x.
-        iou_threshold: of the suppression within a class.
-        max_per_img: most detections.
-        min_bbox_size: boxes of smaller sides, in network pixels, are dropped.
+        info: float32 [6], see `src.blocks.image_info`.
+        selection: thresholds and the most detections.
 
     Returns:
         boxes [D,4] in pixels of the original image, scores [D], labels [D], best first.
     """
     boxes, scores, labels = candidates
-    boxes = np.clip(boxes, 0, info[[3, 2, 3, 2]].astype(np.float32))
-    large = (boxes[:, 2:] - boxes[:, :2] > min_bbox_size).all(axis=1)
+    boxes = clip_to_resized(boxes, info)
+    large = (boxes[:, 2:] - boxes[:, :2] > selection.min_bbox_size).all(axis=1)
     boxes, scores, labels = boxes[large], scores[large], labels[large]
-    kept = class_wise_nms(boxes, scores, labels, iou_threshold, max_per_img)
-    original = info[[1, 0, 1, 0]].astype(np.float32)
-    boxes = np.clip(boxes[kept] / info[[5, 4, 5, 4]].astype(np.float32), 0, original)
-    return boxes, scores[kept], labels[kept]
+    kept = class_wise_nms(boxes, scores, labels, selection.iou_threshold, selection.max_per_img)
+    return to_original_pixels(boxes[kept], info), scores[kept], labels[kept]
 
 
 def detections_of_batch(images: Sequence[Found], rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -1,12 +1,17 @@
 """From the decoded boxes and scores of SSD-like detectors to detections, on the host and in the graph."""
 
-from typing import NamedTuple
-
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
+from src.blocks.original_pixels import (
+    clip_to_resized,
+    graph_clip_to_resized,
+    graph_to_original_pixels,
+    to_original_pixels,
+)
 from src.blocks.post_processing.candidates import Found, detections_of_batch
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
+from src.blocks.post_processing.selections import MultiBoxSelection
 from src.ops.nms.nms import class_wise_nms
 
 # In the graph each row and each candidate costs operators: COCO's metrics see the best 100 of an image.
@@ -14,26 +19,10 @@ GRAPH_ROWS = 100
 GRAPH_CANDIDATES = 1000
 
 
-class MultiBoxSelection(NamedTuple):
-    """How scores become detections.
-
-    Attributes:
-        score_thr: least score (exclusive).
-        nms_pre: best boxes a class that take part.
-        iou_threshold: of the suppression within a class.
-        max_per_img: rows M of the result.
-    """
-
-    score_thr: float = 0.01
-    nms_pre: int = 1000
-    iou_threshold: float = 0.45
-    max_per_img: int = 500
-
-
 class MultiBoxPostProcessor:
     """Selects class by class and suppresses (SSD's DetectionOutput): boxes are clipped last."""
 
-    def __init__(self, selection: MultiBoxSelection):
+    def __init__(self, selection: MultiBoxSelection) -> None:
         self.selection = selection
 
     def __call__(
@@ -44,7 +33,7 @@ class MultiBoxPostProcessor:
         Args:
             boxes: float32 [B,P,4], x1 y1 x2 y2 in network pixels, not clipped.
             scores: float32 [B,P,K], probabilities of the foreground classes.
-            image_info: float32 [B,6]: original height, width; resized height, width; scale y, x.
+            image_info: float32 [B,6], see `src.blocks.image_info`.
 
         Returns:
             boxes float32 [B,M,4] in pixels of the original image, scores float32 [B,M], labels int32 [B,M] and valid
@@ -61,9 +50,8 @@ class MultiBoxPostProcessor:
         kept = _first_of_each(label, self.selection.nms_pre)
         candidates, score, label = boxes[anchor[kept]], flat[chosen[kept]], label[kept].astype(np.int32)
         kept = class_wise_nms(candidates, score, label, self.selection.iou_threshold, self.selection.max_per_img)
-        found = np.clip(candidates[kept], 0, info[[3, 2, 3, 2]].astype(np.float32))
-        original = info[[1, 0, 1, 0]].astype(np.float32)
-        return np.clip(found / info[[5, 4, 5, 4]].astype(np.float32), 0, original), score[kept], label[kept]
+        found = to_original_pixels(clip_to_resized(candidates[kept], info), info)
+        return found, score[kept], label[kept]
 
 
 def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
@@ -80,12 +68,12 @@ class MultiBoxGraphSelection(nn.Cell):
     The candidates are the 1,000 best (box, class) pairs of an image, whatever their classes.
     """
 
-    def __init__(self, selection: MultiBoxSelection):
+    def __init__(self, selection: MultiBoxSelection) -> None:
         super().__init__()
         self.score_thr = selection.score_thr
         self.nms = MulticlassNMS(selection.iou_threshold, min(selection.max_per_img, GRAPH_ROWS))
 
-    def construct(self, boxes, scores, image_info):
+    def construct(self, boxes: Tensor, scores: Tensor, image_info: Tensor) -> tuple[Tensor, ...]:
         """Arguments and results as those of `MultiBoxPostProcessor`, M at most 100."""
         batch, anchors, classes = scores.shape
         best, index = ops.topk(scores.reshape(batch, -1), min(GRAPH_CANDIDATES, anchors * classes))
@@ -94,16 +82,5 @@ class MultiBoxGraphSelection(nn.Cell):
         label = index - anchor * classes
         chosen = ops.gather_elements(boxes, 1, ops.broadcast_to(anchor.expand_dims(2), anchor.shape + (4,)))
         boxes, scores, labels, valid = self.nms(chosen, best * (best > self.score_thr).astype("float32"), label)
-        inside = ops.minimum(ops.maximum(boxes, 0.0), _width_height(image_info, 2)) / _width_height(image_info, 4)
-        return (
-            ops.minimum(inside, _width_height(image_info, 0)) * valid.astype("float32").expand_dims(2),
-            scores,
-            labels,
-            valid,
-        )
-
-
-def _width_height(image_info, first: int):
-    """Columns (first + 1, first) twice, [B,6] -> [B,1,4]."""
-    pair = ops.stack((image_info[:, first + 1], image_info[:, first]), 1).expand_dims(1)
-    return ops.concat((pair, pair), 2)
+        boxes = graph_to_original_pixels(graph_clip_to_resized(boxes, image_info), image_info)
+        return boxes * valid.astype("float32").expand_dims(2), scores, labels, valid

@@ -1,6 +1,6 @@
 """Greedy class-wise non-maximum suppression in the graph, for exported networks."""
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 
 class MulticlassNMS(nn.Cell):
@@ -14,12 +14,12 @@ class MulticlassNMS(nn.Cell):
         max_per_img: rows M of the result.
     """
 
-    def __init__(self, iou_threshold: float, max_per_img: int):
+    def __init__(self, iou_threshold: float, max_per_img: int) -> None:
         super().__init__()
         self.iou_threshold = iou_threshold
         self.max_per_img = max_per_img
 
-    def construct(self, boxes, scores, labels):
+    def construct(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """Suppress.
 
         Args:
@@ -35,7 +35,7 @@ class MulticlassNMS(nn.Cell):
         positions = ops.arange(count).astype("int32").expand_dims(0)
         rows = ops.concat((boxes, scores.expand_dims(2), labels.astype("float32").expand_dims(2)), 2)
         label = rows[..., 5]
-        picked = ()
+        picked: tuple[Tensor, ...] = ()
         for _ in range(self.max_per_img):
             best = ops.argmax(scores, 1).astype("int32").expand_dims(1)
             here = (positions == best).astype("float32")
@@ -49,6 +49,6 @@ class MulticlassNMS(nn.Cell):
             overlaps = intersection > self.iou_threshold * (areas + area - intersection)
             dropped = ops.logical_or(ops.logical_and(overlaps, label == row[..., 5]), here > 0)
             scores = scores * (1 - dropped.astype("float32"))
-        picked = ops.concat(picked, 1)
-        valid = picked[..., 4] > 0
-        return picked[..., :4], picked[..., 4], picked[..., 5].astype("int32"), valid
+        kept = ops.concat(picked, 1)
+        valid = kept[..., 4] > 0
+        return kept[..., :4], kept[..., 4], kept[..., 5].astype("int32"), valid

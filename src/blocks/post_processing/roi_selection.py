@@ -1,36 +1,21 @@
 """From a RoI head's scores and boxes to detections, on the host and in the graph."""
 
-from typing import NamedTuple
-
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.blocks.post_processing.candidates import detections_of_batch
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
+from src.blocks.post_processing.selections import RoISelection
 from src.ops.nms.nms import class_wise_nms
-
-
-class RoISelection(NamedTuple):
-    """How the scores of RoIs become detections.
-
-    Attributes:
-        score_thr: least score (exclusive).
-        iou_threshold: of the suppression within a class.
-        max_per_img: rows D of the result.
-    """
-
-    score_thr: float = 0.05
-    iou_threshold: float = 0.5
-    max_per_img: int = 100
 
 
 class RoIPostProcessor:
     """Class-wise suppression of scored boxes on the host (mmdetection's multiclass_nms)."""
 
-    def __init__(self, selection: RoISelection):
+    def __init__(self, selection: RoISelection) -> None:
         self.selection = selection
 
-    def __call__(self, scores: np.ndarray, boxes: np.ndarray):
+    def __call__(self, scores: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Detections of a batch, in the pixels of `boxes`.
 
         Args:
@@ -58,14 +43,14 @@ class RoIGraphSelection(nn.Cell):
         nms_pre: best (RoI, class) pairs that take part.
     """
 
-    def __init__(self, selection: RoISelection, nms_pre: int = 1000):
+    def __init__(self, selection: RoISelection, nms_pre: int = 1000) -> None:
         super().__init__()
         self.score_thr = selection.score_thr
         self.nms_pre = nms_pre
         self.nms = MulticlassNMS(selection.iou_threshold, selection.max_per_img)
 
-    def construct(self, scores, boxes):
-        """Scores [B,M,K], boxes [B,M,K or 1,4] -> boxes [B,D,4], scores [B,D], labels int32 [B,D], valid [B,D]."""
+    def construct(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
+        """`scores` [B,M,K], boxes [B,M,K or 1,4] -> boxes [B,D,4], scores [B,D], labels int32 [B,D], valid [B,D]."""
         batch, rois, classes = scores.shape
         best, index = ops.topk(scores.reshape(batch, -1), min(self.nms_pre, rois * classes))
         index = index.astype("int32")

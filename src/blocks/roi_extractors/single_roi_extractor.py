@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from src.ops.roi_align.roi_align import RoIAlign
 
@@ -30,7 +30,7 @@ class SingleRoIExtractor(nn.Cell):
         self.levels = len(featmap_strides)
         self.roi_align = RoIAlign(out_size, featmap_strides, sampling_ratio, aligned, finest_scale)
 
-    def construct(self, levels, rois):
+    def construct(self, levels: tuple[Tensor, ...], rois: Tensor) -> Tensor:
         """levels: at least as many [B,C,H,W] as strides; rois [R,5] -> [R,C,o,o]; see RoIAlign."""
         return self.roi_align(levels[: self.levels], rois)
 

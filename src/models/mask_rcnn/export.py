@@ -15,7 +15,7 @@ class MaskRCNNDecoded(nn.Cell):
 
     input_names = ("image", "image_info")
 
-    def __init__(self, net: MaskRCNN):
+    def __init__(self, net: MaskRCNN) -> None:
         super().__init__(auto_prefix=False)
         self.net = net
         head = net.roi_head
@@ -24,8 +24,8 @@ class MaskRCNNDecoded(nn.Cell):
         self.level_sizes = [regions if self.agnostic else regions * head.num_classes]
         self.own = Tensor(np.eye(head.num_classes, dtype=np.float32))
 
-    def construct(self, image, image_info):
-        """Image float32 [B,3,H,W], image_info float32 [B,6] -> boxes [B,N,4] in network pixels; scores [B,N,K]."""
+    def construct(self, image: Tensor, image_info: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes [B,N,4] in network pixels and scores [B,N,K] of image float32 [B,3,H,W], image_info float32 [B,6]."""
         _, scores, boxes = self.net.scored_boxes(image, image_info)
         batch, _, classes = scores.shape
         if not self.agnostic:

@@ -1,11 +1,13 @@
 """Multiply-accumulate operations of the box and mask heads, which depend on the number of regions."""
 
+from functools import partial
+
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
-from src.blocks.layers.counting import macs_of_layers
 from src.models.api import RegionCounts
+from src.models.counting import macs_of_layers
 from src.models.mask_rcnn.config import MaskRCNNConfig
 from src.models.mask_rcnn.detector import MaskRCNN
 
@@ -20,6 +22,6 @@ def count(net: MaskRCNN, config: MaskRCNNConfig) -> RegionCounts:
         side = section.roi_layer.out_size
         features = Tensor(np.zeros((1, config.neck.fpn.out_channels, side, side), np.float32), ms.float32)
         for cell in [cells] if head.num_stages == 1 else cells:
-            found = macs_of_layers(net, lambda cell=cell, features=features: cell(features))
+            found = macs_of_layers(net, partial(cell, features))
             macs |= {name: regions * value for name, value in found.items()}
     return RegionCounts(macs, num_rois, num_masks)

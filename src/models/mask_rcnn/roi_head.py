@@ -1,14 +1,16 @@
 """Second stage of Mask R-CNN, and the stages of its cascade: boxes, classes and masks of regions of interest."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.blocks.assigners_samplers import RCNNTargets
+from src.blocks.image_info import resized_hw
 from src.blocks.losses import BoxLoss, box_loss, sigmoid_cross_entropy, softmax_cross_entropy
 from src.blocks.mask_heads import MaskTargets
+from src.blocks.original_pixels import width_height
 
 
 class RoILossWeights(NamedTuple):
@@ -19,6 +21,22 @@ class RoILossWeights(NamedTuple):
     loss_mask: float = 1.0
 
 
+class RoIStage(NamedTuple):
+    """One stage of heads.
+
+    Attributes:
+        bbox_head: regions' features to class logits and box deltas.
+        mask_head: regions' features to mask logits.
+        targets: what both should predict; holds the stage's box coder.
+        weights: factors of the stage's losses.
+    """
+
+    bbox_head: nn.Cell
+    mask_head: nn.Cell
+    targets: RCNNTargets
+    weights: RoILossWeights
+
+
 class RoIHead(nn.Cell):
     """One stage of heads (Mask R-CNN), or several that refine each other's boxes (Cascade Mask R-CNN).
 
@@ -26,33 +44,28 @@ class RoIHead(nn.Cell):
     `bbox_head.0`, `bbox_head.1`, ..., as in its CascadeRoIHead.
 
     Args:
-        bbox_heads: a box head each stage.
-        mask_heads: a mask head each stage.
+        stages: the heads.
         bbox_extractor: pools RoIs for the box heads.
         mask_extractor: pools RoIs for the mask heads.
-        targets: what each stage should predict; each holds its stage's box coder.
         mask_targets: what the mask heads should predict.
         bbox_loss: localization loss.
-        weights: factors of each stage's losses.
-        max_mask_rois: most RoIs an image that train the mask heads.
+        max_mask_rois: most RoIs per image that train the mask heads.
         class_agnostic: whether the box heads give one box for all classes.
     """
 
     def __init__(
         self,
-        bbox_heads: Sequence[nn.Cell],
-        mask_heads: Sequence[nn.Cell],
+        stages: Sequence[RoIStage],
         bbox_extractor: nn.Cell,
         mask_extractor: nn.Cell,
-        targets: Sequence[RCNNTargets],
         mask_targets: MaskTargets,
         bbox_loss: BoxLoss,
-        weights: Sequence[RoILossWeights],
         max_mask_rois: int,
         class_agnostic: bool,
-    ):
+    ) -> None:
         super().__init__()
-        self.num_stages = len(bbox_heads)
+        bbox_heads, mask_heads, targets, weights = (list(part) for part in zip(*stages, strict=True))
+        self.num_stages = len(stages)
         self.bbox_head = nn.CellList(bbox_heads) if self.num_stages > 1 else bbox_heads[0]
         self.mask_head = nn.CellList(mask_heads) if self.num_stages > 1 else mask_heads[0]
         self.bbox_extractor = bbox_extractor
@@ -74,13 +87,22 @@ class RoIHead(nn.Cell):
             return names
         return tuple(f"s{stage}.{name}" for stage in range(self.num_stages) for name in names)
 
-    def losses(self, levels, proposals, proposal_valid, image_info, objects, seed):
+    def losses(
+        self,
+        levels: tuple[Tensor, ...],
+        proposals: Tensor,
+        proposal_valid: Tensor,
+        image_info: Tensor,
+        objects: tuple[Tensor, ...],
+        seed: Tensor,
+    ) -> tuple[Tensor, ...]:
         """Weighted losses of a batch.
 
         Args:
             levels: feature maps of the neck.
-            proposals: float32 [B,M,4], x1 y1 x2 y2 in network pixels; proposal_valid: bool [B,M].
-            image_info: float32 [B,6], see the detector.
+            proposals: float32 [B,M,4], x1 y1 x2 y2 in network pixels.
+            proposal_valid: bool [B,M].
+            image_info: float32 [B,6], see `src.blocks.image_info`.
             objects: boxes float32 [B,N,4], labels int32 [B,N], valid bool [B,N] and masks uint8 (see `MaskTargets`).
             seed: int32 scalar, of the random choice of RoIs.
 
@@ -88,14 +110,14 @@ class RoIHead(nn.Cell):
             float32 scalars in the order of `loss_names`.
         """
         boxes, labels, valid, masks = objects
-        size = ops.stack((image_info[:, 3], image_info[:, 2]), 1).expand_dims(1)
-        terms = ()
+        size = width_height(resized_hw(image_info)).expand_dims(1)
+        terms: tuple[Tensor, ...] = ()
         for stage in range(self.num_stages):
             targets = self.targets[stage](proposals, proposal_valid, boxes, labels, valid, seed + stage)
-            rois, classes, sampled, target_deltas, positive, matched, from_object = targets
+            rois, classes, sampled, target_deltas, positive, matched, from_object = targets  # see `RoITargets`
             logits, deltas = self._box_outputs(stage, levels, rois)
             weights = self.weights[stage]
-            loss_cls, loss_bbox = self._box_losses(logits, deltas, classes, sampled, target_deltas, positive)
+            loss_cls, loss_bbox = self._box_losses(logits, deltas, (classes, sampled, target_deltas, positive))
             loss_mask = self._mask_loss(stage, levels, boxes, masks, (rois, classes, positive, matched))
             terms = terms + (
                 loss_cls * weights.loss_cls,
@@ -110,20 +132,23 @@ class RoIHead(nn.Cell):
                 proposal_valid = (sampled * (1 - from_object)).reshape(regions.shape[:2]) > 0
         return terms
 
-    def scored_boxes(self, levels, proposals, proposal_valid, image_info):
+    def scored_boxes(
+        self, levels: tuple[Tensor, ...], proposals: Tensor, proposal_valid: Tensor, image_info: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Class scores and boxes of proposals.
 
         Args:
             levels: feature maps of the neck.
-            proposals: float32 [B,M,4], x1 y1 x2 y2 in network pixels; proposal_valid: bool [B,M].
-            image_info: float32 [B,6], see the detector.
+            proposals: float32 [B,M,4], x1 y1 x2 y2 in network pixels.
+            proposal_valid: bool [B,M].
+            image_info: float32 [B,6], see `src.blocks.image_info`.
 
         Returns:
             scores float32 [B,M,K], 0 for proposals that are not valid, and boxes float32 [B,M,K,4], or [B,M,1,4] where
             boxes do not depend on the class, in network pixels inside the resized image.
         """
         batch, count, _ = proposals.shape
-        size = ops.stack((image_info[:, 3], image_info[:, 2]), 1).reshape(batch, 1, 1, 2)
+        size = width_height(resized_hw(image_info)).reshape(batch, 1, 1, 2)
         logits = 0.0
         boxes = proposals.expand_dims(2)
         for stage in range(self.num_stages):
@@ -133,7 +158,7 @@ class RoIHead(nn.Cell):
         scores = ops.softmax(logits / self.num_stages, -1).reshape(batch, count, -1)[..., : self.num_classes]
         return scores * proposal_valid.astype("float32").expand_dims(2), boxes
 
-    def mask_probabilities(self, levels, boxes, labels):
+    def mask_probabilities(self, levels: tuple[Tensor, ...], boxes: Tensor, labels: Tensor) -> Tensor:
         """Probabilities of the labelled class inside boxes, averaged over the stages.
 
         Args:
@@ -145,27 +170,28 @@ class RoIHead(nn.Cell):
             float32 [B,D,28,28].
         """
         features = self.mask_extractor(levels, with_image_index(boxes))
-        total = 0.0
+        total: Any = 0.0
         for stage in range(self.num_stages):
             total = total + ops.sigmoid(self._mask_logits(stage, features, labels.reshape(-1)))
         return (total / self.num_stages).reshape(boxes.shape[:2] + total.shape[1:])
 
-    def _box_outputs(self, stage, levels, rois):
+    def _box_outputs(self, stage: int, levels: tuple[Tensor, ...], rois: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits [R,K+1] and deltas [R,4K or 4] of RoIs [R,5]."""
         features = self.bbox_extractor(levels, rois)
         if self.num_stages == 1:
             return self.bbox_head(features)
         return self.bbox_head[stage](features)
 
-    def _mask_logits(self, stage, features, labels):
+    def _mask_logits(self, stage: int, features: Tensor, labels: Tensor) -> Tensor:
         """Logits [R,28,28] of the labelled class; of any class for the background, where nothing reads them."""
         labels = ops.minimum(ops.maximum(labels, 0), self.num_classes - 1)
         if self.num_stages == 1:
             return self.mask_head.class_logits(features, labels)
         return self.mask_head[stage].class_logits(features, labels)
 
-    def _box_losses(self, logits, deltas, classes, sampled, target_deltas, positive):
+    def _box_losses(self, logits: Tensor, deltas: Tensor, targets: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Classification and localization loss, both divided by the number of RoIs."""
+        classes, sampled, target_deltas, positive = targets
         number = ops.clamp(sampled.sum(), 1.0, None)
         loss_cls = (softmax_cross_entropy(logits, classes) * sampled).sum() / number
         if not self.class_agnostic:
@@ -174,9 +200,11 @@ class RoIHead(nn.Cell):
         loss_bbox = box_loss(self.bbox_loss, deltas, target_deltas).sum(axis=1) * positive
         return loss_cls, loss_bbox.sum() / number
 
-    def _mask_loss(self, stage, levels, boxes, masks, targets):
+    def _mask_loss(
+        self, stage: int, levels: tuple[Tensor, ...], boxes: Tensor, masks: Tensor, targets: tuple[Tensor, ...]
+    ) -> Tensor:
         """Mean over the positives, which are among the first rows of each image."""
-        chosen = ()
+        chosen: tuple[Tensor, ...] = ()
         for values in targets:
             chosen = chosen + (_first_rows(values, boxes.shape[0], self.mask_rows[stage]),)
         rois, classes, positive, matched = chosen
@@ -185,14 +213,14 @@ class RoIHead(nn.Cell):
         return (losses * positive).sum() / ops.clamp(positive.sum(), 1.0, None)
 
 
-def with_image_index(boxes):
-    """Boxes [B,M,4] -> RoIs [B*M,5] with the index of their image first."""
+def with_image_index(boxes: Tensor) -> Tensor:
+    """`boxes` [B,M,4] -> RoIs [B*M,5] with the index of their image first."""
     batch, count, _ = boxes.shape
     image = ops.arange(batch).astype(boxes.dtype).reshape(batch, 1, 1)
     return ops.concat((ops.broadcast_to(image, (batch, count, 1)), boxes), 2).reshape(-1, 5)
 
 
-def _first_rows(values, batch, count):
+def _first_rows(values: Tensor, batch: int, count: int) -> Tensor:
     """The first `count` of each image's rows: [B*S,...] -> [B*count,...]."""
     rows = values.reshape((batch, -1) + values.shape[1:])[:, :count]
     return rows.reshape((batch * count,) + values.shape[1:])

@@ -54,10 +54,13 @@ def region_counts(net: "MaskRCNN", config: MaskRCNNConfig) -> RegionCounts:
 
 
 def selection(config: MaskRCNNConfig, level_sizes: Sequence[int]) -> dict[str, Any]:
-    """Every (region, class) pair over the threshold takes part, see `DecodedSelection`."""
+    """Every (region, class) pair over the threshold takes part, see `DenseSelection`."""
+    from src.blocks.post_processing import DenseSelection
+    from src.models.mask_rcnn.build import selection_of
+
     pairs = sum(level_sizes) * (config.num_classes - 1)
-    chosen = config.test_cfg.rcnn.model_dump(include={"score_thr", "iou_threshold", "max_per_img"})
-    return {"kind": "levels", "level_sizes": list(level_sizes), **chosen, "nms_pre": pairs, "min_bbox_size": 0.0}
+    chosen = DenseSelection(**selection_of(config)._asdict(), nms_pre=pairs)
+    return {"kind": "levels", "level_sizes": list(level_sizes), **chosen._asdict()}
 
 
 def rois_are_aligned(config: MaskRCNNConfig) -> bool:

@@ -30,6 +30,11 @@ def anchors_of(config: RefineDetConfig) -> np.ndarray:
     return limit_sides(anchors, height, width) if section.clip else anchors
 
 
+def selection_of(config: RefineDetConfig) -> MultiBoxSelection:
+    """How scores become detections."""
+    return MultiBoxSelection(**options_of(config.test_cfg))
+
+
 def build_refinedet(config: RefineDetConfig) -> RefineDet:
     """A RefineDet on VGG-16, a ResNet or another backbone with maps of strides 8, 16 and 32."""
     head, coder = config.bbox_head, config.bbox_head.bbox_coder
@@ -53,5 +58,5 @@ def build_refinedet(config: RefineDetConfig) -> RefineDet:
             objectness_filter=config.train_cfg.objectness_filter,
         ),
         loss=MultiBoxLoss(config.train_cfg.neg_pos_ratio),
-        selection=MultiBoxSelection(**options_of(config.test_cfg)),
+        selection=selection_of(config),
     )

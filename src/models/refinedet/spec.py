@@ -46,8 +46,10 @@ def raw_form(net: "RefineDet") -> RawForm:
 
 
 def selection(config: RefineDetConfig, level_sizes: Sequence[int]) -> dict[str, Any]:
-    """The best boxes of each class, see `MultiBoxPostProcessor`."""
-    return {"kind": "classes", **config.test_cfg.model_dump()}
+    """The best boxes of each class, see `MultiBoxSelection`."""
+    from src.models.refinedet.build import selection_of
+
+    return {"kind": "classes", **selection_of(config)._asdict()}
 
 
 REFINEDET = DetectorSpec(

@@ -3,7 +3,7 @@
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.blocks.assigners_samplers import MaxIoUAssigner, PairwiseMatcher
+from src.blocks.assigners_samplers import AssignerOptions, MaxIoUAssigner, PairwiseMatcher
 from src.blocks.assigners_samplers.rows import take_rows
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 
@@ -14,7 +14,7 @@ def limit_sides(anchors: np.ndarray, height: int, width: int) -> np.ndarray:
     What clipping (centre, width, height) to 0..1 does in the PyTorch port of RefineDet.
     """
     centre = (anchors[:, :2] + anchors[:, 2:]) / 2
-    half = np.minimum(anchors[:, 2:] - anchors[:, :2], np.float32([width, height])) / 2
+    half = np.minimum(anchors[:, 2:] - anchors[:, :2], np.array([width, height], np.float32)) / 2
     return np.concatenate([centre - half, centre + half], 1).astype(np.float32)
 
 
@@ -43,23 +43,25 @@ class RefineDetTargets(nn.Cell):
         iou_thr: float = 0.5,
         objectness_thr: float = 0.01,
         objectness_filter: str = "positives",
-    ):
+    ) -> None:
         super().__init__()
         self.anchors = Tensor(anchors)
         self.coder = coder
-        self.assigner = MaxIoUAssigner(PairwiseMatcher(gt_max_assign_all=False), iou_thr, iou_thr, 0.0, True)
+        self.assigner = MaxIoUAssigner(
+            PairwiseMatcher(gt_max_assign_all=False), AssignerOptions(iou_thr, iou_thr, 0.0, True)
+        )
         self.objectness_thr = objectness_thr
         self.drops_positives = objectness_filter == "positives"
 
-    def refine(self, arm_loc):
+    def refine(self, arm_loc: Tensor) -> Tensor:
         """The ARM's deltas [B,P,4] -> its refined anchors [B,P,4], x1 y1 x2 y2 in network pixels."""
         return self.coder.decode(self.anchors.expand_dims(0), arm_loc)
 
-    def is_object(self, arm_conf):
+    def is_object(self, arm_conf: Tensor) -> Tensor:
         """The ARM's scores [B,P,2] before softmax -> bool [B,P], whether the objectness is above the threshold."""
         return ops.softmax(arm_conf, 2)[..., 1] > self.objectness_thr
 
-    def arm(self, boxes, valid):
+    def arm(self, boxes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Targets of the ARM, without gradient: an object or none.
 
         Args:
@@ -75,7 +77,9 @@ class RefineDetTargets(nn.Cell):
         positive = assigned > 0
         return positive.astype("int32"), self._deltas(boxes, assigned, priors), positive, assigned == 0
 
-    def odm(self, boxes, labels, valid, arm_loc, arm_conf):
+    def odm(
+        self, boxes: Tensor, labels: Tensor, valid: Tensor, arm_loc: Tensor, arm_conf: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Targets of the ODM, without gradient: classes on the ARM's anchors.
 
         Args:
@@ -101,12 +105,12 @@ class RefineDetTargets(nn.Cell):
             return classes, deltas, positive, ops.logical_not(positive)
         return classes, deltas, matched, ops.logical_and(assigned == 0, is_object)
 
-    def _deltas(self, boxes, assigned, priors):
+    def _deltas(self, boxes: Tensor, assigned: Tensor, priors: Tensor) -> Tensor:
         # Anchors without an object encode themselves: finite, and zero.
         objects = take_rows(boxes, ops.clamp(assigned - 1, 0, None))
         matched = ops.where((assigned > 0).expand_dims(2), objects, priors)
         return ops.stop_gradient(self.coder.encode(priors, matched))
 
-    def count_positives(self, boxes, valid):
+    def count_positives(self, boxes: Tensor, valid: Tensor) -> Tensor:
         """Number of the ARM's positive anchors in the batch, a float32 scalar."""
         return self.arm(boxes, valid)[2].astype("float32").sum()

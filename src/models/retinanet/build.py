@@ -3,15 +3,17 @@
 from mindspore import nn
 
 from src.blocks.anchor_generator import AnchorGenerator
+from src.blocks.assigners_samplers import AssignerOptions
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
-from src.blocks.dense_heads import RetinaSepBNHead
-from src.blocks.losses import SigmoidFocalLoss
+from src.blocks.dense_heads import BranchOptions, RetinaSepBNHead
+from src.blocks.losses import LossWeights, SigmoidFocalLoss
 from src.blocks.necks import NASFPN
+from src.blocks.post_processing import DenseSelection
 from src.common.errors import UserError
 from src.models.backbones.table import build_backbone
 from src.models.config_values import box_loss_of, norm_of, options_of
 from src.models.retinanet.config import NASFPNRetinaNetConfig, RetinaNetConfig
-from src.models.retinanet.detector import RetinaNet, Selection
+from src.models.retinanet.detector import RetinaNet
 from src.models.retinanet.targets import DenseTargets
 
 
@@ -34,14 +36,19 @@ def _check_input_size(height: int, width: int, stride: int) -> None:
             )
 
 
+def selection_of(config: RetinaNetConfig) -> DenseSelection:
+    """How raw outputs become detections."""
+    test = config.test_cfg
+    return DenseSelection(test.score_thr, test.nms_pre, test.nms.iou_threshold, test.max_per_img, test.min_bbox_size)
+
+
 def build_retinanet(config: RetinaNetConfig) -> RetinaNet:
     """A RetinaNet on a SpineNet, or on a ResNet with NAS-FPN."""
-    head, test = config.bbox_head, config.test_cfg
+    head = config.bbox_head
     height, width = config.input_hw
     _check_input_size(height, width, max(head.anchor_generator.strides))
     generator = AnchorGenerator(**options_of(head.anchor_generator))
     coder = DeltaXYWHBBoxCoder(head.bbox_coder.target_means, head.bbox_coder.target_stds)
-    assigner = config.train_cfg.assigner
     return RetinaNet(
         backbone=build_backbone(config.backbone),
         neck=_build_neck(config),
@@ -50,30 +57,17 @@ def build_retinanet(config: RetinaNetConfig) -> RetinaNet:
             num_levels=head.num_ins,
             num_anchors=generator.num_base_anchors,
             in_channels=head.in_channels,
-            feat_channels=head.feat_channels,
-            stacked_convs=head.stacked_convs,
-            norm=norm_of(head.norm_cfg),
-            act=head.act,
+            options=BranchOptions(head.feat_channels, head.stacked_convs, norm_of(head.norm_cfg), head.act),
             prior_prob=head.prior_prob,
         ),
         targets=DenseTargets(
             generator,
             generator.feature_sizes(height, width),
             coder,
-            pos_iou_thr=assigner.pos_iou_thr,
-            neg_iou_thr=assigner.neg_iou_thr,
-            min_pos_iou=assigner.min_pos_iou,
-            match_low_quality=assigner.match_low_quality,
+            AssignerOptions(**options_of(config.train_cfg.assigner)),
         ),
         loss_cls=SigmoidFocalLoss(head.loss_cls.gamma, head.loss_cls.alpha),
-        loss_cls_weight=head.loss_cls.loss_weight,
         loss_bbox=box_loss_of(head.loss_bbox),
-        loss_bbox_weight=head.loss_bbox.loss_weight,
-        selection=Selection(
-            score_thr=test.score_thr,
-            nms_pre=test.nms_pre,
-            iou_threshold=test.nms.iou_threshold,
-            max_per_img=test.max_per_img,
-            min_bbox_size=test.min_bbox_size,
-        ),
+        weights=LossWeights(head.loss_cls.loss_weight, head.loss_bbox.loss_weight),
+        selection=selection_of(config),
     )

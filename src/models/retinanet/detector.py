@@ -1,43 +1,30 @@
 """RetinaNet (Lin et al. 2017): a backbone with feature levels, a dense head, focal loss."""
 
-from typing import NamedTuple
-
-from mindspore import nn, ops
+import numpy as np
+from mindspore import Tensor, nn, ops
 
 from src.blocks.detections import Detections
-from src.blocks.losses import BoxLoss, SigmoidFocalLoss, box_loss
-from src.blocks.post_processing import DensePostProcessor, GraphSelection
-from src.blocks.prediction import Compiled, as_array, as_tensor, evaluating
+from src.blocks.losses import BoxLoss, LossWeights, SigmoidFocalLoss, box_loss
+from src.blocks.post_processing import DenseGraphSelection, DensePostProcessor, DenseSelection
+from src.models.prediction import Compiled, predict
 from src.models.retinanet.targets import DenseTargets
 
 
-class Selection(NamedTuple):
-    """How raw outputs become detections; see `DensePostProcessor`."""
-
-    score_thr: float = 0.05
-    nms_pre: int = 1000
-    iou_threshold: float = 0.5
-    max_per_img: int = 100
-    min_bbox_size: float = 0.0
-
-
 class RetinaNet(nn.Cell):
-    """One-stage detector.
+    """One-stage detector; a `Detector` that `CountsPositives`.
 
     Args:
         backbone: images to a tuple of feature maps.
         bbox_head: levels to class logits and box deltas, a tuple of levels each.
         targets: what the anchors should predict.
         loss_cls: classification loss.
-        loss_cls_weight: factor on it.
         loss_bbox: localization loss.
-        loss_bbox_weight: factor on it.
+        weights: factors on them.
         selection: how raw outputs become detections.
         neck: feature maps to the levels that the head reads; None: those are the levels.
     """
 
     loss_names = ("loss_cls", "loss_bbox")
-    divides_by_positives = True
 
     def __init__(
         self,
@@ -45,123 +32,99 @@ class RetinaNet(nn.Cell):
         bbox_head: nn.Cell,
         targets: DenseTargets,
         loss_cls: SigmoidFocalLoss,
-        loss_cls_weight: float,
         loss_bbox: BoxLoss,
-        loss_bbox_weight: float,
-        selection: Selection,
+        weights: LossWeights,
+        selection: DenseSelection,
         neck: nn.Cell | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck
         self.bbox_head = bbox_head
         self.targets = targets
         self.loss_cls = loss_cls
-        self.loss_cls_weight = loss_cls_weight
         self.loss_bbox = loss_bbox
-        self.loss_bbox_weight = loss_bbox_weight
-        self.graph_selection = GraphSelection(targets.level_anchors, targets.num_anchors, targets.coder, *selection)
-        self.post_processor = DensePostProcessor(targets.level_anchors, targets.num_anchors, targets.coder, *selection)
+        self.weights = weights
+        anchors = (targets.level_anchors, targets.num_anchors, targets.coder)
+        self.graph_selection = DenseGraphSelection(*anchors, selection)
+        self.post_processor = DensePostProcessor(*anchors, selection)
         self.compiled_outputs = Compiled(self.dense_outputs)
 
-    def extract_features(self, images):
-        """Images [B,3,H,W] -> tuple of levels after the neck."""
+    def extract_features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `Detector`."""
         features = self.backbone(images)
         return features if self.neck is None else self.neck(features)
 
-    def dense_outputs(self, images):
-        """Raw outputs.
-
-        Args:
-            images: float32 [B,3,H,W], normalized.
-
-        Returns:
-            Tuple of class logits [B,A*K,H/s,W/s] and tuple of box deltas [B,A*4,H/s,W/s], a level each.
-        """
+    def dense_outputs(self, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Tuple of class logits [B,A*K,H/s,W/s] and tuple of box deltas [B,A*4,H/s,W/s], one per level."""
         return self.bbox_head(self.extract_features(images))
 
-    def construct(self, images, image_info):
-        """Detections wholly in the graph, for export.
-
-        Args:
-            images: float32 [B,3,H,W].
-            image_info: float32 [B,6]: original height, width; resized height, width; scale y, x.
-
-        Returns:
-            boxes [B,M,4], scores [B,M], labels int32 [B,M], valid bool [B,M], as in `Detections`.
-        """
+    def construct(self, images: Tensor, image_info: Tensor) -> tuple[Tensor, ...]:
+        """The first four fields of `Detections`, wholly in the graph, for export; arguments as of `predict`."""
         logits, deltas = self.dense_outputs(images)
         return self.graph_selection(logits, deltas, image_info)
 
-    def predict(self, images, image_info) -> Detections:
-        """Detections of a batch: the network in a compiled graph, selection on the host.
+    def predict(self, images: np.ndarray | Tensor, image_info: np.ndarray | Tensor) -> Detections:
+        """See `Detector`."""
+        return predict(self, self.compiled_outputs, self.post_processor, images, image_info)
 
-        The network computes as in evaluation whatever mode it is in, and is left in that mode.
-
-        Args:
-            images: float32 [B,3,H,W], normalized; array or Tensor.
-            image_info: float32 [B,6] as in `construct`; array or Tensor.
-        """
-        with evaluating(self):
-            logits, deltas = self.compiled_outputs(as_tensor(images))
-        rows = [[level.asnumpy() for level in output] for output in (logits, deltas)]
-        return Detections(*self.post_processor(*rows, as_array(image_info)))
-
-    def count_positives(self, boxes, labels, valid, image_info=None):
-        """Number of positive anchors of a batch, a float32 scalar: what losses are divided by.
-
-        It depends on the targets only, so that a trainer can sum it over micro-batches and devices beforehand.
-        """
+    def count_positives(
+        self,
+        boxes: Tensor,
+        labels: Tensor,  # noqa: ARG002 (the signature is that of `CountsPositives`)
+        valid: Tensor,
+        image_info: Tensor | None = None,  # noqa: ARG002 (likewise)
+    ) -> Tensor:
+        """See `CountsPositives`."""
         return self.targets.count_positives(boxes, valid)
 
-    def losses(self, images, image_info, boxes, labels, valid, masks=None, normalizer=None, seed=None):
-        """Weighted losses of a batch.
-
-        Args:
-            images: float32 [B,3,H,W].
-            image_info: not read by this detector.
-            boxes: float32 [B,N,4], x1 y1 x2 y2 in network pixels.
-            labels: int32 [B,N], 0..K-1.
-            valid: bool [B,N]; False for padding.
-            masks: not read by this detector.
-            normalizer: what the sums over the batch are divided by; None: the number of positives, at least 1.
-            seed: not read by this detector.
-
-        Returns:
-            float32 scalars by the names in `loss_names`.
-        """
+    def losses(
+        self,
+        images: Tensor,
+        image_info: Tensor,  # noqa: ARG002 (the signature is that of `Detector`)
+        boxes: Tensor,
+        labels: Tensor,
+        valid: Tensor,
+        masks: Tensor | None = None,  # noqa: ARG002 (likewise)
+        normalizer: Tensor | None = None,
+        seed: Tensor | None = None,  # noqa: ARG002 (likewise)
+    ) -> dict[str, Tensor]:
+        """See `Detector`; sums over the batch divided by the number of positive anchors."""
         logits, deltas = self.dense_outputs(images)
         classes, target_deltas, positive, counted = self.targets(boxes, labels, valid)
         if normalizer is None:
             normalizer = ops.clamp(positive.sum(), 1.0, None)
-        loss_cls = self._classification(logits, classes, counted) * (self.loss_cls_weight / normalizer)
-        loss_bbox = self._localization(deltas, target_deltas, positive) * (self.loss_bbox_weight / normalizer)
-        return {"loss_cls": loss_cls, "loss_bbox": loss_bbox}
+        loss_cls = self._classification(logits, classes, counted)
+        loss_bbox = self._localization(deltas, target_deltas, positive)
+        return {
+            "loss_cls": loss_cls * (self.weights.loss_cls / normalizer),
+            "loss_bbox": loss_bbox * (self.weights.loss_bbox / normalizer),
+        }
 
-    def _classification(self, logits, classes, counted):
+    def _classification(self, logits: tuple[Tensor, ...], classes: Tensor, counted: Tensor) -> Tensor:
         """Sum of the focal loss over all anchors that are not ignored."""
         anchors = self.targets.num_anchors
-        logits = _positions_last(logits, anchors)
-        batch, _, num_classes, positions = logits.shape
-        logits = logits.reshape(batch * anchors, num_classes, positions)
-        return (self.loss_cls(logits, _channel_first(classes, anchors)) * _channel_first(counted, anchors)).sum()
+        rows = _positions_last(logits, anchors)
+        batch, _, num_classes, positions = rows.shape
+        rows = rows.reshape(batch * anchors, num_classes, positions)
+        return (self.loss_cls(rows, _channel_first(classes, anchors)) * _channel_first(counted, anchors)).sum()
 
-    def _localization(self, deltas, target, positive):
+    def _localization(self, deltas: tuple[Tensor, ...], target: Tensor, positive: Tensor) -> Tensor:
         """Sum of the box loss over all positive anchors."""
         anchors = self.targets.num_anchors
-        deltas = _positions_last(deltas, anchors).transpose(0, 3, 1, 2).reshape(target.shape)
-        return (box_loss(self.loss_bbox, deltas, target).sum(axis=2) * positive).sum()
+        rows = _positions_last(deltas, anchors).transpose(0, 3, 1, 2).reshape(target.shape)
+        return (box_loss(self.loss_bbox, rows, target).sum(axis=2) * positive).sum()
 
 
-def _positions_last(levels, anchors: int):
+def _positions_last(levels: tuple[Tensor, ...], anchors: int) -> Tensor:
     """A head's outputs [B,anchors*D,H,W] of all levels -> [B,anchors,D,S], S running over levels, rows and columns."""
-    rows = ()
+    rows: tuple[Tensor, ...] = ()
     for level in levels:
         rows = rows + (level.reshape(level.shape[0], anchors, level.shape[1] // anchors, -1),)
     return ops.concat(rows, 3)
 
 
-def _channel_first(values, anchors: int):
+def _channel_first(values: Tensor, anchors: int) -> Tensor:
     """[B,S*anchors] -> [B*anchors,S]."""
     batch, count = values.shape
     return values.reshape(batch, count // anchors, anchors).transpose(0, 2, 1).reshape(batch * anchors, -1)

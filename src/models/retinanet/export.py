@@ -1,6 +1,6 @@
 """The raw form of exported RetinaNets: decoded boxes and scores of all anchors."""
 
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.blocks.dense_heads import anchor_rows
 from src.models.retinanet.detector import RetinaNet
@@ -16,7 +16,7 @@ class RetinaNetDecoded(nn.Cell):
 
     input_names = ("image",)
 
-    def __init__(self, net: RetinaNet):
+    def __init__(self, net: RetinaNet) -> None:
         super().__init__(auto_prefix=False)
         self.net = net
         self.anchors = net.targets.anchors
@@ -24,8 +24,8 @@ class RetinaNetDecoded(nn.Cell):
         self.coder = net.targets.coder
         self.level_sizes = [len(level) for level in net.targets.level_anchors]
 
-    def construct(self, image):
-        """Image float32 [B,3,H,W] -> boxes [B,N,4], x1 y1 x2 y2 in network pixels, not clipped; scores [B,N,K].
+    def construct(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes [B,N,4], x1 y1 x2 y2 in network pixels, not clipped, and scores [B,N,K] of image float32 [B,3,H,W].
 
         N runs over levels, rows, columns and anchors.
         """

@@ -70,15 +70,10 @@ def raw_form(net: "RetinaNet") -> RawForm:
 
 
 def selection(config: RetinaNetConfig, level_sizes: Sequence[int]) -> dict[str, Any]:
-    """The best pairs of each level, see `DecodedSelection`."""
-    test = config.test_cfg
-    chosen = test.model_dump(include={"score_thr", "nms_pre", "max_per_img", "min_bbox_size"})
-    return {
-        "kind": "levels",
-        "level_sizes": list(level_sizes),
-        **chosen,
-        "iou_threshold": test.nms.iou_threshold,
-    }
+    """The best pairs of each level, see `DenseSelection`."""
+    from src.models.retinanet.build import selection_of
+
+    return {"kind": "levels", "level_sizes": list(level_sizes), **selection_of(config)._asdict()}
 
 
 RETINANET = DetectorSpec(

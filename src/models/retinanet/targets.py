@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.blocks.anchor_generator import AnchorGenerator
-from src.blocks.assigners_samplers import GridMatcher, MaxIoUAssigner, PseudoSampler
+from src.blocks.assigners_samplers import AssignerOptions, GridMatcher, MaxIoUAssigner, PseudoSampler
 from src.blocks.assigners_samplers.rows import take_rows
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 
@@ -18,7 +18,7 @@ class DenseTargets(nn.Cell):
         generator: the anchors.
         sizes: rows and columns of each level.
         coder: encodes boxes.
-        pos_iou_thr, neg_iou_thr, min_pos_iou, match_low_quality: of the `MaxIoUAssigner`.
+        assigner: which anchors are positive or negative.
     """
 
     def __init__(
@@ -26,21 +26,17 @@ class DenseTargets(nn.Cell):
         generator: AnchorGenerator,
         sizes: Sequence[tuple[int, int]],
         coder: DeltaXYWHBBoxCoder,
-        pos_iou_thr: float,
-        neg_iou_thr: float,
-        min_pos_iou: float,
-        match_low_quality: bool,
-    ):
+        assigner: AssignerOptions,
+    ) -> None:
         super().__init__()
         self.num_anchors = generator.num_base_anchors
         self.level_anchors = generator.grid_anchors(sizes)
         self.anchors = Tensor(np.concatenate(self.level_anchors))
         self.coder = coder
-        matcher = GridMatcher(generator, sizes)
-        self.assigner = MaxIoUAssigner(matcher, pos_iou_thr, neg_iou_thr, min_pos_iou, match_low_quality)
+        self.assigner = MaxIoUAssigner(GridMatcher(generator, sizes), assigner)
         self.sampler = PseudoSampler()
 
-    def construct(self, boxes, labels, valid):
+    def construct(self, boxes: Tensor, labels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Targets of a batch, without gradient.
 
         Args:
@@ -67,6 +63,6 @@ class DenseTargets(nn.Cell):
         counted = ops.logical_or(positive, negative).astype("float32")
         return classes, ops.stop_gradient(deltas), positive.astype("float32"), counted
 
-    def count_positives(self, boxes, valid):
+    def count_positives(self, boxes: Tensor, valid: Tensor) -> Tensor:
         """Number of positive anchors in the batch, a float32 scalar."""
         return (self.assigner(boxes, valid) > 0).astype("float32").sum()

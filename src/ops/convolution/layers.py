@@ -7,10 +7,12 @@ for that. CUSTOM_CONV=0 in the environment keeps MindSpore's operators.
 
 import ctypes
 import os
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.ops.library import optional_library
 
@@ -22,7 +24,7 @@ FEWEST_OUTPUTS = 8
 class Conv2d(nn.Conv2d):
     """`nn.Conv2d`, by the kernel where it can: float32 on CPU, one group, odd kernel padded by half, stride 1 or 2."""
 
-    def __init__(self, *arguments, **settings) -> None:
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         suitable = (
             self.pad_mode == "pad"
@@ -39,8 +41,8 @@ class Conv2d(nn.Conv2d):
         """Compute by MindSpore's own operator from now on."""
         self.kernel = None
 
-    def construct(self, x):
-        """X [B,in_channels,H,W] -> [B,out_channels,H',W']."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [B,in_channels,H,W] -> [B,out_channels,H',W']."""
         if self.kernel is None or x.dtype != ms.float32 or self.weight.dtype != ms.float32:
             return super().construct(x)
         x = self.kernel(x, self.weight)
@@ -50,7 +52,7 @@ class Conv2d(nn.Conv2d):
 class Dense(nn.Dense):
     """`nn.Dense`, by the kernel where it can: float32 on CPU, no activation."""
 
-    def __init__(self, *arguments, **settings) -> None:
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.kernel = None if self.activation_flag else _dense()
 
@@ -58,8 +60,8 @@ class Dense(nn.Dense):
         """Compute by MindSpore's own operator from now on."""
         self.kernel = None
 
-    def construct(self, x):
-        """X [N,in_channels] -> [N,out_channels]."""
+    def construct(self, x: Tensor) -> Tensor:
+        """`x` [N,in_channels] -> [N,out_channels]."""
         if self.kernel is None or x.ndim != 2 or x.dtype != ms.float32 or self.weight.dtype != ms.float32:
             return super().construct(x)
         x = self.kernel(x, self.weight)
@@ -77,7 +79,7 @@ class PointwiseConvolution(nn.Cell):
         """Compute by MindSpore's own operator from now on."""
         self.kernel = None
 
-    def construct(self, x, weight):
+    def construct(self, x: Tensor, weight: Tensor) -> Tensor:
         """-> [B,O,H,W]."""
         if self.kernel is None or x.dtype != ms.float32 or weight.dtype != ms.float32:
             return ops.conv2d(x, weight)
@@ -96,7 +98,7 @@ def use_standard_operators(net: nn.Cell) -> None:
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value[-2:])
+    return (value, value) if isinstance(value, int) else (value[-2], value[-1])
 
 
 def _margins(padding: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -131,16 +133,16 @@ def _dense() -> ops.Custom | None:
 def _convolution_operator(path: str, stride: int) -> ops.Custom:
     """(x, weight) -> out, with its gradient."""
 
-    def out_shape(x, weight):
+    def out_shape(x: list[int], weight: list[int]) -> tuple[int, ...]:
         return (x[0], weight[0], (x[2] + stride - 1) // stride, (x[3] + stride - 1) // stride)
 
     input_gradient = _gradient(f"{path}:Conv2dInputGradient")
     weight_gradient = _gradient(f"{path}:Conv2dWeightGradient")
 
-    def backward(x, weight, out, dout):
+    def backward(x: Tensor, weight: Tensor, _out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         return input_gradient(dout, weight, x), weight_gradient(x, dout, weight)
 
-    operator = ops.Custom(f"{path}:Conv2d", out_shape, lambda x, weight: x, "aot", backward)
+    operator = ops.Custom(f"{path}:Conv2d", out_shape, lambda x, _weight: x, "aot", backward)
     operator.add_prim_attr("stride", stride)
     return operator
 
@@ -149,22 +151,22 @@ def _convolution_operator(path: str, stride: int) -> ops.Custom:
 def _dense_operator(path: str) -> ops.Custom:
     """(x, weight) -> x * weight transposed, with its gradient."""
 
-    def product(name: str, shape) -> ops.Custom:
-        return ops.Custom(f"{path}:{name}", shape, lambda a, b: a, "aot")
+    def product(name: str, shape: Callable) -> ops.Custom:
+        return ops.Custom(f"{path}:{name}", shape, lambda a, _b: a, "aot")
 
     input_gradient = product("DenseInputGradient", lambda dout, weight: (dout[0], weight[1]))
     weight_gradient = product("DenseWeightGradient", lambda x, dout: (dout[1], x[1]))
 
-    def backward(x, weight, out, dout):
+    def backward(x: Tensor, weight: Tensor, _out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
         return input_gradient(dout, weight), weight_gradient(x, dout)
 
-    return ops.Custom(f"{path}:Dense", lambda x, weight: (x[0], weight[0]), lambda x, weight: x, "aot", backward)
+    return ops.Custom(f"{path}:Dense", lambda x, weight: (x[0], weight[0]), lambda x, _weight: x, "aot", backward)
 
 
 def _gradient(function: str) -> ops.Custom:
     """An operator of three arguments whose result is like the third."""
 
-    def third(first, second, like):
+    def third(_first: Any, _second: Any, like: Any) -> Any:
         return like
 
     return ops.Custom(function, third, third, "aot")

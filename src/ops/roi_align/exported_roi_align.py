@@ -29,7 +29,7 @@ class MatrixRoIAlign(StandardRoIAlign):
         self.aligned = aligned
         self.bins = Tensor(np.arange(output_size, dtype=np.float32).reshape(1, 1, output_size, 1))
 
-    def _pool(self, level, features, rois):
+    def _pool(self, level: int, features: Tensor, rois: Tensor) -> Tensor:
         batch, channels, height, width = features.shape
         size = self.output_size
         boxes = rois[:, 1:].reshape(batch, -1, 4) / self.strides[level]
@@ -42,7 +42,7 @@ class MatrixRoIAlign(StandardRoIAlign):
         pooled = ops.bmm(rows, half).reshape(count, size, size, channels)  # column, row, channel
         return pooled.transpose(0, 3, 2, 1)
 
-    def _weights(self, low, high, length: int):
+    def _weights(self, low: Tensor, high: Tensor, length: int) -> Tensor:
         """Weights of the pixels 0..length-1 in each bin of the ranges low..high [B,M]: [B,M,o,length].
 
         A sample at y gives pixel p the weight 1 - |y - p| within a pixel, and the outermost pixels 1 beyond them. The
@@ -83,5 +83,5 @@ class OnnxRoIAlign(StandardRoIAlign):
         super().__init__(output_size, strides, sampling_ratio, aligned, finest_scale)
         self.pools = [ops.ROIAlign(output_size, output_size, 1 / stride, sampling_ratio, 0) for stride in strides]
 
-    def _pool(self, level, features, rois):
+    def _pool(self, level: int, features: Tensor, rois: Tensor) -> Tensor:
         return self.pools[level](features, rois)

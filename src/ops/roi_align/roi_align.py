@@ -6,10 +6,11 @@ Detection" (Lin et al., 2017) the level of an RoI; numbers follow torchvision's 
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from src.ops.library import library
 from src.ops.roi_align.standard_roi_align import StandardRoIAlign
@@ -47,11 +48,11 @@ class RoIAlign(nn.Cell):
         if not 1 <= len(strides) <= MOST_LEVELS:
             raise ValueError(f"RoIAlign takes 1 to {MOST_LEVELS} levels, not {len(strides)}")
         settings = [sampling_ratio, aligned, finest_scale, *strides]
-        self.settings = ms.Tensor(np.array(settings, np.float32))
+        self.settings = Tensor(np.array(settings, np.float32))
         self.arguments = (output_size, tuple(strides), sampling_ratio, aligned, finest_scale)
         self.standard = StandardRoIAlign(*self.arguments)
         self.uses_standard_operators = ms.get_context("device_target") == "Ascend"
-        self.kernel = None
+        self.kernel: Any = None
         if not self.uses_standard_operators:
             path = library(ms.get_context("device_target"))
             self.kernel = _custom_operator(str(path), output_size, len(strides))
@@ -65,7 +66,7 @@ class RoIAlign(nn.Cell):
         self.standard = form(*self.arguments)
         self.uses_standard_operators = True
 
-    def construct(self, levels, rois):
+    def construct(self, levels: tuple[Tensor, ...], rois: Tensor) -> Tensor:
         """Pool.
 
         Args:
@@ -83,10 +84,10 @@ class RoIAlign(nn.Cell):
 def _custom_operator(path: str, output_size: int, levels: int) -> ops.Custom:
     """The kernel as an operator (level_0, .., rois, settings) -> out, with its gradient."""
 
-    def level_like(*inputs):
+    def level_like(*inputs: Any) -> Any:
         return inputs[0] if levels == 1 else tuple(inputs[:levels])
 
-    def pooled_shape(*shapes):
+    def pooled_shape(*shapes: list[int]) -> tuple[int, ...]:
         return (shapes[levels][0], shapes[0][1], output_size, output_size)
 
     gradient = ops.Custom(f"{path}:RoiAlignGrad", level_like, level_like, "aot")
@@ -102,19 +103,33 @@ def _custom_operator(path: str, output_size: int, levels: int) -> ops.Custom:
 def _backward(gradient: ops.Custom, levels: int) -> Callable:
     """The bprop for a number of levels; graph mode wants every argument by its name."""
 
-    def one(a, rois, settings, out, dout):
+    def one(a: Tensor, rois: Tensor, settings: Tensor, _out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
         return gradient(a, rois, settings, dout), ops.zeros_like(rois), ops.zeros_like(settings)
 
-    def two(a, b, rois, settings, out, dout):
+    def two(a: Tensor, b: Tensor, rois: Tensor, settings: Tensor, _out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
         return gradient(a, b, rois, settings, dout) + (ops.zeros_like(rois), ops.zeros_like(settings))
 
-    def three(a, b, c, rois, settings, out, dout):
+    def three(
+        a: Tensor, b: Tensor, c: Tensor, rois: Tensor, settings: Tensor, _out: Tensor, dout: Tensor
+    ) -> tuple[Tensor, ...]:
         return gradient(a, b, c, rois, settings, dout) + (ops.zeros_like(rois), ops.zeros_like(settings))
 
-    def four(a, b, c, d, rois, settings, out, dout):
+    def four(
+        a: Tensor, b: Tensor, c: Tensor, d: Tensor, rois: Tensor, settings: Tensor, _out: Tensor, dout: Tensor
+    ) -> tuple[Tensor, ...]:
         return gradient(a, b, c, d, rois, settings, dout) + (ops.zeros_like(rois), ops.zeros_like(settings))
 
-    def five(a, b, c, d, e, rois, settings, out, dout):
+    def five(
+        a: Tensor,
+        b: Tensor,
+        c: Tensor,
+        d: Tensor,
+        e: Tensor,
+        rois: Tensor,
+        settings: Tensor,
+        _out: Tensor,
+        dout: Tensor,
+    ) -> tuple[Tensor, ...]:
         return gradient(a, b, c, d, e, rois, settings, dout) + (ops.zeros_like(rois), ops.zeros_like(settings))
 
     return (one, two, three, four, five)[levels - 1]

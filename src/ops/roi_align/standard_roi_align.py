@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 # Samples along each side of a bin in place of adaptive sampling, which ops.ROIAlign lacks (it returns NaN). On its own
 # level an RoI is at most 28 pixels long (the coarsest apart): bins of at most four pixels when there are seven.
@@ -32,11 +32,11 @@ class StandardRoIAlign(nn.Cell):
         # gradient is mode 1's.
         self.pools = [ops.ROIAlign(output_size, output_size, 1 / stride, samples, 1) for stride in strides]
         self.half_pixels = [0.5 * stride if aligned else 0.0 for stride in strides]
-        self.is_coordinate = ms.Tensor([0, 1, 1, 1, 1], ms.float32)
-        self.is_end = ms.Tensor([0, 0, 0, 1, 1], ms.float32)
+        self.is_coordinate = Tensor([0, 1, 1, 1, 1], ms.float32)
+        self.is_end = Tensor([0, 0, 0, 1, 1], ms.float32)
         self.finest_scale = finest_scale
 
-    def construct(self, levels, rois):
+    def construct(self, levels: tuple[Tensor, ...], rois: Tensor) -> Tensor:
         """levels, a tuple of [B,C,Hl,Wl], and rois [R,5] -> [R,C,o,o]."""
         if len(self.pools) == 1:
             return self._pool(0, levels[0], rois)
@@ -50,10 +50,10 @@ class StandardRoIAlign(nn.Cell):
             pooled = pooled + values * is_own.reshape(-1, 1, 1, 1).astype(values.dtype)
         return pooled
 
-    def _pool(self, level, features, rois):
+    def _pool(self, level: int, features: Tensor, rois: Tensor) -> Tensor:
         return self.pools[level](features, rois - self.half_pixels[level] * self.is_coordinate - self.is_end)
 
-    def _levels_of(self, rois):
+    def _levels_of(self, rois: Tensor) -> Tensor:
         """Index of the level of each RoI [R], as a float: how often its scale doubles the finest one."""
         area = (rois[:, 3] - rois[:, 1]) * (rois[:, 4] - rois[:, 2])
         scale = ops.sqrt(ops.maximum(area, 0.0)) / self.finest_scale + 1e-6

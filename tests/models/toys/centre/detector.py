@@ -11,7 +11,7 @@ from src.blocks.detections import Detections
 from src.blocks.layers import ConvModule, Norm, conv2d
 from src.blocks.losses import sigmoid_cross_entropy
 from src.blocks.post_processing import DecodedSelection
-from src.blocks.prediction import Compiled, as_array, as_tensor, evaluating
+from src.models.prediction import Compiled, as_array, as_tensor, evaluating
 
 
 class CentreDetector(nn.Cell):
@@ -26,7 +26,6 @@ class CentreDetector(nn.Cell):
     """
 
     loss_names = ("loss_cls", "loss_bbox")
-    divides_by_positives = True
     input_names = ("image",)  # its raw form is the detector itself
 
     def __init__(

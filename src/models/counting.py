@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from src.ops.convolution.layers import PointwiseConvolution
 
@@ -22,7 +23,7 @@ def count_parameters(net: nn.Cell) -> int:
     return sum(parameters_of_layers(net).values())
 
 
-def macs_of_layers(net: nn.Cell, run) -> dict[str, int]:
+def macs_of_layers(net: nn.Cell, run: Callable[[], object]) -> dict[str, int]:
     """Multiply-accumulate operations of each convolution and each fully connected layer while `run()` executes.
 
     Args:
@@ -37,7 +38,7 @@ def macs_of_layers(net: nn.Cell, run) -> dict[str, int]:
     for name, cell in net.cells_and_names():
         if isinstance(cell, nn.Conv2d | nn.Dense | PointwiseConvolution):
 
-            def add(cell, inputs, output, name=name):
+            def add(cell: nn.Cell, inputs: tuple, output: Tensor, name: str = name) -> None:
                 totals[name] += math.prod(output.shape) * _terms(cell, inputs)
 
             handles.append(cell.register_forward_hook(add))

@@ -7,6 +7,7 @@ import numpy as np
 
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 from src.blocks.post_processing.candidates import Found, best_over, detections_of_batch, detections_of_image
+from src.blocks.post_processing.selections import DenseSelection
 
 
 def _logit(probability: float) -> float:
@@ -23,13 +24,9 @@ class DensePostProcessor:
 
     Args:
         anchors: float32 [P_l,4] of each level, ordered by y, x, anchor.
-        num_anchors: anchors A a position.
+        num_anchors: anchors A per position.
         coder: decodes deltas.
-        score_thr: least score (exclusive).
-        nms_pre: best pairs a level that are decoded.
-        iou_threshold: of the suppression within a class.
-        max_per_img: rows M of the result.
-        min_bbox_size: boxes of smaller sides, in network pixels, are dropped.
+        selection: thresholds and counts; only the best `nms_pre` pairs of a level are decoded.
     """
 
     def __init__(
@@ -37,20 +34,13 @@ class DensePostProcessor:
         anchors: Sequence[np.ndarray],
         num_anchors: int,
         coder: DeltaXYWHBBoxCoder,
-        score_thr: float,
-        nms_pre: int,
-        iou_threshold: float,
-        max_per_img: int,
-        min_bbox_size: float = 0.0,
-    ):
+        selection: DenseSelection,
+    ) -> None:
         self.anchors = list(anchors)
         self.num_anchors = num_anchors
         self.coder = coder
-        self.logit_thr = np.float32(_logit(score_thr))
-        self.nms_pre = nms_pre
-        self.iou_threshold = iou_threshold
-        self.max_per_img = max_per_img
-        self.min_bbox_size = min_bbox_size
+        self.selection = selection
+        self.logit_thr = np.float32(_logit(selection.score_thr))
 
     def __call__(
         self, logits: Sequence[np.ndarray], deltas: Sequence[np.ndarray], image_info: np.ndarray
@@ -60,7 +50,7 @@ class DensePostProcessor:
         Args:
             logits: float32 [B,A*K,H,W] of each level.
             deltas: float32 [B,A*4,H,W] of each level.
-            image_info: float32 [B,6]: original height, width; resized height, width; scale y, x.
+            image_info: float32 [B,6], see `src.blocks.image_info`.
 
         Returns:
             boxes float32 [B,M,4] in pixels of the original image, scores float32 [B,M], labels int32 [B,M] and valid
@@ -70,18 +60,18 @@ class DensePostProcessor:
             self._image([level[i] for level in logits], [level[i] for level in deltas], image_info[i])
             for i in range(len(image_info))
         ]
-        return detections_of_batch(images, self.max_per_img)
+        return detections_of_batch(images, self.selection.max_per_img)
 
-    def _image(self, logits, deltas, info) -> Found:
+    def _image(self, logits: list[np.ndarray], deltas: list[np.ndarray], info: np.ndarray) -> Found:
         parts = [self._level(*level) for level in zip(logits, deltas, self.anchors, strict=True)]
         boxes, best_logits, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
         candidates = boxes, 1 / (1 + np.exp(-best_logits)), labels
-        return detections_of_image(candidates, info, self.iou_threshold, self.max_per_img, self.min_bbox_size)
+        return detections_of_image(candidates, info, self.selection)
 
-    def _level(self, logits, deltas, anchors):
+    def _level(self, logits: np.ndarray, deltas: np.ndarray, anchors: np.ndarray) -> Found:
         """Best pairs of one level [A*K,H,W], [A*4,H,W] -> boxes [n,4], logits [n], labels [n]."""
         flat = logits.reshape(-1)
-        chosen = best_over(flat, self.logit_thr, self.nms_pre)
+        chosen = best_over(flat, self.logit_thr, self.selection.nms_pre)
         positions = logits.shape[1] * logits.shape[2]
         if positions * self.num_anchors != len(anchors):
             raise ValueError(f"a level has {positions} positions, its anchors {len(anchors) // self.num_anchors}")

@@ -22,7 +22,9 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         use_batch_statistics: as in `nn.BatchNorm2d`.
     """
 
-    def __init__(self, num_features: int, eps: float, momentum: float, use_batch_statistics: bool | None = None):
+    def __init__(
+        self, num_features: int, eps: float, momentum: float, use_batch_statistics: bool | None = None
+    ) -> None:
         super().__init__(num_features, eps=eps, momentum=momentum, use_batch_statistics=use_batch_statistics)
         self.devices = _devices()
         self.kept_share = momentum
@@ -30,13 +32,13 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         if self.devices > 1:
             self.all_reduce = ops.AllReduce()
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         """Normalize x [B,C,H,W]."""
         if self.devices == 1 or not self.training:
             return super().construct(x)
         return self._normalize_over_devices(x)
 
-    def _normalize_over_devices(self, x):
+    def _normalize_over_devices(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         count = self.devices * batch * height * width
         mean = self.all_reduce(x.sum(axis=(0, 2, 3))) / count
@@ -48,6 +50,6 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         scale = self.gamma * ops.rsqrt(variance + self.epsilon)
         return centred * scale.reshape(1, channels, 1, 1) + self.beta.reshape(1, channels, 1, 1)
 
-    def _keep(self, running, new):
+    def _keep(self, running: Tensor, new: Tensor) -> None:
         new = ops.stop_gradient(new)
         ops.assign(running, self.kept_share * running + (1.0 - self.kept_share) * new)

@@ -5,35 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.blocks.post_processing.candidates import Found, best_over, detections_of_batch, detections_of_image
+from src.blocks.post_processing.selections import DenseSelection
 
 
-class DecodedSelection:
+class DecodedPostProcessor:
     """Selects and suppresses as `DensePostProcessor`, where the network has decoded its boxes already.
 
     Args:
         level_sizes: number of anchors of each level; their sum is N.
-        score_thr: least score (exclusive).
-        nms_pre: best (anchor, class) pairs a level that take part.
-        iou_threshold: of the suppression within a class.
-        max_per_img: rows M of the result.
-        min_bbox_size: boxes of smaller sides, in network pixels, are dropped.
+        selection: thresholds and counts.
     """
 
-    def __init__(
-        self,
-        level_sizes: Sequence[int],
-        score_thr: float,
-        nms_pre: int,
-        iou_threshold: float,
-        max_per_img: int,
-        min_bbox_size: float = 0.0,
-    ):
+    def __init__(self, level_sizes: Sequence[int], selection: DenseSelection) -> None:
         self.ends = np.cumsum(level_sizes).tolist()
-        self.score_thr = np.float32(score_thr)
-        self.nms_pre = nms_pre
-        self.iou_threshold = iou_threshold
-        self.max_per_img = max_per_img
-        self.min_bbox_size = min_bbox_size
+        self.selection = selection
 
     def __call__(
         self, boxes: np.ndarray, scores: np.ndarray, image_info: np.ndarray
@@ -43,7 +28,7 @@ class DecodedSelection:
         Args:
             boxes: float32 [B,N,4], x1 y1 x2 y2 in network pixels, not clipped; level after level.
             scores: float32 [B,N,K], probabilities of the foreground classes.
-            image_info: float32 [B,6]: original height, width; resized height, width; scale y, x.
+            image_info: float32 [B,6], see `src.blocks.image_info`.
 
         Returns:
             boxes float32 [B,M,4] in pixels of the original image, scores float32 [B,M], labels int32 [B,M] and valid
@@ -55,17 +40,18 @@ class DecodedSelection:
         if boxes.shape[1:] != (self.ends[-1], 4) or scores.shape[:2] != boxes.shape[:2]:
             raise ValueError(f"boxes {boxes.shape} and scores {scores.shape} are not of {self.ends[-1]} anchors")
         found = [self._image(*image) for image in zip(boxes, scores, image_info, strict=True)]
-        return detections_of_batch(found, self.max_per_img)
+        return detections_of_batch(found, self.selection.max_per_img)
 
     def _image(self, boxes: np.ndarray, scores: np.ndarray, info: np.ndarray) -> Found:
         classes = scores.shape[1]
         flat = np.ascontiguousarray(scores).reshape(-1)
         pairs, start = [], 0
+        threshold = np.float32(self.selection.score_thr)
         for end in self.ends:
             level = flat[start * classes : end * classes]
-            pairs.append(best_over(level, self.score_thr, self.nms_pre) + start * classes)
+            pairs.append(best_over(level, threshold, self.selection.nms_pre) + start * classes)
             start = end
         chosen = np.concatenate(pairs)
         anchor, label = np.divmod(chosen, classes)
         candidates = boxes[anchor], flat[chosen], label.astype(np.int32)
-        return detections_of_image(candidates, info, self.iou_threshold, self.max_per_img, self.min_bbox_size)
+        return detections_of_image(candidates, info, self.selection)
