@@ -35,12 +35,9 @@ def main() -> None:
             raise UserError(f"--{name} is missing: {comment}")
     if Path(arguments.output_file).suffix != ".ckpt":
         raise UserError(f"--output_file {arguments.output_file}: the name of a checkpoint ends in .ckpt")
-    from src.weights.checkpoint import save_weights
-    from src.weights.convert import convert_weights, read_state
+    from src.commands.convert import convert
 
-    arrays = convert_weights(read_state(arguments.source_file), config)
-    save_weights(arguments.output_file, arrays, config)
-    print(f"wrote {len(arrays)} parameters to {arguments.output_file}")
+    convert(config, arguments.source_file, arguments.output_file)
 
 
 if __name__ == "__main__":

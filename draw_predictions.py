@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--max_images", type=int, default=0, help="draw only the first so many images (default: all)")
     parser.add_argument("--page", type=int, choices=(0, 1), default=0, help="1: also write pages of 12 pictures")
     args = parser.parse_args()
-    from src.visual.draw import draw_predictions
+    from src.commands.draw import draw_predictions
 
     with_pages = args.page == 1
     draw_predictions(args.pred_json, args.output_dir, args.score_thr, args.annotations, args.max_images, with_pages)

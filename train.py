@@ -17,7 +17,7 @@ def main() -> None:
     """Check the configuration, then train."""
     config = config_from_command_line(__doc__, fallbacks=(default_of("train.py"),))
     with on_modelarts(config):
-        from src.engine.trainer import train
+        from src.commands.train import train
 
         train(config)
 

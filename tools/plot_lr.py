@@ -14,11 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.common.errors import UserError
 from src.common.program import run_command
 from src.config import config_and_options
-from src.schema import Config
 
 EXTRA = {
     "output": ("lr.png", "picture to write (.png, .svg, .pdf, .jpg)"),
-    "steps_per_epoch": (0, "updates an epoch; 0: training images / (batch_size x accumulate_step x device_num)"),
+    "steps_per_epoch": (0, "updates per epoch; 0: training images / (batch_size x accumulate_step x device_num)"),
 }
 
 
@@ -28,28 +27,10 @@ def main() -> None:
     steps = extra.steps_per_epoch
     if not isinstance(steps, int) or steps < 0:
         raise UserError(f"--steps_per_epoch {steps}: must be a number of steps")
-    from src.engine.lr_schedule import draw_schedule
+    from src.commands.draw_schedule import draw_schedule, steps_of_data
 
     draw_schedule(config, steps or steps_of_data(config), extra.output)
     print(extra.output)
-
-
-def steps_of_data(config: Config) -> int:
-    """Updates an epoch with the training data of the configuration.
-
-    Raises:
-        UserError: there is no such data, or less than one step of it.
-    """
-    from src.data.open_dataset import open_dataset
-
-    try:
-        images = len(open_dataset(config, training=True).records)
-    except UserError as error:
-        raise UserError(f"--steps_per_epoch is missing, and the training data cannot be counted: {error}") from error
-    steps = images // (config.batch_size * config.device_num) // config.accumulate_step
-    if steps == 0:
-        raise UserError(f"{config.train_dataset}: {images} images are fewer than one step; give --steps_per_epoch")
-    return steps
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def losses(net: RetinaNet, anchors: torch.Tensor, images, boxes: list, labels: l
 def detect(logits: list, deltas: list, anchors: torch.Tensor, size: int) -> tuple[torch.Tensor, ...]:
     """Boxes, scores and labels of the first image, as mmdetection's RetinaHead selects them.
 
-    At most 1000 (anchor, class) pairs a level with a score over 0.05, class-wise suppression at IoU 0.5 with
+    At most 1000 (anchor, class) pairs per level with a score over 0.05, class-wise suppression at IoU 0.5 with
     torchvision's operator, the best 100.
     """
     from torchvision.ops import batched_nms

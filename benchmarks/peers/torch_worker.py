@@ -1,4 +1,4 @@
-"""Runs a PyTorch peer of the RetinaNet benchmarks: reads one command a line, answers one JSON a line after '@'.
+"""Runs a PyTorch peer of the RetinaNet benchmarks: reads one command per line, answers one JSON per line after '@'.
 
     python torch_worker.py MODULE WEIGHTS INPUTS THREADS
 

@@ -1,4 +1,4 @@
-"""The torchvision peer of roi_align.py: reads one command a line, answers one JSON a line after '@'.
+"""The torchvision peer of roi_align.py: reads one command per line, answers one JSON per line after '@'.
 
 What is saved to a file is computed in float64.
 """

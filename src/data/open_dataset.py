@@ -1,5 +1,6 @@
 """The data of a configuration: MindRecord files where `mindrecord_dir` is set, else images and annotations."""
 
+import logging
 from pathlib import Path
 
 from src.common.errors import UserError
@@ -11,6 +12,8 @@ from src.data.mindrecord.dataset import MindRecordDataset, open_manifest
 from src.data.mindrecord.manifest import manifest_path
 from src.data.raw_dataset import open_raw_dataset, require_location
 from src.schema import Config
+
+logger = logging.getLogger(__name__)
 
 
 def open_dataset(config: Config, training: bool, with_masks: bool = False) -> DetectionDataset:
@@ -52,7 +55,7 @@ def check_or_pack_dataset(config: Config, training: bool) -> None:
 
 
 def _pack(config: Config, training: bool, manifest: Path, name: str) -> None:
-    print(f"{manifest} does not exist: making {name} from the images and annotations", flush=True)
+    logger.info(f"{manifest} does not exist: making {name} from the images and annotations")
 
     def create() -> None:
         create_mindrecord(config, training=training)

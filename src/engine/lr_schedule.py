@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from src.schema import Config
 
@@ -111,27 +110,3 @@ def build_schedule(config: Config, steps_per_epoch: int) -> Schedule:
         config.lr_type,
         tuple(config.lr_steps),
     )
-
-
-def draw_schedule(config: Config, steps_per_epoch: int, path: str | Path) -> None:
-    """Draw the learning rate of a configuration over its epochs, on a linear and on a logarithmic axis.
-
-    Raises:
-        UserError: the picture cannot be written.
-    """
-    from src.visual.figures import new_figure, save_figure
-
-    schedule = build_schedule(config, steps_per_epoch)
-    stride = max(config.epoch_size * steps_per_epoch // 5000, 1)
-    steps = range(0, config.epoch_size * steps_per_epoch, stride)
-    epochs, rates = [step / steps_per_epoch for step in steps], [schedule(step) for step in steps]
-    figure = new_figure(11, 3.6)
-    for panel, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
-        panel.plot(epochs, rates, color="tab:blue")
-        panel.set_xlabel("epoch")
-        panel.set_ylabel("learning rate")
-        panel.set_yscale(scale)
-        panel.set_xlim(0, config.epoch_size)
-        panel.grid(alpha=0.3)
-    figure.suptitle(f"{config.brief}: {config.lr_type}, {steps_per_epoch} steps per epoch")
-    save_figure(figure, path)

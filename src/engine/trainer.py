@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,21 +10,19 @@ from pathlib import Path
 from src.common.errors import UserError
 from src.config import save_config
 from src.data.batch import Batch
-from src.data.builders import build_eval_loader, build_train_loader
 from src.data.loader import BatchLoader
-from src.data.open_dataset import check_or_pack_dataset
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.engine.lr_schedule import build_schedule
 from src.engine.optimizer import build_optimizer
 from src.engine.run_facts import likely_mistakes, size_of_run
 from src.engine.run_log import RunLog
-from src.engine.starting_point import checkpoint_to_resume, load_starting_point
+from src.engine.starting_point import load_starting_point
 from src.engine.stop_request import StopRequest
 from src.engine.train_step import Updater
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import VOC_STATISTICS
-from src.model_utils.device_adapter import Device, setup_device
+from src.model_utils.device_adapter import Device
 from src.models import build_detector
 from src.schema import Config
 from src.visual.curves import TRAIN_LOSS
@@ -44,31 +41,6 @@ class Validation:
 
     loader: BatchLoader
     evaluator: CocoEvaluator
-
-
-def train(config: Config) -> None:
-    """Train as the configuration says; everything is written under `train_outputs/brief`.
-
-    Raises:
-        UserError: bad data, checkpoints or devices; a loss that is not finite.
-    """
-    check_or_pack_dataset(config, training=True)
-    if config.run_eval:
-        check_or_pack_dataset(config, training=False)
-    device = setup_device(config)
-    folder = Path(config.train_outputs) / config.brief
-    checkpoint = checkpoint_to_resume(config, folder)
-    with ExitStack() as stack:
-        train_loader = build_train_loader(config, device.rank, device.world)
-        stack.callback(train_loader.close)
-        validation = None
-        if config.run_eval:
-            eval_loader = build_eval_loader(config, device.rank, device.world)
-            stack.callback(eval_loader.close)
-            validation = Validation(eval_loader, CocoEvaluator.for_dataset(eval_loader.dataset, config.iou_types))
-        trainer = Trainer(config, device, folder, train_loader, validation, checkpoint)
-        stack.callback(trainer.close)
-        trainer.run(stack.enter_context(StopRequest()))
 
 
 class Trainer:

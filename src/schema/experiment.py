@@ -51,7 +51,9 @@ class Config(Section):
     # optimizer
     opt_type: Literal["sgd", "adam", "adamw"] = key("sgd", "optimizer: sgd (with momentum), adam or adamw")
     lr: Positive = key(0.14, "base learning rate")
-    base_batch_size: NonNegativeInt = key(0, "images a step (all devices, accumulated) that lr was set for; 0: unknown")
+    base_batch_size: NonNegativeInt = key(
+        0, "images per step (all devices, accumulated) that lr was set for; 0: unknown"
+    )
     min_lr: NonNegative = key(1e-7, "least learning rate")
     momentum: Fraction = key(0.9, "momentum of SGD, beta1 of Adam")
     weight_decay: NonNegative = key(4e-5, "L2 regularization (decoupled for adamw); not on BN and biases")
@@ -72,9 +74,9 @@ class Config(Section):
 
     # train
     num_gts: PositiveInt = key(100, "most objects of an image in training")
-    batch_size: PositiveInt = key(16, "images a device and a forward pass")
-    accumulate_step: PositiveInt = key(1, "forward passes an update: an artificial batch size multiplier")
-    test_batch_size: PositiveInt = key(1, "images a forward pass in evaluation and inference")
+    batch_size: PositiveInt = key(16, "images per device and forward pass")
+    accumulate_step: PositiveInt = key(1, "forward passes per update: an artificial batch size multiplier")
+    test_batch_size: PositiveInt = key(1, "images per forward pass in evaluation and inference")
     loss_scale: Positive = key(256, "the loss is multiplied, the gradients divided by it")
     epoch_size: PositiveInt = key(350, "number of epochs")
     run_eval: bool = key(True, "evaluate while training")
@@ -122,7 +124,7 @@ class Config(Section):
     )
     prefix: str = key("train.mindrecord", "mindrecord_dir: name of the training data there; empty: images")
     eval_prefix: str = key("eval.mindrecord", "mindrecord_dir: name of the evaluation data there; empty: images")
-    mindrecord_verify: bool = key(False, "compare the check sums of whole MindRecord files at the start")
+    mindrecord_verify: bool = key(False, "compare the checksums of whole MindRecord files at the start")
     coco_classes: list[str] = key(["background"], "class names, 'background' first", min_length=2)
     category_ids: list[int] = key([], "the data set's own category ids in the order of coco_classes, for infer.py")
     num_classes: Annotated[int, Field(ge=2)] = key(81, "number of classes, background included")
@@ -171,8 +173,8 @@ class Config(Section):
         "auto",
         "raw: boxes and scores of all candidates; detections: NMS inside; auto: raw, for mask models detections",
     )
-    export_batch_size: PositiveInt = key(1, "images a call of the exported file")
-    export_dynamic_batch: bool = key(False, "the exported file takes any number of images a call")
+    export_batch_size: PositiveInt = key(1, "images per call of the exported file")
+    export_dynamic_batch: bool = key(False, "the exported file takes any number of images per call")
 
     # ModelArts
     enable_modelarts: bool = key(False, "run on ModelArts: data comes from data_url, results go to train_url")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from src.commands.evaluate import evaluate
+from src.commands.train import train
 from src.common.errors import UserError
 from src.config import load_config
 from src.data.builders import build_eval_loader, build_train_loader
@@ -19,7 +20,6 @@ from src.data.mindrecord.manifest import read_manifest
 from src.data.open_dataset import check_or_pack_dataset, open_dataset
 from src.data.stored_image import StoredImage
 from src.data.synthetic import write_synthetic_dataset
-from src.engine.trainer import train
 from src.model_utils.device_adapter import Device
 from src.schema import Config
 from tests.data.test_loader import assert_same, epoch
@@ -113,7 +113,7 @@ def test_batches_from_the_images_and_from_mindrecord_files(config: Config, tmp_p
 
 def test_it_trains_and_evaluates(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # MindSpore refuses to choose the device in a process that has used it, such as this one.
-    for module in ("src.engine.trainer", "src.commands.trained_detector"):
+    for module in ("src.commands.train", "src.commands.trained_detector"):
         monkeypatch.setattr(f"{module}.setup_device", lambda config: Device("CPU"))
     train(config)
     losses = logged(tmp_path / "out" / "toy")

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from src.commands.draw import draw_predictions
 from src.commands.evaluate import evaluate
 from src.commands.infer import InferenceOptions, detect_images
 from src.common.errors import UserError
@@ -19,7 +20,6 @@ from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.predictions import save_predictions, save_results
 from src.model_utils.device_adapter import Device
-from src.visual.draw import draw_predictions
 from tests.evaluation.truth_detector import TruthDetector, numbered_batches
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""A dense head's outputs as rows, an anchor each."""
+"""A dense head's outputs as rows, one per anchor."""
 
 from mindspore import Tensor, ops
 

@@ -1,5 +1,6 @@
 """Make a data set of MindRecord files: the work of create_data.py."""
 
+import logging
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,8 @@ from src.data.mindrecord.rows import Row, rows_sha256
 from src.data.mindrecord.source import Source, read_source
 from src.data.mindrecord.storing import read_back, store_images
 from src.schema import Config, require
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 20  # most lines of a kind that are printed; the manifest has all
 
@@ -52,7 +55,7 @@ def create_mindrecord(
         raise UserError(f"--create_dataset {dataset}: must be {', '.join(FORMATS)}")
     source = read_source(config.model_copy(update={"dataset": dataset or config.dataset}), training)
     for problem in source.problems[:SHOWN]:
-        print(f"warning: {problem}")
+        logger.warning(problem)
     folder = Path(config.mindrecord_dir)
     if not overwrite and manifest_path(folder, name).exists():
         return _keep(manifest_path(folder, name), source)
@@ -76,7 +79,7 @@ def _keep(path: Path, source: Source) -> Path:
             "--overwrite 1 replaces it, another --prefix keeps both"
         )
     check_files(path, manifest)
-    print(f"{path}: already there, complete, and made from the same; --overwrite 1 creates it again", flush=True)
+    logger.info(f"{path}: already there, complete, and made from the same; --overwrite 1 creates it again")
     return path
 
 
@@ -112,13 +115,12 @@ def _manifest(source: Source, rows: list[Row], left_out: list[LeftOut], files: l
 
 def _report(path: Path, manifest: Manifest) -> None:
     for one in manifest.left_out[:SHOWN]:
-        print(f"warning: {one.reason}; left out")
+        logger.warning(f"{one.reason}; left out")
     if len(manifest.left_out) > SHOWN:
-        print(f"warning: {len(manifest.left_out)} images are left out; {path} lists them")
+        logger.warning(f"{len(manifest.left_out)} images are left out; {path} lists them")
     gigabytes = sum(file.size for file in manifest.files) / 1e9
-    print(
+    logger.info(
         f"{path}: {manifest.images} images ({len(manifest.left_out)} left out), {manifest.objects} objects of "
         f"{len(manifest.category_ids)} classes, {'with' if manifest.with_masks else 'without'} masks, "
         f"{len(manifest.shards)} files, {gigabytes:.3f} GB",
-        flush=True,
     )

@@ -40,14 +40,14 @@ class WeightConfig(Section):
 class RPNAnchorConfig(Section):
     scales: list[Positive] = key([8], "sides of the anchors in strides", min_length=1)
     ratios: list[Positive] = key([0.5, 1.0, 2.0], "height / width of the anchors", min_length=1)
-    strides: list[PositiveInt] = key([4, 8, 16, 32, 64], "pixels between anchors, a level each", min_length=1)
+    strides: list[PositiveInt] = key([4, 8, 16, 32, 64], "pixels between anchors, one per level", min_length=1)
     rounded: bool = key(False, "anchors with corners at whole pixels, as torchvision's")
 
 
 class RPNConfig(Section):
     in_channels: PositiveInt = key(256, "input channels")
     feat_channels: PositiveInt = key(256, "channels of the 3x3 convolution")
-    num_classes: Literal[1] = published_key(1, "object or not: one output an anchor")
+    num_classes: Literal[1] = published_key(1, "object or not: one output per anchor")
     bbox_coder: BBoxCoderConfig = key(BBoxCoderConfig(), "box encoding")
     loss_cls: WeightConfig = key(WeightConfig(), "objectness loss (sigmoid cross entropy)")
     loss_bbox: BoxLossConfig = key(BoxLossConfig(type="l1"), "localization loss")
@@ -59,7 +59,7 @@ class RoIBBoxHeadConfig(Section):
     in_channels: PositiveInt = key(256, "input channels")
     fc_out_channels: PositiveInt = key(1024, "outputs of each fully connected layer")
     roi_feat_size: PositiveInt = key(7, "side of the pooled feature map")
-    reg_class_agnostic: bool = key(False, "one box for all classes, or one a class")
+    reg_class_agnostic: bool = key(False, "one box for all classes, or one per class")
     bbox_coder: BBoxCoderConfig = key(BBoxCoderConfig(target_stds=[0.1, 0.1, 0.2, 0.2]), "box encoding")
     loss_cls: WeightConfig = key(WeightConfig(), "classification loss (softmax cross entropy)")
     loss_bbox: BoxLossConfig = key(BoxLossConfig(type="l1"), "localization loss")
@@ -75,7 +75,7 @@ class MaskHeadConfig(Section):
 class RoILayerConfig(Section):
     type: Literal["RoIAlign"] = published_key("RoIAlign", "pooling operator")
     out_size: PositiveInt = key(7, "side of the pooled map")
-    sampling_ratio: NonNegativeInt = key(0, "samples a bin and axis; 0: one a feature pixel")
+    sampling_ratio: NonNegativeInt = key(0, "samples per bin and axis; 0: one per feature pixel")
     aligned: bool = key(True, "pixel centres at half integers; False: RoIAlign as first published")
 
 
@@ -84,7 +84,7 @@ class RoIExtractorConfig(Section):
     out_channels: PositiveInt = published_key(256, "channels of the pooled levels: must be the neck's")
     featmap_strides: list[PositiveInt] = key([4, 8, 16, 32], "strides of the pooled levels", min_length=1)
     finest_scale: PositiveInt = key(56, "RoIs up to twice this side (pixels) are pooled on the finest level")
-    sample_num: PositiveInt = key(640, "most RoIs an image in training")
+    sample_num: PositiveInt = key(640, "most RoIs of an image in training")
 
 
 class BoxRoIExtractorConfig(RoIExtractorConfig):
@@ -94,9 +94,9 @@ class BoxRoIExtractorConfig(RoIExtractorConfig):
 
 
 class SamplerConfig(Section):
-    num: PositiveInt = key(256, "number of samples an image")
+    num: PositiveInt = key(256, "number of samples per image")
     pos_fraction: Fraction = key(0.5, "greatest share of positives among them")
-    neg_pos_ub: Annotated[float, Field(ge=-1)] = key(-1, "most negatives a positive; -1: no limit")
+    neg_pos_ub: Annotated[float, Field(ge=-1)] = key(-1, "most negatives per positive; -1: no limit")
     add_gt_as_proposals: bool = key(False, "the objects themselves are proposals, too")
 
 
@@ -105,8 +105,8 @@ class RPNSamplerConfig(SamplerConfig):
 
 
 class ProposalConfig(Section):
-    nms_pre: PositiveInt = key(2000, "best anchors a level before NMS")
-    max_per_img: PositiveInt = key(1000, "most proposals an image")
+    nms_pre: PositiveInt = key(2000, "best anchors per level before NMS")
+    max_per_img: PositiveInt = key(1000, "most proposals per image")
     iou_threshold: Fraction = key(0.7, "a proposal with a larger IoU with a better one is dropped")
     min_bbox_size: NonNegative = key(0, "least width and height, in network pixels")
 
@@ -136,7 +136,7 @@ class MaskRCNNTrainConfig(Section):
 class RCNNTestConfig(Section):
     score_thr: Fraction = key(0.05, "least score of a detection")
     iou_threshold: Fraction = key(0.5, "a box of the same class with a larger IoU is dropped")
-    max_per_img: PositiveInt = key(100, "most detections an image")
+    max_per_img: PositiveInt = key(100, "most detections per image")
     mask_thr_binary: Annotated[float, Field(gt=0, le=1)] = key(0.5, "least probability of a pixel of the mask")
 
 
@@ -176,10 +176,10 @@ class MaskRCNNConfig(InstaBoostKeys, Config):
 class CascadeConfig(Section):
     num_stages: PositiveInt = published_key(3, "number of box and mask heads: the lists must have as many entries")
     stage_loss_weights: list[NonNegative] = key([1.0, 0.5, 0.25], "weight of each stage's losses")
-    pos_iou_thr: list[Fraction] = key([0.5, 0.6, 0.7], "IoU that makes a RoI positive, a stage each")
+    pos_iou_thr: list[Fraction] = key([0.5, 0.6, 0.7], "IoU that makes a RoI positive, one per stage")
     target_stds: list[Four] = key(
         [[0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067]],
-        "box deltas are divided by these, a stage each (instead of bbox_head.bbox_coder.target_stds)",
+        "box deltas are divided by these, one per stage (instead of bbox_head.bbox_coder.target_stds)",
     )
 
 

@@ -156,14 +156,14 @@ def _rescaled_gammas(arrays: Arrays, theirs: float, ours: float) -> Arrays:
 
 
 def _in_class_order(arrays: Arrays, config: Config) -> Arrays:
-    """Outputs a class each, rows chosen and ordered as the configuration's classes, background last."""
+    """Outputs per class, rows chosen and ordered as the configuration's classes, background last."""
     scores = arrays.get("roi_head.bbox_head.fc_cls.bias")
     if scores is None:
         return {}
     rows = _rows_of_classes(len(scores), config)
     ordered = {}
     for name, array in _class_outputs(arrays):
-        by_class = array.reshape(len(scores), -1, *array.shape[1:])  # boxes have four rows a class
+        by_class = array.reshape(len(scores), -1, *array.shape[1:])  # boxes have four rows per class
         chosen = [*rows, 0] if "fc_cls" in name else rows
         ordered[name] = by_class[chosen].reshape(-1, *array.shape[1:])
     return ordered

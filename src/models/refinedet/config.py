@@ -45,7 +45,7 @@ class TCBConfig(Section):
 class RefineDetAnchorConfig(Section):
     scales: list[Positive] = key([4], "sides of the anchors in strides", min_length=1)
     ratios: list[Positive] = key([1.0, 0.5, 2.0], "height / width of the anchors", min_length=1)
-    strides: list[PositiveInt] = key([8, 16, 32, 64], "pixels between anchors, a level each", min_length=1)
+    strides: list[PositiveInt] = key([8, 16, 32, 64], "pixels between anchors, one per level", min_length=1)
     clip: bool = key(
         True, "no anchor is wider or higher than the image (the PyTorch port's); False: the authors' anchors"
     )
@@ -79,9 +79,9 @@ class RefineDetTrainConfig(Section):
 
 class RefineDetTestConfig(Section):
     score_thr: Fraction = key(0.01, "least score of a candidate")
-    nms_pre: PositiveInt = key(1000, "best candidates a class before NMS")
+    nms_pre: PositiveInt = key(1000, "best candidates per class before NMS")
     iou_threshold: Fraction = key(0.45, "a box of the same class with a larger IoU is dropped")
-    max_per_img: PositiveInt = key(500, "most detections an image")
+    max_per_img: PositiveInt = key(500, "most detections per image")
 
 
 class RefineDetConfig(Config):

@@ -48,9 +48,9 @@ class FocalLossConfig(Section):
 
 class AnchorGeneratorConfig(Section):
     octave_base_scale: Positive = key(3, "side of the smallest anchor in strides")
-    scales_per_octave: PositiveInt = key(3, "anchor scales a level")
+    scales_per_octave: PositiveInt = key(3, "anchor scales per level")
     ratios: list[Positive] = key([0.5, 1.0, 2.0], "height / width of the anchors", min_length=1)
-    strides: list[PositiveInt] = key([8, 16, 32, 64, 128], "pixels between anchors, a level each", min_length=1)
+    strides: list[PositiveInt] = key([8, 16, 32, 64, 128], "pixels between anchors, one per level", min_length=1)
 
 
 class BBoxHeadConfig(Section):
@@ -79,10 +79,10 @@ class NMSConfig(Section):
 
 
 class TestConfig(Section):
-    nms_pre: PositiveInt = key(1000, "best candidates a level before NMS")
+    nms_pre: PositiveInt = key(1000, "best candidates per level before NMS")
     min_bbox_size: NonNegative = key(0, "least width and height of a box, in network pixels")
     score_thr: Fraction = key(0.05, "least score of a candidate")
-    max_per_img: PositiveInt = key(100, "most detections an image")
+    max_per_img: PositiveInt = key(100, "most detections per image")
     nms: NMSConfig = key(NMSConfig(), "non-maximum suppression")
 
 

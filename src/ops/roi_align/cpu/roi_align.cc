@@ -159,7 +159,7 @@ class Plan {
     for (int r = 0; r < problem.count; r++) {
       const Place &place = places[r];
       if (place.image < 0) {
-        homeless_.push_back(r);
+        unmatched_.push_back(r);
         continue;
       }
       taps_[r].x.taps = memory_[place.thread].data() + place.offset[0];
@@ -172,7 +172,7 @@ class Plan {
   const std::vector<int> &bucket(size_t index) const { return buckets_[index]; }
   size_t buckets() const { return buckets_.size(); }
   // RoIs of images that the batch does not have.
-  const std::vector<int> &homeless() const { return homeless_; }
+  const std::vector<int> &unmatched() const { return unmatched_; }
   const RoiTaps &taps(int roi) const { return taps_[roi]; }
 
  private:
@@ -184,7 +184,7 @@ class Plan {
   std::vector<int32_t> begins_;
   std::vector<RoiTaps> taps_;
   std::vector<std::vector<int>> buckets_;
-  std::vector<int> homeless_;
+  std::vector<int> unmatched_;
 };
 
 // Channels pooled together, so that their bins fill vectors of 8 rows.
@@ -370,7 +370,7 @@ extern "C" int RoiAlign(int nparam, void **params, int *ndims, int64_t **shapes,
   if (!read_problem(nparam, levels, params, ndims, shapes, dtypes, nparam - 1, &problem)) return 1;
   float *out = static_cast<float *>(params[nparam - 1]);
   const Plan plan(problem);
-  for (int roi : plan.homeless()) memset(out + roi * problem.roi_size(), 0, sizeof(float) * problem.roi_size());
+  for (int roi : plan.unmatched()) memset(out + roi * problem.roi_size(), 0, sizeof(float) * problem.roi_size());
   run_tasks(problem, make_tasks(problem, plan, true), [&](const Task &task, Workspace *workspace) {
     pool_task(problem, plan, task, static_cast<const float *>(params[task.bucket / problem.batch]), out, workspace);
   });

@@ -98,7 +98,7 @@ static void pool_roi(const float *const *planes, int64_t stride, int channels, c
       }
       store(scratch.bins + 8 * bin, sum);
     }
-    // Rows are `bins` long but stored as whole vectors: each next store mends what the one before wrote too far.
+    // Rows are `bins` long but stored as whole vectors: each next store overwrites what the one before wrote too far.
     for (int bin = 0; bin < bins; bin += 8) transpose8(scratch.bins + 8 * bin, 8, scratch.tiles + 8 * bin, 8);
     for (int i = 0; i < 8; i++) {
       float *to = scratch.out + static_cast<int64_t>(row + i) * bins;

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from src.commands.draw import draw_predictions
 from src.common.errors import UserError
 from src.evaluation.predictions import image_entry, save_predictions
-from src.visual.draw import draw_predictions
 
 ROOT = Path(__file__).parents[2]
 
