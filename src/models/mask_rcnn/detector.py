@@ -126,7 +126,7 @@ class MaskRCNN(nn.Cell):
         labels: Tensor,
         valid: Tensor,
         masks: Tensor | None = None,
-        normalizer: Tensor | None = None,  # noqa: ARG002 (the signature is that of `Detector`)
+        normalizer: Tensor | None = None,
         seed: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """See `Detector`; each loss is divided by the samples of its own batch."""

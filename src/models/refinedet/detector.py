@@ -101,9 +101,9 @@ class RefineDet(nn.Cell):
     def count_positives(
         self,
         boxes: Tensor,
-        labels: Tensor,  # noqa: ARG002 (the signature is that of `CountsPositives`)
+        labels: Tensor,
         valid: Tensor,
-        image_info: Tensor | None = None,  # noqa: ARG002 (likewise)
+        image_info: Tensor | None = None,
     ) -> Tensor:
         """See `CountsPositives`; the ARM's positives.
 
@@ -114,13 +114,13 @@ class RefineDet(nn.Cell):
     def losses(
         self,
         images: Tensor,
-        image_info: Tensor,  # noqa: ARG002 (the signature is that of `Detector`)
+        image_info: Tensor,
         boxes: Tensor,
         labels: Tensor,
         valid: Tensor,
-        masks: Tensor | None = None,  # noqa: ARG002 (likewise)
+        masks: Tensor | None = None,
         normalizer: Tensor | None = None,
-        seed: Tensor | None = None,  # noqa: ARG002 (likewise)
+        seed: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """See `Detector`; the ODM's losses do not reach the ARM's deltas through the refined anchors.
 

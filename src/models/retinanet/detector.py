@@ -71,9 +71,9 @@ class RetinaNet(nn.Cell):
     def count_positives(
         self,
         boxes: Tensor,
-        labels: Tensor,  # noqa: ARG002 (the signature is that of `CountsPositives`)
+        labels: Tensor,
         valid: Tensor,
-        image_info: Tensor | None = None,  # noqa: ARG002 (likewise)
+        image_info: Tensor | None = None,
     ) -> Tensor:
         """See `CountsPositives`."""
         return self.targets.count_positives(boxes, valid)
@@ -81,13 +81,13 @@ class RetinaNet(nn.Cell):
     def losses(
         self,
         images: Tensor,
-        image_info: Tensor,  # noqa: ARG002 (the signature is that of `Detector`)
+        image_info: Tensor,
         boxes: Tensor,
         labels: Tensor,
         valid: Tensor,
-        masks: Tensor | None = None,  # noqa: ARG002 (likewise)
+        masks: Tensor | None = None,
         normalizer: Tensor | None = None,
-        seed: Tensor | None = None,  # noqa: ARG002 (likewise)
+        seed: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """See `Detector`; sums over the batch divided by the number of positive anchors."""
         logits, deltas = self.dense_outputs(images)
