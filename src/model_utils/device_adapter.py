@@ -64,6 +64,13 @@ def writes_air(target: str) -> bool:
     return target == "Ascend"
 
 
+def current_target() -> str:
+    """'CPU', 'GPU' or 'Ascend': what networks that are built now run on."""
+    import mindspore as ms
+
+    return str(ms.get_context("device_target"))
+
+
 def find_device() -> str:
     """'Ascend', 'GPU' or 'CPU': the best that this machine has."""
     if any(DEVICE_FILES.glob("davinci[0-9]*")):

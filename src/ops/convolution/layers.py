@@ -14,6 +14,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
+from src.model_utils.device_adapter import current_target
 from src.ops.library import optional_library
 
 SWITCH = "CUSTOM_CONV"
@@ -107,7 +108,7 @@ def _margins(padding: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def _kernels() -> str | None:
     """The library, where this process has a CPU that it is for; None: MindSpore's operators must do."""
-    if ms.get_context("device_target") != "CPU" or os.environ.get(SWITCH) == "0":
+    if current_target() != "CPU" or os.environ.get(SWITCH) == "0":
         return None
     return _supported_library()
 

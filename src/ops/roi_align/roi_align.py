@@ -8,10 +8,10 @@ Detection" (Lin et al., 2017) the level of an RoI; numbers follow torchvision's 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from src.model_utils.device_adapter import current_target
 from src.ops.library import library
 from src.ops.roi_align.standard_roi_align import StandardRoIAlign
 
@@ -51,10 +51,10 @@ class RoIAlign(nn.Cell):
         self.settings = Tensor(np.array(settings, np.float32))
         self.arguments = (output_size, tuple(strides), sampling_ratio, aligned, finest_scale)
         self.standard = StandardRoIAlign(*self.arguments)
-        self.uses_standard_operators = ms.get_context("device_target") == "Ascend"
+        self.uses_standard_operators = current_target() == "Ascend"
         self.kernel: Any = None
         if not self.uses_standard_operators:
-            path = library(ms.get_context("device_target"))
+            path = library(current_target())
             self.kernel = _custom_operator(str(path), output_size, len(strides))
 
     def use_standard_operators(self) -> None:

@@ -10,8 +10,8 @@ from mindspore import Tensor, nn, ops
 from src.blocks.detections import Detections
 from src.blocks.layers import ConvModule, Norm, conv2d
 from src.blocks.losses import sigmoid_cross_entropy
-from src.blocks.post_processing import DecodedSelection
-from src.models.prediction import Compiled, as_array, as_tensor, evaluating
+from src.blocks.post_processing import DecodedPostProcessor
+from src.models.prediction import Compiled, predict
 
 
 class CentreDetector(nn.Cell):
@@ -29,7 +29,7 @@ class CentreDetector(nn.Cell):
     input_names = ("image",)  # its raw form is the detector itself
 
     def __init__(
-        self, num_classes: int, channels: int, stride: int, input_hw: tuple[int, int], selection: DecodedSelection
+        self, num_classes: int, channels: int, stride: int, input_hw: tuple[int, int], selection: DecodedPostProcessor
     ) -> None:
         super().__init__()
         norm = Norm(momentum=0.1, eps=1e-5)
@@ -70,9 +70,7 @@ class CentreDetector(nn.Cell):
 
     def predict(self, images: np.ndarray | Tensor, image_info: np.ndarray | Tensor) -> Detections:
         """Detections of images float32 [B,3,H,W]."""
-        with evaluating(self):
-            boxes, scores = self.compiled_rows(as_tensor(images))
-        return Detections(*self.selection(boxes.asnumpy(), scores.asnumpy(), as_array(image_info)))
+        return predict(self, self.compiled_rows, self.selection, images, image_info)
 
     def _holds(self, boxes: Tensor, valid: Tensor) -> Tensor:
         """Float32 [B,P,N]: whether a cell holds the centre of an object."""

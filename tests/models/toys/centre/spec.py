@@ -20,15 +20,13 @@ def build(config: CentreConfig) -> "CentreDetector":
     """The network."""
     from centre.detector import CentreDetector
 
-    from src.blocks.post_processing import DecodedSelection
+    from src.blocks.post_processing import DecodedPostProcessor, DenseSelection
 
     head = config.bbox_head
     height, width = config.input_hw
-    values = selection(config, [height // head.stride * (width // head.stride)])
-    del values["kind"]
-    return CentreDetector(
-        config.num_classes - 1, head.channels, head.stride, config.input_hw, DecodedSelection(**values)
-    )
+    cells = height // head.stride * (width // head.stride)
+    select = DecodedPostProcessor([cells], DenseSelection(nms_pre=100, **config.test_cfg.model_dump()))
+    return CentreDetector(config.num_classes - 1, head.channels, head.stride, config.input_hw, select)
 
 
 def selection(config: CentreConfig, level_sizes: Sequence[int]) -> dict[str, Any]:
