@@ -29,6 +29,8 @@ def edit(root, change):
         ("annotations/instances_train2017.json", "train2017", "train2017", "train"),
         ("annotations/instances_val2017.json", "val2017", "val2017", "val"),
         ("annotations/instances_train2017.json", "train2017", "", "train"),
+        ("annotations/instance_train2017.json", "train2017", "train2017", "train"),
+        ("annotations/instance_val2017.json", "val2017", "", "val"),
         ("annotations/instances_val.json", "images", "", "val"),
         ("annotations/instances_val.json", "images", "annotations/instances_val.json", "val"),
         ("annotations/instances_val.json", "images/val", "annotations/instances_val.json", "val"),

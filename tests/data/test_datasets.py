@@ -57,6 +57,34 @@ def test_a_coco_root_of_another_layout(tmp_path):
     assert len(open_raw_dataset(config(coco_root=str(tmp_path)), training=True)) == 4
 
 
+@pytest.mark.parametrize(("training", "key"), [(True, "train_data_type"), (False, "val_data_type")])
+def test_a_data_type_that_does_not_exist_takes_no_other_one(tmp_path, training, key):
+    for name in ("train2017", "val2017"):
+        write_dataset(tmp_path, 2, labels=f"annotations/instances_{name}.json", images_dir=name)
+    with pytest.raises(UserError) as caught:
+        open_raw_dataset(config(coco_root=str(tmp_path), **{key: "2071"}), training)
+    assert str(caught.value).startswith(f"{key} 2071: coco_root {tmp_path} has none of annotations/instances_2071.json")
+    assert str(caught.value).endswith(
+        "there are annotations/instances_train2017.json, annotations/instances_val2017.json"
+    )
+
+
+def test_annotations_of_another_name_than_the_default_are_taken_and_said(tmp_path):
+    write_dataset(tmp_path, 2, labels="annotations/instances_val2014.json", images_dir="val2014")
+    dataset = open_raw_dataset(config(coco_root=str(tmp_path)), training=False)
+    assert len(dataset) == 2
+    said = "instances_val2014.json: taken, since coco_root has no annotations of val_data_type val2017"
+    assert dataset.problems[-1].endswith(said)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_missing_coco_root_is_called_so(tmp_path, training):
+    with pytest.raises(UserError, match="^coco_root .*nowhere does not exist"):
+        open_raw_dataset(config(coco_root=str(tmp_path / "nowhere")), training)
+    with pytest.raises(UserError, match="^coco_root .*no annotations found"):
+        open_raw_dataset(config(coco_root=str(tmp_path)), training)
+
+
 def test_voc_root(tmp_path):
     write_year(tmp_path / "VOC2007", {"train": ["a"], "val": ["b"], "trainval": ["a", "b"], "test": ["c"]})
     values = {"dataset": "voc", "voc_root": str(tmp_path), "category_ids": IDS}

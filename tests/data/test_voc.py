@@ -47,6 +47,15 @@ def test_image_sets_by_name(devkit):
         VocDataset(devkit, NAMES, "train", ["VOC2007/tests"])
 
 
+def test_image_sets_of_a_year_that_is_not_there(devkit):
+    wanted = ["VOC2007/trainval", "VOC2010/trainval"]
+    with pytest.raises(UserError) as caught:
+        VocDataset(devkit, NAMES, "train", wanted)
+    assert "no image set 'VOC2010/trainval'; there are VOC2007/test, " in str(caught.value)
+    assert "(voc_train_sets asks for VOC2007/trainval, VOC2010/trainval; " in str(caught.value)
+    assert str(caught.value).endswith("--voc_train_sets [VOC2007/trainval] takes what is there)")
+
+
 def test_a_list_as_path(devkit):
     assert stems(VocDataset(devkit / "VOC2007/ImageSets/Main/val.txt", NAMES)) == ["c"]
     other = devkit / "some.txt"

@@ -9,10 +9,12 @@ from pathlib import Path
 from src.common.errors import UserError
 from src.data.coco_record import CocoRecordMaker
 from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
-from src.data.formats.coco_files import find_annotation_file, find_images_dir
+from src.data.formats.coco_files import PREFIXES, find_annotation_file, find_images_dir
 from src.data.reader_checks import FolderListings, subset
 from src.data.reading_speed import parse_json, without_garbage_collection
 from src.schema import Config
+
+_ANNOTATIONS = (*(f"annotations/{prefix}*.json" for prefix in PREFIXES), "*/labels.json")
 
 
 class CocoDataset:
@@ -177,7 +179,9 @@ def _check_unique(path: Path, what: str, ids: list) -> None:
 def _open_split(config: Config, training: bool, with_masks: bool) -> CocoDataset:
     path = given_path(config, training) or _in_coco_root(config, training)
     first, every = training_subset(config, training)
-    return CocoDataset(path, config.class_names, split_name(training), with_masks, first, every)
+    dataset = CocoDataset(path, config.class_names, split_name(training), with_masks, first, every)
+    dataset.problems += _takes_another_name(config, training, dataset.annotation_file)
+    return dataset
 
 
 def _open_path(path: str, class_names: list[str], category_ids: list[int], images_dir: str) -> CocoDataset:
@@ -185,19 +189,51 @@ def _open_path(path: str, class_names: list[str], category_ids: list[int], image
     return CocoDataset(path, class_names, "val", images_dir=images_dir)
 
 
+def _instance_set_file(config: Config, training: bool) -> Path:
+    """The annotation file that `instance_set` stands for.
+
+    Raises:
+        UserError: it does not exist.
+    """
+    _, data_type = _data_type(config, training)
+    path = Path(config.coco_root) / config.instance_set.replace("{}", data_type)
+    if not path.is_file():
+        raise UserError(f"instance_set: {path} does not exist; give the annotation file, {{}} stands for {data_type}")
+    return path
+
+
+def _data_type(config: Config, training: bool) -> tuple[str, str]:
+    """The key that names the data type, and its value."""
+    value = config.train_data_type if training else config.val_data_type
+    return f"{split_name(training)}_data_type", value
+
+
 def _in_coco_root(config: Config, training: bool) -> Path:
-    """The annotation file in coco_root, or coco_root itself where it has another layout."""
-    root = Path(config.coco_root)
-    data_type = config.train_data_type if training else config.val_data_type
+    """The annotation file in coco_root, which has another layout where the data type is the default."""
     if config.instance_set:
-        path = root / config.instance_set.replace("{}", data_type)
-        if not path.is_file():
-            raise UserError(
-                f"instance_set: {path} does not exist; give the annotation file, {{}} stands for {data_type}"
-            )
-        return path
-    names = [root / "annotations" / f"{prefix}_{data_type}.json" for prefix in ("instances", "instance")]
-    return next((path for path in names if path.is_file()), root)
+        return _instance_set_file(config, training)
+    root = Path(config.coco_root)
+    key, data_type = _data_type(config, training)
+    names = [*(f"annotations/{prefix}{data_type}.json" for prefix in PREFIXES), f"{data_type}/labels.json"]
+    if found := next((root / name for name in names if (root / name).is_file()), None):
+        return found
+    if root.is_dir() and data_type != type(config).model_fields[key].default:
+        there = sorted(str(path.relative_to(root)) for pattern in _ANNOTATIONS for path in root.glob(pattern))
+        raise UserError(
+            f"{key} {data_type}: coco_root {root} has none of {', '.join(names)}; "
+            f"there are {', '.join(there) or 'none'}"
+        )
+    return find_annotation_file(root, split_name(training), "coco_root")
+
+
+def _takes_another_name(config: Config, training: bool, annotation_file: Path) -> list[str]:
+    """A line when coco_root has annotations of the split, but not of the data type."""
+    key, data_type = _data_type(config, training)
+    if given_path(config, training) or config.instance_set or annotation_file.parent.name != "annotations":
+        return []
+    if annotation_file.name in [f"{prefix}{data_type}.json" for prefix in PREFIXES]:
+        return []
+    return [f"{annotation_file}: taken, since coco_root has no annotations of {key} {data_type}"]
 
 
 def _has_absolute_instance_set(config: Config) -> bool:

@@ -55,7 +55,7 @@ def find_voc_sets(path: str | os.PathLike, split: str, names: Sequence[str] = ()
         raise UserError(f"{path} does not exist; give VOCdevkit, the folder of one year, or a list of its images")
     years = _years(path)
     if names:
-        return _named(path, years, names)
+        return _named(path, years, names, f"voc_{split}_sets")
     if any((year / "ImageSets/Main").is_dir() for year in years):
         return _usual(path, years, split)
     if years:
@@ -91,17 +91,24 @@ def _list_of(year: Path, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _named(path: Path, years: list[Path], names: Sequence[str]) -> list[VocImageSet]:
-    found = []
-    for name in names:
-        year_name, _, list_name = name.rpartition("/")
-        lists = [_list_of(year, list_name) for year in years if year_name in ("", year.name)]
-        if not any(lists):
-            known = sorted(f"{y.name}/{one.stem}" for y in years for one in (y / "ImageSets/Main").glob("*.txt"))
-            shown = ", ".join([one for one in known if "_" not in one][:20])  # not the lists of each class
-            raise UserError(f"{path}: no image set '{name}'; there are {shown or 'none'}")
-        found += [_of_list(one) for one in lists if one]
-    return found
+def _named(path: Path, years: list[Path], names: Sequence[str], key: str) -> list[VocImageSet]:
+    found = {name: _lists_of(years, name) for name in names}
+    if absent := [name for name, lists in found.items() if not lists]:
+        known = sorted(f"{y.name}/{one.stem}" for y in years for one in (y / "ImageSets/Main").glob("*.txt"))
+        shown = ", ".join([one for one in known if "_" not in one][:20])  # not the lists of each class
+        there = ",".join(name for name in names if name not in absent)
+        raise UserError(
+            f"{path}: no image set {' and '.join(map(repr, absent))}; there are {shown or 'none'} "
+            f"({key} asks for {', '.join(names)}" + (f"; --{key} [{there}] takes what is there)" if there else ")")
+        )
+    return [_of_list(one) for lists in found.values() for one in lists]
+
+
+def _lists_of(years: list[Path], name: str) -> list[Path]:
+    """The lists of an image set: VOC2007/trainval, or trainval of each year that has it."""
+    year_name, _, list_name = name.rpartition("/")
+    lists = (_list_of(year, list_name) for year in years if year_name in ("", year.name))
+    return [one for one in lists if one]
 
 
 def _usual(path: Path, years: list[Path], split: str) -> list[VocImageSet]:
