@@ -8,7 +8,7 @@
 # MINDRECORD_DIR   folder that create_data.py made; '' evaluates on the images beside the annotations
 # CHECKPOINT_PATH  checkpoint
 # ANN_FILE PATH    annotations, or a pattern such as /data/coco/annotations/instances_{}.json, in which {} stands for
-#                  the key val_data_type (val2017)
+#                  the key val_data_type (val2017); the MindRecord files must hold the same
 # --KEY VALUE      any key of the configuration, such as --test_batch_size 8
 #
 # What is printed also goes to ./eval.log.
@@ -27,5 +27,10 @@ ARGUMENTS=()
 add_config configs/nas_fpn/retinanet_r50_nasfpn_640.yaml
 add_dataset "${PLACED[1]}"
 add_mindrecord "${PLACED[2]}"
-ARGUMENTS+=(--val_dataset "" --instance_set "$(realpath -ms -- "${PLACED[4]}")")
+if [[ "${PLACED[1]}" == coco ]]; then
+    ARGUMENTS+=(--val_dataset "" --instance_set "$(realpath -ms -- "${PLACED[4]}")")
+else
+    annotations="$(existing "ANN_FILE PATH" any "${PLACED[4]}")"
+    ARGUMENTS+=(--val_dataset "$annotations")
+fi
 evaluate_on_one eval.log Ascend "${PLACED[0]}" "${PLACED[3]}"

@@ -7,9 +7,11 @@ from src.common.errors import UserError
 from src.common.once_per_machine import once_per_machine
 from src.data.detection_dataset import DetectionDataset
 from src.data.formats.api import training_subset
+from src.data.formats.table import format_of
 from src.data.mindrecord.create import create_mindrecord
 from src.data.mindrecord.dataset import MindRecordDataset, open_manifest
 from src.data.mindrecord.manifest import manifest_path
+from src.data.mindrecord.same_annotations import refuse_other_annotations
 from src.data.raw_dataset import open_raw_dataset, require_location
 from src.schema import Config
 
@@ -20,13 +22,14 @@ def open_dataset(config: Config, training: bool, with_masks: bool = False) -> De
     """The training or the evaluation data, the training's with `train_dataset_num` and `train_dataset_divider` applied.
 
     Raises:
-        UserError: see `MindRecordDataset` and `open_raw_dataset`.
+        UserError: see `MindRecordDataset` and `open_raw_dataset`; MindRecord files to evaluate on that hold other
+            annotations than the file that the configuration names.
     """
     name = _mindrecord_name(config, training)
     if not name:
         return open_raw_dataset(config, training, with_masks)
     first, every = training_subset(config, training)
-    return MindRecordDataset(
+    dataset = MindRecordDataset(
         config.mindrecord_dir,
         name,
         config.class_names,
@@ -36,6 +39,9 @@ def open_dataset(config: Config, training: bool, with_masks: bool = False) -> De
         keep_difficult=config.keep_difficult or not training,
         thorough=config.mindrecord_verify,
     )
+    if not training and (named := format_of(config).named_annotations(config, training)):
+        refuse_other_annotations(named, dataset)
+    return dataset
 
 
 def check_or_pack_dataset(config: Config, training: bool) -> None:
@@ -51,6 +57,8 @@ def check_or_pack_dataset(config: Config, training: bool) -> None:
     path = manifest_path(config.mindrecord_dir, name)
     if not path.exists():
         _pack(config, training, path, name)
+    elif not training:
+        format_of(config).named_annotations(config, training)
     open_manifest(path, config.class_names, config.mask_options is not None)
 
 

@@ -112,6 +112,45 @@ def test_a_source_that_is_not_there(shapes, tmp_path):  # noqa: F811
     assert not list((tmp_path / "packed").glob("train.mindrecord*"))
 
 
+@pytest.fixture
+def named(tmp_path):
+    """A configuration of MindRecord files that names the annotations they were made from, and these annotations."""
+    write_dataset(tmp_path, 4, labels="annotations/instances_val2017.json", images_dir="val2017")
+    files = {"mindrecord_dir": str(tmp_path / "packed"), "val_dataset": ""}
+    pattern = tmp_path / "annotations/instances_{}.json"
+    config = boxes_config(tmp_path, instance_set=str(pattern), **files)
+    create_mindrecord(config, training=False)
+    return config, tmp_path / "annotations/instances_val2017.json"
+
+
+def test_annotations_named_beside_mindrecord_files_must_be_theirs(named):
+    config, path = named
+    assert len(open_dataset(config, training=False)) == 4
+    content = json.loads(path.read_text())
+    content["annotations"][-1]["bbox"][2] += 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"instances_val2017\.json: 1 images differ, the first: image_id 16, unlike"):
+        open_dataset(config, training=False)
+    content["images"].pop()
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="3 images instead of 4, and not image_id 19"):
+        open_dataset(config, training=False)
+    content["categories"][0]["id"] += 100
+    path.write_text(json.dumps({**content, "annotations": []}))
+    with pytest.raises(UserError, match="its categories are {107: 'cat'"):
+        open_dataset(config, training=False)
+
+
+def test_annotations_named_beside_mindrecord_files_must_exist(named):
+    config, path = named
+    path.unlink()
+    for function in (check_or_pack_dataset, open_dataset):
+        with pytest.raises(UserError, match=r"instance_set: .*instances_val2017\.json does not exist"):
+            function(config, training=False)
+    relative = config.model_copy(update={"coco_root": "nowhere", "instance_set": "annotations/instances_{}.json"})
+    assert len(open_dataset(relative, training=False)) == 4  # the data set itself need not be on this machine
+
+
 def test_one_split_from_images(shapes, packed):  # noqa: F811
     config = make_config(shapes, mindrecord_dir=str(packed), eval_prefix="")
     assert isinstance(build_train_loader(config).records[0].image, StoredImage)

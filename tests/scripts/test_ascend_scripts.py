@@ -203,6 +203,16 @@ class TestDryRun:
             "--checkpoint_path": f"{machine.folder}/x.ckpt",
         }  # fmt: skip
 
+    def test_nas_fpn_evaluation_on_annotations_of_another_kind(self, machine: AscendMachine) -> None:
+        script = "nas_fpn/run_eval.sh"
+        (machine.folder / "list.txt").touch()
+        arguments = [ARGUMENTS[script][0], "other", *ARGUMENTS[script][2:4]]
+        ((_, words),) = planned(machine.run(script, *arguments, "list.txt", DRY_RUN="1"))
+        assert keys_of(words)["--val_dataset"] == f"{machine.folder}/list.txt"
+        assert "--instance_set" not in keys_of(words)
+        done = machine.run(script, *arguments, "none.txt", DRY_RUN="1")
+        assert (done.returncode, done.stderr) == (2, "error: ANN_FILE PATH: no such file or folder: none.txt\n")
+
     @pytest.mark.parametrize(("suffix", "target"), [("", "Ascend"), ("_gpu", "GPU")])
     def test_refinedet_on_one_device(self, machine: AscendMachine, suffix: str, target: str) -> None:
         script = f"refinedet/run_standardalone_train{suffix}.sh"

@@ -5,6 +5,7 @@ A new format is one file with a reader and a `DatasetFormat`, and one line in `t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from src.data.detection_dataset import DetectionDataset
@@ -54,6 +55,8 @@ class DatasetFormat:
         open_split: opens the data of a configuration.
         open_path: opens the data at a path.
         is_located_elsewhere: whether yet another key of the configuration says where the data is; None: there is none.
+        named_annotations: the COCO annotation file that a configuration expects MindRecord files to hold (raises a
+            UserError where it does not exist), or None; called with what `open_split` gets first.
     """
 
     root_key: str
@@ -61,6 +64,7 @@ class DatasetFormat:
     open_split: OpenSplit
     open_path: OpenPath
     is_located_elsewhere: Callable[[Config], bool] | None = None
+    named_annotations: Callable[[Config, bool], Path | None] = lambda config, training: None
 
     def is_located(self, config: Config, training: bool) -> bool:
         """Whether a configuration says where the training (or evaluation) data is."""

@@ -64,7 +64,7 @@ class CocoDataset:
             self._read(first, every, with_masks, images_dir)
 
     def _read(self, first: int, every: int, with_masks: bool, images_dir: str | os.PathLike) -> None:
-        content = _read_json(self.annotation_file)
+        content = read_annotations(self.annotation_file)
         self.category_ids = self._map_categories(content["categories"])
         images = self._check_images(content["images"])
         kept = subset(images, first, every)
@@ -154,8 +154,8 @@ class CocoDataset:
         return os.path.join(self.images_dir, image["file_name"])  # noqa: PTH118  a Path for each of 100,000 is slow
 
 
-def _read_json(path: Path) -> dict:
-    """The annotation file, with its three lists checked to be there."""
+def read_annotations(path: Path) -> dict:
+    """The content of a COCO annotation file, with its three lists checked to be there."""
     try:
         content = parse_json(path.read_bytes())
     except OSError as error:
@@ -240,4 +240,9 @@ def _has_absolute_instance_set(config: Config) -> bool:
     return Path(config.instance_set).is_absolute()
 
 
-FORMAT = DatasetFormat("coco_root", True, _open_split, _open_path, _has_absolute_instance_set)
+def _named_annotations(config: Config, training: bool) -> Path | None:
+    """A relative instance_set lies in coco_root, which need not be there beside MindRecord files."""
+    return _instance_set_file(config, training) if _has_absolute_instance_set(config) else None
+
+
+FORMAT = DatasetFormat("coco_root", True, _open_split, _open_path, _has_absolute_instance_set, _named_annotations)
