@@ -22,6 +22,11 @@ def size_of_run(config: Config, device: Device, net: Detector, dataset: Detectio
 
 def likely_mistakes(config: Config, device: Device, dataset: DetectionDataset, state: TrainingState) -> Iterator[str]:
     """Warnings: values that rarely go together, and the first problems of the data."""
+    if config.run_distribute and device.world == 1:
+        yield (
+            "run_distribute is 1, but this process trains alone: scripts/run_distribute_train_gpu.sh, mpirun (GPU) or "
+            "msrun (CPU, Ascend) start several"
+        )
     images = config.batch_size * config.accumulate_step * device.world
     if config.base_batch_size and images != config.base_batch_size:
         suggested = config.lr * images / config.base_batch_size

@@ -29,17 +29,20 @@ class Device:
 def setup_device(config: Config) -> Device:
     """Choose and prepare the device, start the communication of a distributed run, set mode and seeds.
 
+    A process that no launcher started runs alone even where `run_distribute` is set: the configuration that a
+    distributed training saves also evaluates, predicts and exports.
+
     Raises:
-        UserError: the device is not available, or a distributed run was not started by a launcher.
+        UserError: the device is not available, or `device_num` is not the number of processes that were launched.
     """
     import mindspore as ms
 
     target = target_of(config)
     launched = launched_as() if config.run_distribute else None
-    if config.run_distribute and launched is None:
+    if launched and config.device_num not in (1, launched[1]):
         raise UserError(
-            "run_distribute is 1, but no launcher started this process; use scripts/run_distribute_train_gpu.sh, "
-            "mpirun (GPU) or msrun (CPU, Ascend)"
+            f"device_num is {config.device_num}, but the launcher started {launched[1]} processes; "
+            f"--device_num {launched[1]} would fit"
         )
     local_rank = launched[2] if launched else config.device_id
     try:

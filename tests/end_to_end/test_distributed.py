@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.config import load_config
 from src.weights.checkpoint import load_checkpoint_weights
 from tests.end_to_end.commands import ROOT, TINY_CONFIG, environment, logged, run
 from tests.scripts.shell import run_script
@@ -48,6 +49,39 @@ def test_two_processes_train_like_one_with_twice_the_batch(tmp_path: Path, shape
     assert sorted(found) == sorted(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    saved = load_config(two / "config.yaml")
+    assert (saved.run_distribute, saved.device_num) == (True, 2)
+    done = run_script(
+        "run_eval_gpu.sh", two / "config.yaml", shapes / "validation", two / "checkpoints/last.ckpt",
+        cwd=tmp_path, timeout=400, DEVICE_TARGET="CPU",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Bbox eval result" in done.stdout
+
+
+def test_one_process_trains_evaluates_predicts_and_exports_with_a_distributed_configuration(tiny: Path) -> None:
+    work = tiny.parent
+    several = ("--run_distribute", 1, "--device_num", 2, "--epoch_size", 1, "--train_dataset_num", 4)
+    out, _ = run("train.py", "--config_path", tiny, "--brief", "alone", *several, cwd=work)
+    assert "run_distribute is 1, but this process trains alone: scripts/run_distribute_train_gpu.sh" in out
+    assert "on CPU x 1" in out
+    checkpoint = work / "out/alone/checkpoints/last.ckpt"
+    own = ("--checkpoint_path", checkpoint)
+    out, _ = run("eval.py", *own, cwd=work)
+    assert "Bbox eval result" in out
+    saved = ("--config_path", work / "out/alone/config.yaml", *own)
+    images = load_config(tiny).val_dataset
+    run("infer.py", *saved, "--pred_input", f"{images}/data", "--pred_output", work / "found.json", cwd=work)
+    assert (work / "found.json").is_file()
+    run("export.py", *own, "--file_name", work / "net", "--file_format", "MINDIR", cwd=work)
+    assert (work / "net.mindir").is_file()
+
+
+def test_the_launchers_number_must_be_that_of_device_num(tiny: Path) -> None:
+    done = msrun("train.py", "--config_path", tiny, "--brief", "three", "--device_num", 3, cwd=tiny.parent)
+    assert done.returncode != 0
+    logs = "".join(path.read_text() for path in (tiny.parent / "msrun_log").glob("worker_*.log"))
+    assert "error: device_num is 3, but the launcher started 2 processes; --device_num 2 would fit" in logs
 
 
 def test_evaluation_on_two_processes_equals_one(tiny: Path) -> None:

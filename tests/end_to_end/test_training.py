@@ -110,8 +110,6 @@ def test_mistakes_are_one_line(tiny: Path, whole_run: tuple[Path, str], tmp_path
     assert "fewer than" in err
     _, err = train(tiny, "x", "--pre_trained", tmp_path / "none.ckpt", expect=2)
     assert "none.ckpt does not exist" in err
-    _, err = train(tiny, "x", "--run_distribute", 1, expect=2)
-    assert "no launcher" in err
 
 
 def test_fine_tuning_loads_what_fits_and_names_the_rest(tiny: Path, whole_run: tuple[Path, str], tmp_path) -> None:
