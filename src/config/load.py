@@ -1,7 +1,8 @@
 """Read, check, save and explain configurations.
 
-A configuration is a YAML file; `base: ../_base_/x.yaml` names one file it inherits from, key by key. `--key value` and
-`--section.key value` on the command line come last. Nothing heavy is imported before everything was checked.
+A configuration is a YAML file; `base: ../_base_/x.yaml` names one file it inherits from, key by key; a copy of a file
+of configs/ finds its base wherever it lies. `--key value` and `--section.key value` on the command line come last.
+Nothing heavy is imported before everything was checked.
 """
 
 import difflib
@@ -18,6 +19,7 @@ from src.common.errors import UserError
 from src.config.checks import inconsistencies
 from src.config.published_keys import published_keys, standard_keys
 from src.models.api import UnknownNameError
+from src.models.paths import CONFIGS
 from src.models.table import DEFAULT_DETECTOR, DETECTORS
 from src.schema import Config
 
@@ -69,10 +71,19 @@ def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[Layer]:
         return [(str(path), values)]
     if not isinstance(base, str):
         raise UserError(f"{path}: base must be the path of one YAML file, not {base!r}")
-    base_path = path.parent / base
-    if not base_path.is_file():
-        raise UserError(f"{path}: base {base} does not exist ({base_path})")
-    return [*_read_with_bases(base_path, (*seen, path.resolve())), (str(path), values)]
+    return [*_read_with_bases(_find_base(path, base), (*seen, path.resolve())), (str(path), values)]
+
+
+def _find_base(path: Path, base: str) -> Path:
+    """The file that `path` inherits from: relative to it, or where it would be if `path` still stood in configs/."""
+    beside = path.parent / base
+    if beside.is_file():
+        return beside
+    ours = sorted({(folder / base).resolve() for folder in CONFIGS.iterdir() if (folder / base).is_file()})
+    if len(ours) == 1:
+        return ours[0]
+    choice = f"; this project has {', '.join(map(str, ours))}: name one of them" if ours else ""
+    raise UserError(f"{path}: base {base} does not exist ({beside}){choice}")
 
 
 def _nested(overrides: dict[str, Any]) -> dict:
@@ -96,6 +107,7 @@ def _combined(layers: list[Layer]) -> tuple[dict, dict[str, str]]:
     for origin, values in layers:
         values, spelled = standard_keys(values, detector, origin)
         _drop_keys_of_another_backbone(merged, values, detector)
+        _drop_ids_of_other_classes(merged, values)
         _merge(merged, values, origins, origin, ())
         origins.update({name: f"{origin} (as {seed})" for name, seed in spelled.items()})
     return merged, origins
@@ -113,6 +125,12 @@ def _drop_keys_of_another_backbone(merged: dict, values: dict, detector: Any) ->
     known = config_class.model_fields["backbone"].annotation
     if isinstance(known, type) and issubclass(known, BaseModel):
         merged["backbone"] = {name: value for name, value in inherited.items() if name in known.model_fields}
+
+
+def _drop_ids_of_other_classes(merged: dict, values: dict) -> None:
+    """A layer that names its own classes does not inherit the category ids of others."""
+    if "category_ids" not in values and values.get("coco_classes") not in (None, merged.get("coco_classes")):
+        merged.pop("category_ids", None)
 
 
 def _read_yaml(path: Path) -> dict:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from src.common.errors import UserError
 from src.config import config_and_options, config_from_command_line, load_config, save_config
@@ -39,6 +40,40 @@ def test_inheritance_and_overrides(tmp_path: Path) -> None:
     assert config.bbox_head.loss_cls.gamma == 1.5
     assert config.lr_steps == [1, 2]
     assert config.keep_ratio is False
+
+
+DEFAULTS = sorted(ROOT.glob("configs/*/default_config.yaml"))
+EDITED = (  # what the published READMEs say to change in a copy
+    "train_outputs", "img_width", "img_height", "train_dataset", "val_dataset", "train_data_type", "val_data_type",
+    "num_classes", "coco_classes", "backbone", "lr", "weight_decay", "epoch_size", "batch_size", "flip_ratio",
+    "pre_trained", "finetune",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", DEFAULTS, ids=lambda path: path.parent.name)
+def test_a_copy_outside_of_the_project_is_the_same_configuration(tmp_path: Path, path: Path) -> None:
+    copy = tmp_path / "my.yaml"
+    copy.write_text(path.read_text())
+    assert load_config(copy).model_dump() == load_config(path).model_dump()
+    held = yaml.safe_load(copy.read_text())
+    assert [name for name in EDITED if name not in held] == []
+    assert "pretrained" in held["backbone"]
+    assert (
+        held["coco_classes"]
+        == yaml.safe_load((ROOT / "configs/_base_/coco_detection.yaml").read_text())["coco_classes"]
+    )
+    copy.write_text(yaml.safe_dump({**held, "coco_classes": ["background", "cat"], "num_classes": 2}))
+    assert load_config(copy).category_ids == []  # COCO's belong to COCO's classes
+
+
+def test_a_copy_whose_base_may_be_one_of_several(tmp_path: Path) -> None:
+    copy = tmp_path / "my.yaml"
+    copy.write_text("base: default_config.yaml\n")
+    with pytest.raises(UserError, match=r"base default_config.yaml does not exist .*: name one of them") as caught:
+        load_config(copy)
+    assert all(str(path) in str(caught.value) for path in DEFAULTS)
+    (tmp_path / "default_config.yaml").write_text(f"base: {DEFAULT}\nlr: 0.5\n")
+    assert load_config(copy).lr == 0.5  # what lies beside it comes first
 
 
 @pytest.mark.parametrize(
