@@ -12,7 +12,10 @@ from src.models.table import DETECTORS
 # many entries as there are keys is dealt out to them in order, any other value goes to each.
 COMMON_KEYS: dict[str, str | tuple[str, ...]] = {
     "ckpt_file": "checkpoint_path",
+    "pretrained": "pre_trained",
     "mindrecord_dr": "mindrecord_dir",
+    "IMAGE_DIR": "image_dir",
+    "ANNO_PATH": "anno_path",
     "distribute": "run_distribute",
     "run_online": "enable_modelarts",
     "img_shape": ("img_height", "img_width"),
@@ -38,7 +41,8 @@ def standard_keys(values: dict, detector: Any, origin: str) -> tuple[dict, dict[
         The values under this project's keys, and {dotted key: the spelling that it was written as}.
 
     Raises:
-        UserError: a key is given in both spellings with different values, or a list does not fit its keys.
+        UserError: a key is given in both spellings with different values, none of them empty, or a list does not fit
+            its keys.
     """
     table = published_keys(detector)
     result = _copied({name: value for name, value in values.items() if name not in table})
@@ -46,8 +50,8 @@ def standard_keys(values: dict, detector: Any, origin: str) -> tuple[dict, dict[
     for seed in (name for name in values if name in table):
         where = f"{origin}: {seed}"
         for name, value in _dealt(values[seed], table[seed], where):
-            _set(result, name.split("."), value, where, spelled.get(name))
-            spelled[name] = seed
+            if _set(result, name.split("."), value, where, spelled.get(name)):
+                spelled[name] = seed
     return result, spelled
 
 
@@ -63,12 +67,22 @@ def _dealt(value: Any, names: tuple[str, ...], where: str) -> list[tuple[str, An
     return list(zip(names, value, strict=True))
 
 
-def _set(values: dict, parts: list[str], value: Any, where: str, spelled: str | None) -> None:
-    """Set a nested key; one that is there must be equal. `spelled`: the spelling that it was given in before."""
+def _set(values: dict, parts: list[str], value: Any, where: str, spelled: str | None) -> bool:
+    """Set a nested key, and say whether the value is used: one that is there, and not empty, comes before an empty one.
+
+    Two that are not empty must be equal. `spelled`: the spelling that the key was given in before.
+    """
     for depth, part in enumerate(parts[:-1]):
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
             raise UserError(f"{where} sets {'.'.join(parts)}, but {'.'.join(parts[: depth + 1])} is {values!r}")
-    name, found = spelled or ".".join(parts), values.setdefault(parts[-1], value)
+    found = values.get(parts[-1], "")
+    if found in ("", None):
+        values[parts[-1]] = value
+        return True
+    if value in ("", None):
+        return False
     if found != value:
+        name = spelled or ".".join(parts)
         raise UserError(f"{where} is {value!r}, but {name}, another spelling of it, is {found!r}; give one of them")
+    return True

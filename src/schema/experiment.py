@@ -10,6 +10,7 @@ from src.schema.sections import (
     Fraction,
     NonNegative,
     NonNegativeInt,
+    PathText,
     Positive,
     PositiveInt,
     Section,
@@ -84,7 +85,7 @@ class Config(Section):
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
     finetune: bool = key(False, "load what fits of pre_trained and print what does not")
     datasink: bool = published_key(False, "data sink mode: not there yet, 1 is refused")
-    pre_trained: str = key("", "checkpoint to start from")
+    pre_trained: PathText = key("", "checkpoint to start from")
     pre_trained_epoch_size: NonNegativeInt = key(
         0, "epochs that pre_trained was trained for: epochs and learning rate go on from there"
     )
@@ -107,19 +108,21 @@ class Config(Section):
     num_parallel_workers: NonNegativeInt = key(6, "threads (or processes) that prepare images")
     python_multiprocessing: bool = key(False, "processes instead of threads")
     dataset: str = key("coco", "annotations: coco (COCO's JSON), voc (Pascal VOC's XML) or other (a TXT list)")
-    train_dataset: str = key("", "training data: folder or annotation file; empty: coco_root, voc_root or anno_path")
-    val_dataset: str = key("", "the same for evaluation")
-    coco_root: str = key("", "coco: root folder, where train_dataset or val_dataset is empty")
+    train_dataset: PathText = key(
+        "", "training data: folder or annotation file; empty: coco_root, voc_root or anno_path"
+    )
+    val_dataset: PathText = key("", "the same for evaluation")
+    coco_root: PathText = key("", "coco: root folder, where train_dataset or val_dataset is empty")
     train_data_type: str = key("train2017", "coco_root: name of the training images' folder and annotations")
     val_data_type: str = key("val2017", "coco_root: the same for evaluation")
-    instance_set: str = key("", "coco_root: annotation file in it, {} stands for the data type; empty: as found")
-    voc_root: str = key("", "voc: VOCdevkit or one of its years, where train_dataset or val_dataset is empty")
+    instance_set: PathText = key("", "coco_root: annotation file in it, {} stands for the data type; empty: as found")
+    voc_root: PathText = key("", "voc: VOCdevkit or one of its years, where train_dataset or val_dataset is empty")
     voc_train_sets: list[str] = key([], "voc: image sets to train on, such as VOC2007/trainval; empty: as found")
     voc_val_sets: list[str] = key([], "voc: image sets to evaluate, such as VOC2007/test; empty: as found")
     keep_difficult: bool = key(False, "voc: train on objects marked difficult too")
-    image_dir: str = key("", "other: folder of the images; empty: that of the TXT list")
-    anno_path: str = key("", "other: TXT list, where train_dataset or val_dataset is empty")
-    mindrecord_dir: str = key(
+    image_dir: PathText = key("", "other: folder of the images; empty: that of the TXT list")
+    anno_path: PathText = key("", "other: TXT list, where train_dataset or val_dataset is empty")
+    mindrecord_dir: PathText = key(
         "", "folder of MindRecord files, read instead of images, made from them where missing; empty: images"
     )
     prefix: str = key("train.mindrecord", "mindrecord_dir: name of the training data there; empty: images")
@@ -158,8 +161,10 @@ class Config(Section):
     keep_best_checkpoints_max: PositiveInt = key(5, "most best checkpoints kept")
 
     # evaluation and inference
-    checkpoint_path: str = key("", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too")
-    prediction_path: str = key("", "eval.py: JSON of predictions to write, or to evaluate where it exists")
+    checkpoint_path: PathText = key(
+        "", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too"
+    )
+    prediction_path: PathText = key("", "eval.py: JSON of predictions to write, or to evaluate where it exists")
     pred_input: str = key("", "infer.py: image or folder of images; export.py: image to compare on, empty: a drawn one")
     pred_output: str = key("", "infer.py: JSON file to write")
 

@@ -13,6 +13,8 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 Four = Annotated[list[float], Field(min_length=4, max_length=4)]
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+# A file or folder; the published READMEs write "none" as None, which YAML reads as a word.
+PathText = Annotated[str, BeforeValidator(lambda value: "" if value in (None, "None") else value)]
 Activation = Literal["relu", "swish"]
 
 PUBLISHED_ONLY = "published_only"
@@ -70,7 +72,7 @@ class BackboneConfig(Section):
     """What all backbones have; a subclass adds its own keys."""
 
     type: str = key("", "backbone type")
-    pretrained: str = key("", "path to weights pretrained on ImageNet (.ckpt, .pth, .safetensors or .npz)")
+    pretrained: PathText = key("", "path to weights pretrained on ImageNet (.ckpt, .pth, .safetensors or .npz)")
 
     @property
     def frozen(self) -> int:

@@ -76,6 +76,13 @@ def test_a_copy_whose_base_may_be_one_of_several(tmp_path: Path) -> None:
     assert load_config(copy).lr == 0.5  # what lies beside it comes first
 
 
+@pytest.mark.parametrize("none", ["None", "null", "''"])
+def test_no_checkpoint_and_no_path(tmp_path: Path, none: str) -> None:
+    config = load_config(experiment(tmp_path, f"pre_trained: {none}\nbackbone: {{pretrained: {none}}}\n"))
+    assert (config.pre_trained, config.backbone.pretrained) == ("", "")
+    assert load_config(DEFAULT, {"pre_trained": none, "val_dataset": none}).val_dataset == ""
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

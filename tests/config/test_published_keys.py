@@ -76,6 +76,22 @@ def test_mistakes(tmp_path: Path, text: str, parts: list[str]) -> None:
         assert part in str(caught.value)
 
 
+def test_spellings_of_all_detectors(tmp_path: Path) -> None:
+    path = experiment(tmp_path, "pretrained: a.ckpt\nIMAGE_DIR: pictures\nANNO_PATH: list.txt")
+    config = load_config(path)
+    assert (config.pre_trained, config.image_dir, config.anno_path) == ("a.ckpt", "pictures", "list.txt")
+    assert load_config(path, {"pretrained": "b.ckpt"}).pre_trained == "b.ckpt"
+    assert load_config(path, {"pretrained": "None"}).pre_trained == ""
+
+
+@pytest.mark.parametrize("text", ["mindrecord_dr: packed", "mindrecord_dir: ''\nmindrecord_dr: packed"])
+def test_the_other_spelling_may_be_empty(tmp_path: Path, text: str) -> None:
+    nas_fpn = ROOT / "configs/nas_fpn/default_config.yaml"
+    assert load_config(experiment(tmp_path, text, nas_fpn)).mindrecord_dir == "packed"
+    swapped = "mindrecord_dir: packed\nmindrecord_dr: ''"
+    assert load_config(experiment(tmp_path, swapped, nas_fpn)).mindrecord_dir == "packed"
+
+
 def test_equal_values_in_both_spellings_are_no_mistake(tmp_path: Path) -> None:
     config = load_config(experiment(tmp_path, "min_score: 0.1\ntest_cfg: {score_thr: 0.1}"))
     assert config.test_cfg.score_thr == 0.1
