@@ -1,4 +1,4 @@
-"""What the log of a training says before the first step: its size, and what looks like a mistake."""
+"""What the log of a training says before the first step: its size, what was chosen, and what looks like a mistake."""
 
 import math
 from collections.abc import Iterator
@@ -7,26 +7,64 @@ from src.data.detection_dataset import DetectionDataset
 from src.model_utils.device_adapter import Device
 from src.models.api import Detector
 from src.schema import Config
+from src.schema.instaboost import InstaBoostKeys
+from src.schema.sections import Section
 from src.weights.checkpoint import TrainingState
 
+FIVE_PHASE_KEYS = ("lr_init", "lr_end_rate", *(f"warmup_epochs{phase}" for phase in range(1, 6)))
 
-def size_of_run(config: Config, device: Device, net: Detector, dataset: DetectionDataset, steps_per_epoch: int) -> str:
-    """One line: detector, devices, parameters, images, steps and epochs."""
+
+def facts_of_run(
+    config: Config, device: Device, net: Detector, dataset: DetectionDataset, steps_per_epoch: int
+) -> Iterator[str]:
+    """Lines: detector, devices, parameters, images, steps and epochs; InstaBoost where images are augmented with it."""
     parameters = sum(math.prod(parameter.shape) for parameter in net.trainable_params())
-    return (
+    yield (
         f"{config.detector} on {device.target} x {device.world}: {parameters / 1e6:.3f} M trainable "
         f"parameters, {len(dataset.records)} training images, {steps_per_epoch} steps per epoch, "
         f"{config.epoch_size} epochs"
     )
+    yield from _instaboost(config)
 
 
-def likely_mistakes(config: Config, device: Device, dataset: DetectionDataset, state: TrainingState) -> Iterator[str]:
-    """Warnings: values that rarely go together, and the first problems of the data."""
+def _instaboost(config: Section) -> Iterator[str]:
+    if isinstance(config, InstaBoostKeys) and config.aug_prob:
+        yield f"InstaBoost, with probability {config.aug_prob:g}: {config.instaboost_choice}"
+
+
+def likely_mistakes(
+    config: Config,
+    device: Device,
+    dataset: DetectionDataset,
+    state: TrainingState,
+    evaluated: DetectionDataset | None = None,
+) -> Iterator[str]:
+    """Warnings: values that rarely go together, and the first problems of the data.
+
+    Args:
+        config: of the training.
+        device: this process.
+        dataset: that is trained on.
+        state: where the training starts.
+        evaluated: data set of the evaluations; None: there are none.
+    """
+    yield from _devices(config, device)
+    yield from _schedule(config)
+    if not (state.step or config.pre_trained or config.backbone.pretrained):
+        yield from _random_backbone(config)
+    if evaluated is not None:
+        yield from _evaluated_on_training_images(dataset, evaluated)
+    yield from dataset.problems[:10]
+
+
+def _devices(config: Config, device: Device) -> Iterator[str]:
     if config.run_distribute and device.world == 1:
         yield (
             "run_distribute is 1, but this process trains alone: scripts/run_distribute_train_gpu.sh, mpirun (GPU) or "
             "msrun (CPU, Ascend) start several"
         )
+    if config.enable_graph_kernel and device.target == "CPU":
+        yield "enable_graph_kernel is 1, but kernels are fused on GPU and Ascend only: nothing is on the CPU"
     images = config.batch_size * config.accumulate_step * device.world
     if config.base_batch_size and images != config.base_batch_size:
         suggested = config.lr * images / config.base_batch_size
@@ -35,10 +73,46 @@ def likely_mistakes(config: Config, device: Device, dataset: DetectionDataset, s
             f"({config.batch_size} x {config.accumulate_step} accumulated x {device.world} devices): "
             f"--lr {suggested:.4g} would match"
         )
+
+
+def _schedule(config: Config) -> Iterator[str]:
+    """Keys of the five ramps where there are none.
+
+    A configuration that a training saved names all keys: of these, only values other than the defaults were set.
+    """
+    if config.lr_type == "five_phase":
+        return
+    fields, given = type(config).model_fields, config.model_fields_set
+    was_saved = given >= fields.keys()
+    unused = [
+        name
+        for name in FIVE_PHASE_KEYS
+        if name in given and not (was_saved and getattr(config, name) == fields[name].default)
+    ]
+    if unused:
+        yield f"lr_type is {config.lr_type}, which does not use {', '.join(unused)}; --lr_type five_phase would"
+
+
+def _random_backbone(config: Config) -> Iterator[str]:
     backbone = config.backbone
-    if backbone.frozen >= 0 and not (state.step or config.pre_trained or backbone.pretrained):
+    if backbone.frozen >= 0:
         yield (
             f"backbone.frozen_stages {backbone.frozen} keeps random weights: name an ImageNet backbone in "
             "backbone.pretrained, or set backbone.frozen_stages -1 and backbone.norm_eval 0 to train from nothing"
         )
-    yield from dataset.problems[:10]
+    if backbone.needs_pretraining:
+        yield (
+            f"backbone {backbone.type} without batch normalization starts from random weights: the first losses are "
+            "in the hundreds: name an ImageNet backbone in backbone.pretrained, or set backbone.with_bn 1 to train "
+            "from nothing"
+        )
+
+
+def _evaluated_on_training_images(trained: DetectionDataset, evaluated: DetectionDataset) -> Iterator[str]:
+    names = {record.name for record in trained.records}
+    both = [record.name for record in evaluated.records if record.name in names]
+    if both:
+        yield (
+            f"{len(both)} of the {len(evaluated.records)} images of {evaluated.annotation_file} are trained on and "
+            f"evaluated, the first: {both[0]}; AP says nothing about new images then: give others as val_dataset"
+        )

@@ -15,7 +15,7 @@ from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.engine.lr_schedule import build_schedule
 from src.engine.optimizer import build_optimizer
-from src.engine.run_facts import likely_mistakes, size_of_run
+from src.engine.run_facts import facts_of_run, likely_mistakes
 from src.engine.run_log import RunLog
 from src.engine.starting_point import load_starting_point
 from src.engine.stop_request import StopRequest
@@ -114,9 +114,10 @@ class Trainer:
         )
         if self.device.is_main:
             save_config(config, self.folder / "config.yaml")
-        for note in (*notes, size_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):
+        for note in (*notes, *facts_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):
             log.info(note)
-        for warning in likely_mistakes(config, self.device, dataset, self.state):
+        evaluated = None if self.validation is None else self.validation.loader.dataset
+        for warning in likely_mistakes(config, self.device, dataset, self.state, evaluated):
             log.warning(warning)
         return log
 

@@ -12,7 +12,9 @@ Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 class InstaBoostKeys(Section):
     """What a detector's configuration inherits so that its training images can be augmented with InstaBoost."""
 
-    use_instaboost_fast: bool = key(True, "True pastes with a hard edge, False blends the edge")
+    use_instaboost_fast: bool = key(
+        True, "native: True pastes with a hard edge, as the package instaboostfast does, False blends the edge"
+    )
     instaboost_backend: Literal["native", "instaboostfast"] = key(
         "native", "this project's InstaBoost, or the optional package instaboostfast"
     )
@@ -29,3 +31,11 @@ class InstaBoostKeys(Section):
     color_prob: Fraction = key(0.5, "probability of a colour change of the image")
     heatmap_flag: bool = key(False, "draw the shift from the appearance-consistency map")
     aug_prob: Fraction = key(0.5, "probability of InstaBoost for an image; 0: off")
+
+    @property
+    def instaboost_choice(self) -> str:
+        """What instaboost_backend and use_instaboost_fast choose, in words."""
+        if self.instaboost_backend == "instaboostfast":
+            return "the package instaboostfast, which pastes with a hard edge whatever use_instaboost_fast is"
+        edge = "pastes with a hard edge" if self.use_instaboost_fast else "blends the edge"
+        return f"use_instaboost_fast {self.use_instaboost_fast} {edge} (instaboost_backend native, not the package)"

@@ -79,6 +79,11 @@ class BackboneConfig(Section):
         """Parts that do not train: -1 none, 0 the stem, n the stem and n stages."""
         return -1
 
+    @property
+    def needs_pretraining(self) -> bool:
+        """Whether a training from random weights starts badly, as it does without any batch normalization."""
+        return False
+
 
 class BBoxCoderConfig(Section):
     target_means: Four = key([0.0, 0.0, 0.0, 0.0], "subtracted from the box deltas")

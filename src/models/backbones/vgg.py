@@ -28,6 +28,11 @@ class VGG16Config(BackboneConfig):
     with_bn: bool = key(False, "batch normalization after each convolution (the published one has none)")
     norm_cfg: NormConfig = key(NormConfig(momentum=0.1, eps=1e-5), "batch normalization of the backbone")
 
+    @property
+    def needs_pretraining(self) -> bool:
+        """See `BackboneConfig`."""
+        return not self.with_bn
+
 
 def channels_of(section: VGG16Config) -> list[int]:
     """Channels of conv4_3, conv5_3 and fc7."""

@@ -33,6 +33,11 @@ class RefineDetBackboneConfig(ResNetConfig):
         [1, 2, 3], "resnet: the stages at 1/8, 1/16 and 1/32 of the image", min_length=3, max_length=3
     )
 
+    @property
+    def needs_pretraining(self) -> bool:
+        """See `BackboneConfig`."""
+        return self.type == "vgg16" and not self.with_bn
+
 
 class TCBConfig(Section):
     out_channels: PositiveInt = key(256, "channels of the transfer connection blocks")

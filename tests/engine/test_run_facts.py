@@ -1,0 +1,102 @@
+"""What the log of a training says before the first step."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from src.config import load_config, save_config
+from src.data.record import Record
+from src.engine.run_facts import facts_of_run, likely_mistakes
+from src.model_utils.device_adapter import Device
+from src.schema import Config
+from src.weights.checkpoint import TrainingState
+from tests.conftest import ROOT
+
+CONFIGS = ROOT / "configs"
+NAS_FPN = CONFIGS / "nas_fpn/default_config.yaml"
+REFINEDET = CONFIGS / "refinedet/refinedet_vgg16_320.yaml"
+INSTABOOST = CONFIGS / "instaboost/default_config.yaml"
+EXPERIMENTS = [path for path in sorted(CONFIGS.glob("*/*.yaml")) if path.parent.name != "_base_"]
+
+
+def data(*paths: str) -> SimpleNamespace:
+    records = [Record(path, 4, 4, number) for number, path in enumerate(paths)]
+    return SimpleNamespace(records=records, problems=[], annotation_file="list.txt")
+
+
+NOTHING = data()
+
+
+def warnings(config: Config, target: str = "CPU", world: int = 1, trained=NOTHING, evaluated=None, step=0) -> str:
+    device, state = Device(target, 0, world), TrainingState(step=step)
+    return "\n".join(likely_mistakes(config, device, trained, state, evaluated))
+
+
+def test_ramps_of_another_schedule(tmp_path: Path) -> None:
+    ramps = {"lr_init": 1e-6, "warmup_epochs5": 160}  # the published values, which are the defaults
+    said = "lr_type is multistep, which does not use lr_init, warmup_epochs5; --lr_type five_phase would"
+    assert said in warnings(load_config(NAS_FPN, ramps))
+    assert "lr_type" not in warnings(load_config(NAS_FPN, {**ramps, "lr_type": "five_phase", "epoch_size": 300}))
+    save_config(load_config(NAS_FPN), tmp_path / "config.yaml")
+    assert "lr_type" not in warnings(load_config(tmp_path / "config.yaml"))
+    save_config(load_config(NAS_FPN, {**ramps, "warmup_epochs5": 10}), tmp_path / "config.yaml")
+    assert "does not use warmup_epochs5;" in warnings(load_config(tmp_path / "config.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_no_configuration_sets_ramps_for_nothing(path: Path) -> None:
+    assert "which does not use" not in warnings(load_config(path))
+
+
+def test_fused_kernels_on_the_cpu() -> None:
+    config = load_config(NAS_FPN, {"enable_graph_kernel": 1})
+    assert "enable_graph_kernel is 1, but kernels are fused on GPU and Ascend only" in warnings(config)
+    assert "enable_graph_kernel" not in warnings(config, target="GPU")
+
+
+def test_a_distributed_configuration_on_one_device() -> None:
+    config = load_config(NAS_FPN, {"run_distribute": 1})
+    assert "run_distribute is 1, but this process trains alone" in warnings(config)
+    assert "run_distribute" not in warnings(config, world=2)
+
+
+def test_a_random_vgg() -> None:
+    said = "backbone vgg16 without batch normalization starts from random weights: the first losses are in the hundreds"
+    assert said in warnings(load_config(REFINEDET))
+    for given in ({"backbone.pretrained": "vgg16.pth"}, {"pre_trained": "x.ckpt"}, {"backbone.with_bn": 1}):
+        assert "random weights" not in warnings(load_config(REFINEDET, given))
+    assert "random weights" not in warnings(load_config(REFINEDET), step=1)  # resumed
+    assert "random weights" not in warnings(load_config(CONFIGS / "refinedet/refinedet_resnet101_320.yaml"))
+
+
+def test_frozen_random_stages() -> None:
+    config = load_config(INSTABOOST, {"backbone.frozen_stages": 1})
+    assert "backbone.frozen_stages 1 keeps random weights" in warnings(config)
+
+
+def test_images_that_are_trained_on_and_evaluated() -> None:
+    config = load_config(REFINEDET, {"dataset": "other", "anno_path": "list.txt"})
+    said = "2 of the 3 images of list.txt are trained on and evaluated, the first: b.jpg; AP says nothing about new"
+    assert said in warnings(config, trained=data("a.jpg", "b.jpg", "c.jpg"), evaluated=data("b.jpg", "c.jpg", "d.jpg"))
+    assert "evaluated" not in warnings(config, trained=data("a.jpg"), evaluated=data("b.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({}, "use_instaboost_fast True pastes with a hard edge (instaboost_backend native, not the package)"),
+        ({"use_instaboost_fast": 0}, "use_instaboost_fast False blends the edge (instaboost_backend native"),
+        (
+            {"instaboost_backend": "instaboostfast"},
+            "the package instaboostfast, which pastes with a hard edge whatever",
+        ),
+        ({"aug_prob": 0}, None),
+    ],
+)
+def test_what_instaboost_is(keys: dict, said: str | None) -> None:
+    net = SimpleNamespace(trainable_params=list)
+    facts = list(facts_of_run(load_config(INSTABOOST, keys), Device("CPU"), net, data("a.jpg"), 1))
+    assert "mask_rcnn on CPU x 1" in facts[0]
+    assert len(facts) == (1 if said is None else 2)
+    assert said is None or said in facts[1]
