@@ -1,17 +1,22 @@
 """What the log of a training says before the first step."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from src.config import load_config, save_config
+from src.data.formats.coco import CocoDataset
+from src.data.raw_dataset import open_raw_dataset
 from src.data.record import Record
 from src.engine.run_facts import facts_of_run, likely_mistakes
 from src.model_utils.device_adapter import Device
 from src.schema import Config
 from src.weights.checkpoint import TrainingState
 from tests.conftest import ROOT
+from tests.data.coco_files import NAMES, write_dataset
+from tests.data.listed_files import txt_copy
 
 CONFIGS = ROOT / "configs"
 NAS_FPN = CONFIGS / "nas_fpn/default_config.yaml"
@@ -80,6 +85,17 @@ def test_images_that_are_trained_on_and_evaluated() -> None:
     said = "2 of the 3 images of list.txt are trained on and evaluated, the first: b.jpg; AP says nothing about new"
     assert said in warnings(config, trained=data("a.jpg", "b.jpg", "c.jpg"), evaluated=data("b.jpg", "c.jpg", "d.jpg"))
     assert "evaluated" not in warnings(config, trained=data("a.jpg"), evaluated=data("b.jpg"))
+
+
+def test_a_txt_list_that_is_evaluated_too(tmp_path: Path) -> None:
+    dataset = CocoDataset(write_dataset(tmp_path, 4), NAMES)
+    listed = {"dataset": "other", "image_dir": str(dataset.images_dir)}
+    listed |= {"anno_path": str(txt_copy(dataset, tmp_path / "list.txt"))}
+    classes = {"coco_classes": ["background", *NAMES], "num_classes": 4}
+    config = load_config(REFINEDET, {**listed, **classes, "class_num": 4, "coco_root": ""})
+    trained, evaluated = (open_raw_dataset(config, training) for training in (True, False))
+    said = "4 of the 4 images of .*list.txt are trained on and evaluated"
+    assert re.search(said, warnings(config, trained=trained, evaluated=evaluated))
 
 
 @pytest.mark.parametrize(
