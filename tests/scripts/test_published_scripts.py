@@ -487,3 +487,16 @@ def test_a_dry_run_of_the_projects_own_scripts(line: str, checkout: Checkout) ->
     done = checkout.run(line, "root", **environment)
     assert done.returncode == 0, done.stderr
     assert f"would make {checkout.home}/venv with " in done.stdout
+
+
+def test_git_ignores_what_the_scripts_write(tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    results = ["LOG/first", "LOG0/log.txt", "LOG_8p/ckpt/curves.png", "eval0/log.txt", "eval.log", "log.txt",
+               "ckpt/config.yaml", "infer.log", "acc.log", "result_Files/1.bin", "time_Result/time.txt"]  # fmt: skip
+    results += [f"scripts/{path}" for path in results]
+    sources = ["eval.py", "src/evaluation/coco.py", "scripts/run_eval.sh"]
+    done = subprocess.run(
+        ["git", "check-ignore", *results, *sources], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == results
