@@ -489,6 +489,15 @@ def test_a_dry_run_of_the_projects_own_scripts(line: str, checkout: Checkout) ->
     assert f"would make {checkout.home}/venv with " in done.stdout
 
 
+def test_the_page_lists_every_script_with_its_forms() -> None:
+    page = (ROOT / "docs/scripts.md").read_text()
+    for path in sorted(SCRIPTS.rglob("*.sh")):
+        script = str(path.relative_to(SCRIPTS))
+        assert f"`{script}`" in page, script
+        for form in forms_of(script):
+            assert not form or f"`{form}`" in page, f"{script} {form}"
+
+
 def test_git_ignores_what_the_scripts_write(tmp_path: Path) -> None:
     shutil.copy(ROOT / ".gitignore", tmp_path)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
