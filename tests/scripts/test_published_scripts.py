@@ -489,6 +489,28 @@ def test_a_dry_run_of_the_projects_own_scripts(line: str, checkout: Checkout) ->
     assert f"would make {checkout.home}/venv with " in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "output"),
+    [
+        ("run_single_train.sh 0 mindrecord", "log.txt"),
+        ("run_distribute_train.sh 2 table.json mindrecord", "ckpt/processes/worker_1.log"),
+        ("run_distribute_train.sh 2 500 0.05 coco table.json", "LOG_2p/ckpt/processes/worker_1.log"),
+        (
+            "run_distribute_train.sh x.yaml 2 table.json mindrecord mindrecord out first",
+            "LOG/first/processes/worker_1.log",
+        ),
+        ("run_eval.sh coco x.ckpt 0", "eval0/log.txt"),
+    ],
+)
+def test_lines_are_started_where_the_caller_is(line: str, output: str, tmp_path: Path) -> None:
+    """With the stand-in for Python instead of a dry run."""
+    machine = AscendMachine(tmp_path)
+    (tmp_path / "x.yaml").touch()
+    done = machine.run(*line.split())
+    assert done.returncode == 0, done.stderr
+    assert "started rank" in (tmp_path / output).read_text()
+
+
 def test_the_page_lists_every_script_with_its_forms() -> None:
     page = (ROOT / "docs/scripts.md").read_text()
     for path in sorted(SCRIPTS.rglob("*.sh")):
