@@ -15,17 +15,24 @@ usage_of() {
     sed -n '2,/^[^#]/{/^#/!d;s/^# \{0,1\}//;p}' "$1"
 }
 
-# check_usage SCRIPT MIN MAX "$@": prints the usage of SCRIPT and exits 0 for -h and --help, or 2 unless MIN to MAX
-# arguments were given.
-check_usage() {
-    local script="$1" least="$2" most="$3" argument
-    shift 3
-    for argument in "$@"; do
-        if [[ "$argument" == -h || "$argument" == --help ]]; then
+# show_help SCRIPT "$@": prints the usage of SCRIPT and exits 0 when one of the words is -h or --help.
+show_help() {
+    local script="$1" word
+    shift
+    for word in "$@"; do
+        if [[ "$word" == -h || "$word" == --help ]]; then
             usage_of "$script"
             exit 0
         fi
     done
+}
+
+# check_usage SCRIPT MIN MAX "$@": prints the usage of SCRIPT and exits 0 for -h and --help, or 2 unless MIN to MAX
+# arguments were given.
+check_usage() {
+    local script="$1" least="$2" most="$3"
+    shift 3
+    show_help "$script" "$@"
     if (($# < least || $# > most)); then
         usage_of "$script" >&2
         if ((least == most)); then
@@ -33,6 +40,27 @@ check_usage() {
         fi
         fail "$(basename "$script") takes $least to $most arguments, got $#"
     fi
+}
+
+# split_arguments SCRIPT "$@": sets PLACED, the arguments by their places, and KEYS, any --KEY VALUE of the
+# configuration after them; prints the usage of SCRIPT and exits when it is asked for.
+split_arguments() {
+    local script="$1"
+    shift
+    show_help "$script" "$@"
+    PLACED=()
+    while (($# > 0)) && [[ "$1" != --?* ]]; do
+        PLACED+=("$1")
+        shift
+    done
+    # shellcheck disable=SC2034 # the scripts read it
+    KEYS=("$@")
+}
+
+# read_arguments SCRIPT MIN MAX "$@": the same, and exits as check_usage does unless MIN to MAX arguments are PLACED.
+read_arguments() {
+    split_arguments "$1" "${@:4}"
+    check_usage "$1" "$2" "$3" "${PLACED[@]}"
 }
 
 # existing NAME file|folder|any PATH: prints the absolute path; fails, naming the argument, when it is not there.
@@ -76,9 +104,37 @@ project_python() {
     fi
 }
 
-# Whether only to print what would be started (DRY_RUN=1); devices are not looked for then.
+# Whether only to print what would be started (DRY_RUN=1): nothing is written then, and devices are not looked for.
 dry_run() {
     [[ "${DRY_RUN:-0}" == 1 ]]
+}
+
+# show_command WORD...: prints a command as it could be typed.
+show_command() {
+    local line
+    line="$(printf ' %q' "$@")"
+    echo "${line:1}"
+}
+
+# run [exec] COMMAND...: runs a step of a script, or only prints it.
+run() {
+    if dry_run; then
+        if [[ "$1" == exec ]]; then
+            shift
+        fi
+        echo "would run: $(show_command "$@")"
+    else
+        "$@"
+    fi
+}
+
+# start COMMAND...: goes on as the one process of a command, or only prints it.
+start() {
+    if dry_run; then
+        echo "rank 0: $(show_command "$@")"
+    else
+        exec "$@"
+    fi
 }
 
 # require_number NAME VALUE LEAST: fails, naming the argument, unless VALUE is a whole number from LEAST.
@@ -124,35 +180,4 @@ require_device() {
         *) fail "DEVICE_TARGET: must be GPU, CPU or Ascend, not '$target'" ;;
     esac
     echo "$target"
-}
-
-# The results of a training are also reachable from where it was started: LOG/BRIEF -> TRAIN_OUT/BRIEF.
-link_log() {
-    local outputs="$1" brief="$2" link="LOG/$2"
-    mkdir -p -- "$outputs/$brief" || fail "TRAIN_OUT: cannot write to $outputs"
-    if [[ -e "$link" && ! -L "$link" ]]; then
-        echo "note: $PWD/$link is not a link, so it is left alone; the results are in $outputs/$brief"
-    elif mkdir -p LOG 2>/dev/null && ln -sfn -- "$outputs/$brief" "$link" 2>/dev/null; then
-        echo "results: $outputs/$brief (also $PWD/$link)"
-    else
-        echo "results: $outputs/$brief"
-    fi
-}
-
-# read_train_arguments CONFIG_PATH TRAIN_DATA VAL_DATA TRAIN_OUT BRIEF [PRETRAINED_PATH]: checks them and sets
-# TRAIN_OUT, BRIEF and TRAIN_ARGUMENTS, the array for train.py.
-read_train_arguments() {
-    local config train val pretrained
-    config="$(existing CONFIG_PATH file "$1")"
-    train="$(existing TRAIN_DATA folder "$2")"
-    val="$(existing VAL_DATA folder "$3")"
-    TRAIN_OUT="$(realpath -m -- "$4")"
-    BRIEF="$5"
-    [[ "$BRIEF" != */* && "$BRIEF" != "" && "$BRIEF" != .* ]] || fail "BRIEF: must be a plain name, not '$BRIEF'"
-    TRAIN_ARGUMENTS=(--config_path "$config" --train_dataset "$train" --val_dataset "$val"
-        --train_outputs "$TRAIN_OUT" --brief "$BRIEF")
-    if (($# > 5)); then
-        pretrained="$(existing PRETRAINED_PATH file "$6")"
-        TRAIN_ARGUMENTS+=(--pre_trained "$pretrained")
-    fi
 }

@@ -8,25 +8,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source-path=SCRIPTDIR source=launch.sh
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
-# read_arguments SCRIPT MIN MAX "$@": MIN to MAX arguments by their places, then any --KEY VALUE of the configuration.
-# Sets PLACED, the former, and KEYS, the latter; prints the usage of SCRIPT and exits as check_usage does.
-read_arguments() {
-    local script="$1" least="$2" most="$3" word
-    shift 3
-    for word in "$@"; do
-        if [[ "$word" == --help ]]; then
-            check_usage "$script" 0 0 "$word"
-        fi
-    done
-    PLACED=()
-    while (($# > 0)) && [[ "$1" != --?* ]]; do
-        PLACED+=("$1")
-        shift
-    done
-    KEYS=("$@")
-    check_usage "$script" "$least" "$most" "${PLACED[@]}"
-}
-
 # add_config DEFAULT: the configuration to ARGUMENTS: CONFIG_PATH when set, else DEFAULT, the choice of the program where
 # that is empty (src/commands/default_config.py).
 add_config() {
@@ -82,83 +63,67 @@ add_pre_trained() {
 # train_on_one FOLDER DEFAULT_DEVICE DEVICE_ID: trains with ARGUMENTS and KEYS on one device. The run is FOLDER/ckpt, what
 # it prints also FOLDER/log.txt.
 train_on_one() {
-    local folder device python command
+    local folder device python
     require_number DEVICE_ID "$3" 0
     device="$(require_device 1 "$2")"
     python="$(project_python)"
     folder="$(realpath -m -- "${OUTPUT_DIR:-$1}")"
-    command=("$python" "$PROJECT_ROOT/train.py" --device_target "$device" --device_id "$3" "${ARGUMENTS[@]}")
-    add_run_folder command "$folder"
-    command+=("${KEYS[@]}")
-    if dry_run; then
-        echo "rank 0: $(show_command "${command[@]}")"
-        return 0
-    fi
+    add_run_folder "$folder"
     start_run "$folder"
-    exec "${command[@]}"
+    start "$python" "$PROJECT_ROOT/train.py" --device_target "$device" --device_id "$3" "${ARGUMENTS[@]}" "${KEYS[@]}"
 }
 
-# train_on_several FOLDER DEFAULT_DEVICE DEVICE_NUM [RANK_TABLE_FILE]: the same on several devices, with one process for each;
-# FOLDER/ckpt/processes has what each one prints. An empty RANK_TABLE_FILE stands for msrun.
+# train_on_several FOLDER DEFAULT_DEVICE DEVICE_NUM [RANK_TABLE_FILE]: the same on several devices, with one process for
+# each; FOLDER/ckpt/processes has what each one prints. An empty RANK_TABLE_FILE stands for msrun.
 train_on_several() {
-    local folder device python launcher arguments number="$3"
-    require_number DEVICE_NUM "$number" 1
-    device="$(require_device 1 "$2")"
-    python="$(project_python)"
-    if [[ -n "${4:-}" ]]; then
-        read_rank_table "$4" "$number" "$python"
-    fi
-    require_device "$((${#LOCAL_DEVICES[@]} > 0 ? ${#LOCAL_DEVICES[@]} : number))" "$2" >/dev/null
-    launcher="$(launcher_for "$device")"
+    local folder
+    plan_launch "${@:2}"
     folder="$(realpath -m -- "${OUTPUT_DIR:-$1}")"
-    arguments=(--device_target "$device" --run_distribute 1 --device_num "$number" "${ARGUMENTS[@]}")
-    add_run_folder arguments "$folder"
-    arguments+=("${KEYS[@]}")
-    if ! dry_run; then
-        start_run "$folder"
-    fi
-    launch "$launcher" "$number" "$python" "$folder/ckpt/processes" "${arguments[@]}"
+    add_run_folder "$folder"
+    start_run "$folder"
+    launch "$folder/ckpt/processes" "${ARGUMENTS[@]}" "${KEYS[@]}"
 }
 
 # evaluate_on_one LOG DEFAULT_DEVICE DEVICE_ID CHECKPOINT_PATH: evaluates with ARGUMENTS and KEYS; what it prints goes to
 # LOG too.
 evaluate_on_one() {
-    local log device python checkpoint command
+    local log device python checkpoint
     require_number DEVICE_ID "$3" 0
     checkpoint="$(existing CHECKPOINT_PATH file "$4")"
     device="$(require_device 1 "$2")"
     python="$(project_python)"
     log="$(realpath -m -- "${OUTPUT_DIR:-.}/$1")"
-    command=("$python" "$PROJECT_ROOT/eval.py" --device_target "$device" --device_id "$3" "${ARGUMENTS[@]}"
-        --checkpoint_path "$checkpoint" "${KEYS[@]}")
-    if dry_run; then
-        echo "rank 0: $(show_command "${command[@]}")"
-        return 0
-    fi
     copy_output_to "$log"
-    exec "${command[@]}"
+    start "$python" "$PROJECT_ROOT/eval.py" --device_target "$device" --device_id "$3" "${ARGUMENTS[@]}" \
+        --checkpoint_path "$checkpoint" "${KEYS[@]}"
 }
 
-# add_run_folder ARRAY FOLDER: to ARRAY, keys that put everything of a run, its checkpoints too, into FOLDER/ckpt.
+# add_run_folder FOLDER: to ARGUMENTS, keys that put everything of a run, its checkpoints too, into FOLDER/ckpt.
 add_run_folder() {
-    local -n words="$1"
-    words+=(--train_outputs "$2" --brief ckpt --save_checkpoint_path "$2/ckpt")
+    ARGUMENTS+=(--train_outputs "$1" --brief ckpt --save_checkpoint_path "$1/ckpt")
 }
 
 # start_run FOLDER: refuses to write over another run, and logs to FOLDER/log.txt.
 start_run() {
-    if [[ -e "$1/ckpt/last.ckpt" && " ${KEYS[*]} " != *" --resume"* ]]; then
+    if ! dry_run && [[ -e "$1/ckpt/last.ckpt" && " ${KEYS[*]} " != *" --resume"* ]]; then
         fail "$1/ckpt holds a training already; add --resume 1 to continue it, or set OUTPUT_DIR to another folder"
     fi
     copy_output_to "$1/log.txt"
 }
 
-# copy_output_to FILE: what this script prints from here on is also added to FILE.
+# copy_output_to FILE: what this script prints from here on is also added to FILE, after a line with the date and the
+# command where FILE has the output of an earlier one.
 copy_output_to() {
+    if dry_run; then
+        return 0
+    fi
     if ! mkdir -p -- "$(dirname -- "$1")" 2>/dev/null || ! touch -- "$1" 2>/dev/null; then
         fail "cannot write to $1"
     fi
     echo "output: also in $1"
+    if [[ -s "$1" ]]; then
+        printf '\n== %s: %s\n' "$(date '+%F %T %z')" "$(show_command bash "$0" "${PLACED[@]}" "${KEYS[@]}")" >>"$1"
+    fi
     # tee -i: Ctrl-C is meant for the program, whose last words tee must still write
     exec > >(exec tee -ia -- "$1") 2> >(exec tee -ia -- "$1" >&2)
 }

@@ -18,7 +18,7 @@ infer_310() {
     python="$(project_python)"
     output="$(realpath -m -- "${OUTPUT_DIR:-.}")"
     build="$(realpath -m -- "${BUILD_DIR:-$PROJECT_ROOT/build/ascend310_infer}")"
-    if ! { mkdir -p -- "$output" && cd -- "$output" && : >infer.log && : >acc.log; } 2>/dev/null; then
+    if ! dry_run && ! { mkdir -p -- "$output" && cd -- "$output" && : >infer.log && : >acc.log; } 2>/dev/null; then
         fail "cannot write to $output"
     fi
 
@@ -27,12 +27,12 @@ infer_310() {
         arguments+=(--anno_path "$anno") # for the sizes of the images
     fi
     if [[ "${DEVICE_TARGET:-Ascend}" == CPU ]]; then
-        echo "== predicting on the CPU; the log is in $output/infer.log"
-        PYTHONPATH="$PROJECT_ROOT" logged infer.log "$python" -m src.commands.infer_files "${arguments[@]}"
+        dry_run || echo "== predicting on the CPU; the log is in $output/infer.log"
+        logged infer.log env PYTHONPATH="$PROJECT_ROOT" "$python" -m src.commands.infer_files "${arguments[@]}"
     else
         predict_on_chip "$build" "${arguments[@]}"
     fi
-    echo "== evaluating; the table is also in $output/acc.log"
+    dry_run || echo "== evaluating; the table is also in $output/acc.log"
     logged acc.log "$python" "$PROJECT_ROOT/postprocess.py" --mindir_path "$mindir" --result_path "$output/result_Files" \
         --anno_path "$anno" --img_path "$data" --dataset "$5" --prediction_path "$output/predictions.json"
 }
@@ -50,23 +50,36 @@ predict_on_chip() {
             export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$LITE_HOME/$folder"
         done
     fi
-    command -v cmake >/dev/null || fail "cmake not found: install it (apt-get install cmake g++)"
-    echo "== building ascend310_infer in $build; the log is in $PWD/infer.log"
-    if ! {
-        cmake -S "$PROJECT_ROOT/ascend310_infer" -B "$build" -DPREDICTOR="$predictor" &&
-            cmake --build "$build" --parallel
-    } >>infer.log 2>&1; then
-        grep -iA 4 -m 1 error infer.log >&2 || true
-        fail "ascend310_infer could not be built; $PWD/infer.log says more"
-    fi
-    echo "== predicting on the chip; the log is in $PWD/infer.log"
+    build_program "$build" "$predictor"
+    dry_run || echo "== predicting on the chip; the log is in $PWD/infer.log"
     logged infer.log "$build/main" "$@"
 }
 
-# logged FILE COMMAND...: what the command prints is also added to FILE; its exit code stays.
+# build_program BUILD PREDICTOR: builds the program in the folder BUILD.
+build_program() {
+    local configure=(cmake -S "$PROJECT_ROOT/ascend310_infer" -B "$1" -DPREDICTOR="$2")
+    local compile=(cmake --build "$1" --parallel)
+    if dry_run; then
+        run "${configure[@]}"
+        run "${compile[@]}"
+        return 0
+    fi
+    command -v cmake >/dev/null || fail "cmake not found: install it (apt-get install cmake g++)"
+    echo "== building ascend310_infer in $1; the log is in $PWD/infer.log"
+    if ! { "${configure[@]}" && "${compile[@]}"; } >>infer.log 2>&1; then
+        grep -iA 4 -m 1 error infer.log >&2 || true
+        fail "ascend310_infer could not be built; $PWD/infer.log says more"
+    fi
+}
+
+# logged FILE COMMAND...: what the command prints is also added to FILE; its exit code stays. A dry run only prints it.
 logged() {
     local file="$1"
     shift
+    if dry_run; then
+        run "$@"
+        return 0
+    fi
     {
         "$@" 2>&1 >&3 | tee -a -- "$file" >&2
     } 3>&1 | tee -a -- "$file"

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Starts train.py in several processes, one per device, and ends them together. Sourced after common.sh.
 #
-# launch LAUNCHER NUMBER PYTHON LOGS ARGUMENT... trains with NUMBER processes; the output of process 0 goes to the
-# console, that of each process to LOGS/worker_RANK.log (mpirun: to one folder per process). LAUNCHER is
+# plan_launch checks what is asked for; launch LOGS ARGUMENT... then trains. The output of process 0 goes to the
+# console, that of each process to LOGS/worker_RANK.log (mpirun: to one folder per process). The launcher is
 #   mpirun      GPUs
 #   msrun       MindSpore's own: CPU, Ascend, GPUs
 #   rank_table  Ascend: one process for each device that read_rank_table found on this machine
@@ -15,7 +15,7 @@ RANK_TABLE=""
 read_rank_table() {
     local listed
     RANK_TABLE="$(existing RANK_TABLE_FILE file "$1")"
-    listed="$(cd "$PROJECT_ROOT" && "$3" -m src.model_utils.rank_table "$RANK_TABLE" "$2")" || exit $?
+    listed="$(cd "$PROJECT_ROOT" && "$3" -B -m src.model_utils.rank_table "$RANK_TABLE" "$2")" || exit $?
     mapfile -t LOCAL_DEVICES <<<"$listed"
 }
 
@@ -39,23 +39,32 @@ launcher_for() {
     echo "$chosen"
 }
 
+# plan_launch DEFAULT_DEVICE NUMBER [RANK_TABLE_FILE]: checks that NUMBER processes can be started, and sets DEVICE and
+# how launch starts them. An empty RANK_TABLE_FILE stands for msrun.
+plan_launch() {
+    PROCESSES="$2"
+    require_number DEVICE_NUM "$PROCESSES" 1
+    DEVICE="$(require_device 1 "$1")"
+    PROGRAM="$(project_python)"
+    if [[ -n "${3:-}" ]]; then
+        read_rank_table "$3" "$PROCESSES" "$PROGRAM"
+    fi
+    require_device "$((${#LOCAL_DEVICES[@]} > 0 ? ${#LOCAL_DEVICES[@]} : PROCESSES))" "$1" >/dev/null
+    CHOSEN_LAUNCHER="$(launcher_for "$DEVICE")"
+}
+
+# launch LOGS ARGUMENT...: trains with the processes of plan_launch.
 launch() {
-    local launcher="$1" number="$2"
-    if [[ "$launcher" == msrun ]] && ((${#LOCAL_DEVICES[@]} > 0 && ${#LOCAL_DEVICES[@]} < number)); then
+    local command=("$PROCESSES" "$PROGRAM" "$1" --device_target "$DEVICE" --run_distribute 1 --device_num "$PROCESSES"
+        "${@:2}")
+    if [[ "$CHOSEN_LAUNCHER" == msrun ]] && ((${#LOCAL_DEVICES[@]} > 0 && ${#LOCAL_DEVICES[@]} < PROCESSES)); then
         fail "LAUNCHER=msrun: this script starts one machine, the rank table has several; use LAUNCHER=rank_table"
     fi
     if dry_run; then
-        show_processes "$@"
+        show_processes "$CHOSEN_LAUNCHER" "${command[@]}"
     else
-        "run_with_$launcher" "${@:2}"
+        "run_with_$CHOSEN_LAUNCHER" "${command[@]}"
     fi
-}
-
-# show_command WORD...: prints a command as it could be typed.
-show_command() {
-    local line
-    line="$(printf ' %q' "$@")"
-    echo "${line:1}"
 }
 
 # The devices of the rank table, '4,5,6,7'. msrun counts from 0 among the visible ones.

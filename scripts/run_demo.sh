@@ -13,6 +13,7 @@
 # DEMO_MIN_AP        the box AP that must be reached, else the exit code is 1; default 0.50, or 0 when a --KEY was given
 # DEMO_MIN_MASK_AP   the same for the mask AP of models with masks; default 0.45, or 0
 # DEVICE_TARGET      CPU (default), GPU or Ascend
+# DRY_RUN=1          only print what would be run
 #
 # Running it again makes no new data; it continues a training that was interrupted, and restarts one that was finished.
 set -euo pipefail
@@ -35,6 +36,9 @@ step() {
 # (MindSpore compiles a network for up to a minute without a word); without a FILE, every ten seconds.
 start_heartbeat() {
     local file="${1:-}" started=$SECONDS
+    if dry_run; then
+        return 0
+    fi
     while sleep 10 >/dev/null 2>&1; do
         if [[ -z "$file" || -z "$(find "$file" -newermt '10 seconds ago' 2>/dev/null)" ]]; then
             echo "   ... still working, $((SECONDS - started)) s"
@@ -59,7 +63,7 @@ build_kernels() {
     fi
     if [[ "$MODEL" == *mask_rcnn && "$DEVICE" != Ascend ]]; then # Ascend has the operator built in
         echo "== compiling RoIAlign"
-        PYTHON="$PYTHON_OF_DEMO" bash "$PROJECT_ROOT/scripts/build_custom.sh" "$target"
+        run env PYTHON="$PYTHON_OF_DEMO" bash "$PROJECT_ROOT/scripts/build_custom.sh" "$target"
     fi
 }
 
@@ -67,12 +71,12 @@ build_kernels() {
 make_data() {
     local options=(--train "$TRAIN_IMAGES" --val "$VAL_IMAGES" --image_size 128 --classes 4) recipe
     recipe="${options[*]} $(cat -- src/data/synthetic*.py | sha256sum | cut -d' ' -f1)"
-    if [[ "$(cat -- "$DATA/recipe.txt" 2>/dev/null)" != "$recipe" ]]; then
+    if ! dry_run && [[ "$(cat -- "$DATA/recipe.txt" 2>/dev/null)" != "$recipe" ]]; then
         rm -rf -- "$DATA"
         mkdir -p -- "$DATA"
         echo "$recipe" >"$DATA/recipe.txt"
     fi
-    "$PYTHON_OF_DEMO" -m src.data.synthetic --output_dir "$DATA" "${options[@]}"
+    run "$PYTHON_OF_DEMO" -m src.data.synthetic --output_dir "$DATA" "${options[@]}"
 }
 
 # What a training was started with is kept while it runs: only the same command continues it.
@@ -82,26 +86,26 @@ train() {
     if [[ "$(cat -- "$unfinished" 2>/dev/null)" == "$command" && -e "$RUN/checkpoints/last.ckpt" ]]; then
         echo "continuing the interrupted training in $RUN"
         resume=(--resume 1)
-    else
+    elif ! dry_run; then
         rm -rf -- "$RUN"
         echo "$command" >"$unfinished"
     fi
-    "$PYTHON_OF_DEMO" train.py --config_path "$CONFIG" --device_target "$DEVICE" --train_dataset "$DATA/train" \
+    run "$PYTHON_OF_DEMO" train.py --config_path "$CONFIG" --device_target "$DEVICE" --train_dataset "$DATA/train" \
         --val_dataset "$DATA/validation" --train_outputs "$OUTPUT" --brief training "$@" "${resume[@]}"
-    rm -f -- "$unfinished"
+    run rm -f -- "$unfinished"
 }
 
 evaluate() {
-    "$PYTHON_OF_DEMO" eval.py --config_path "$RUN/config.yaml" --device_target "$DEVICE" \
+    run "$PYTHON_OF_DEMO" eval.py --config_path "$RUN/config.yaml" --device_target "$DEVICE" \
         --val_dataset "$DATA/validation" --checkpoint_path "$RUN/checkpoints/best.ckpt"
 }
 
 infer_and_draw() {
-    "$PYTHON_OF_DEMO" infer.py --config_path "$RUN/config.yaml" --device_target "$DEVICE" \
+    run "$PYTHON_OF_DEMO" infer.py --config_path "$RUN/config.yaml" --device_target "$DEVICE" \
         --checkpoint_path "$RUN/checkpoints/best.ckpt" --pred_input "$DATA/validation/data" \
         --pred_output "$OUTPUT/predictions.json"
-    rm -rf -- "$OUTPUT/pictures"
-    "$PYTHON_OF_DEMO" draw_predictions.py --pred_json "$OUTPUT/predictions.json" --output_dir "$OUTPUT/pictures" \
+    run rm -rf -- "$OUTPUT/pictures"
+    run "$PYTHON_OF_DEMO" draw_predictions.py --pred_json "$OUTPUT/predictions.json" --output_dir "$OUTPUT/pictures" \
         --annotations "$DATA/validation" --page 1
 }
 
@@ -167,7 +171,7 @@ trap stop_heartbeat EXIT
 step "1/5 environment"
 bash "$PROJECT_ROOT/scripts/setup_env.sh"
 PYTHON_OF_DEMO="$VENV_DIR/bin/python"
-mkdir -p -- "$OUTPUT"
+run mkdir -p -- "$OUTPUT"
 cd "$PROJECT_ROOT"
 build_kernels
 step "2/5 data: synthetic images in $DATA"
@@ -184,5 +188,8 @@ step "5/5 inference and pictures"
 start_heartbeat
 infer_and_draw
 stop_heartbeat
+if dry_run; then
+    exit 0
+fi
 step "done"
 report "$MINIMUM_AP" "$MINIMUM_MASK_AP"

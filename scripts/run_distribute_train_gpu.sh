@@ -2,6 +2,9 @@
 # Trains on several devices of this machine, one process per device.
 #
 # usage: bash scripts/run_distribute_train_gpu.sh [CONFIG_PATH] [DEVICE_NUM] [TRAIN_DATA] [VAL_DATA] [TRAIN_OUT] [BRIEF] (OPTIONAL)[PRETRAINED_PATH]
+#        bash scripts/run_distribute_train_gpu.sh [DEVICE_NUM] [EPOCH_SIZE] [LR] [DATASET] [PRE_TRAINED](optional) [PRE_TRAINED_EPOCH_SIZE](optional)
+#
+# The first form trains any detector:
 #
 # CONFIG_PATH      path to the configuration file (configs/*/*.yaml)
 # DEVICE_NUM       number of devices; the total batch is DEVICE_NUM x batch_size
@@ -11,20 +14,23 @@
 # BRIEF            short name of this experiment: everything is stored in TRAIN_OUT/BRIEF, also reachable as LOG/BRIEF
 # PRETRAINED_PATH  path to a checkpoint to start from
 #
-# On GPUs the processes are started by mpirun (OpenMPI must be installed). DEVICE_TARGET=CPU in the environment runs
-# DEVICE_NUM processes on the CPU, started by MindSpore's msrun. When one process fails, the whole run ends.
+# The second is RefineDet's; scripts/refinedet/run_distribute_train_gpu.sh --help explains it. Any key of the
+# configuration may follow as --KEY VALUE, such as --batch_size 8.
+#
+# On GPUs the processes are started by mpirun (OpenMPI must be installed), on the CPU by MindSpore's msrun. When one
+# process fails, the whole run ends.
+#
+# In the environment:
+# DEVICE_TARGET  GPU (default), Ascend or CPU; DEVICE_TARGET=CPU runs DEVICE_NUM processes on the CPU
+# LAUNCHER       GPU: mpirun (default) or msrun; CPU and Ascend: msrun
+# DRY_RUN=1      only print what each rank would start
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-# shellcheck source-path=SCRIPTDIR source=launch.sh
-source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+# shellcheck source-path=SCRIPTDIR source=config_commands.sh
+source "$(dirname "${BASH_SOURCE[0]}")/config_commands.sh"
 
-check_usage "$0" 6 7 "$@"
-number="$2"
-require_number DEVICE_NUM "$number" 1
-read_train_arguments "$1" "${@:3}"
-device="$(require_device "$number")"
-python="$(project_python)"
-link_log "$TRAIN_OUT" "$BRIEF"
-launch "$(launcher_for "$device")" "$number" "$python" "$TRAIN_OUT/$BRIEF/processes" \
-    --device_target "$device" --run_distribute 1 --device_num "$number" "${TRAIN_ARGUMENTS[@]}"
+FORMS=(
+    "config    6 7 config*"
+    "refinedet 4 6 number*"
+)
+choose_form "$0" "$@"
+train_on_several_with_config GPU "${PLACED[@]:0:2}" "" "${PLACED[@]:2}"

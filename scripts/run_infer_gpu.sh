@@ -8,17 +8,14 @@
 # PRED_INPUT       path to an image or to a folder of images
 # PRED_OUTPUT      path to the JSON file to write
 #
-# DEVICE_TARGET=CPU in the environment runs it without a GPU.
+# Any key of the configuration may follow as --KEY VALUE, such as --test_batch_size 8.
+#
+# In the environment:
+# DEVICE_TARGET  GPU (default), Ascend or CPU; DEVICE_TARGET=CPU runs it without a GPU
+# DRY_RUN=1      only print what would be started
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=config_commands.sh
+source "$(dirname "${BASH_SOURCE[0]}")/config_commands.sh"
 
-check_usage "$0" 4 4 "$@"
-config="$(existing CONFIG_PATH file "$1")"
-checkpoint="$(existing CHECKPOINT_PATH file "$2")"
-input="$(existing PRED_INPUT any "$3")"
-output="$(realpath -m -- "$4")"
-device="$(require_device 1)"
-python="$(project_python)"
-exec "$python" "$PROJECT_ROOT/infer.py" --device_target "$device" --config_path "$config" \
-    --checkpoint_path "$checkpoint" --pred_input "$input" --pred_output "$output"
+read_arguments "$0" 4 4 "$@"
+detect_with_config GPU "${PLACED[@]}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on one device.
+# Trains any detector on one GPU.
 #
 # usage: bash scripts/run_standalone_train_gpu.sh [CONFIG_PATH] [TRAIN_DATA] [VAL_DATA] [TRAIN_OUT] [BRIEF] (OPTIONAL)[PRETRAINED_PATH]
 #
@@ -10,14 +10,14 @@
 # BRIEF            short name of this experiment: everything is stored in TRAIN_OUT/BRIEF, also reachable as LOG/BRIEF
 # PRETRAINED_PATH  path to a checkpoint to start from
 #
-# DEVICE_TARGET=CPU in the environment runs it without a GPU.
+# Any key of the configuration may follow as --KEY VALUE, such as --batch_size 8.
+#
+# In the environment:
+# DEVICE_TARGET  GPU (default), Ascend or CPU; DEVICE_TARGET=CPU runs it without a GPU
+# DRY_RUN=1      only print what would be started
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=common.sh
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=config_commands.sh
+source "$(dirname "${BASH_SOURCE[0]}")/config_commands.sh"
 
-check_usage "$0" 5 6 "$@"
-read_train_arguments "$@"
-device="$(require_device 1)"
-python="$(project_python)"
-link_log "$TRAIN_OUT" "$BRIEF"
-exec "$python" "$PROJECT_ROOT/train.py" --device_target "$device" "${TRAIN_ARGUMENTS[@]}"
+read_arguments "$0" 5 6 "$@"
+train_with_config GPU "${PLACED[@]}"

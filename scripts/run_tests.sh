@@ -6,6 +6,7 @@
 # Without arguments: the whole suite. Examples of arguments: tests/data, -k anchor, -m "not slow", -x.
 # Two to four tests run at once, as there are cores (-n 0: one after the other); files are kept together.
 # The program of ascend310_infer is compiled and tested too; what it needs is installed where that is allowed.
+# DRY_RUN=1 in the environment only prints what would be run.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -25,8 +26,10 @@ if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
     exit 0
 fi
 bash "$PROJECT_ROOT/scripts/setup_env.sh" "$PROJECT_ROOT/requirements-dev.txt"
-PYTHON="$VENV_DIR/bin/python" bash "$PROJECT_ROOT/scripts/build_custom.sh" cpu
-want_libraries_of_ascend310
+run env PYTHON="$VENV_DIR/bin/python" bash "$PROJECT_ROOT/scripts/build_custom.sh" cpu
+if ! dry_run; then
+    want_libraries_of_ascend310
+fi
 cd "$PROJECT_ROOT"
 echo "== running the tests"
-exec "$VENV_DIR/bin/python" -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
+run exec "$VENV_DIR/bin/python" -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

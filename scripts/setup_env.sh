@@ -9,6 +9,7 @@
 # python3.10 and python3 that is a Python 3.10 to 3.12. Packages are installed again only when the requirements files
 # changed; a complete environment needs no network. What Debian or Ubuntu lack (python3-venv, libgomp1, g++) is installed
 # when that is allowed, otherwise named. Without g++ it goes on: only the models with masks need it, for their RoIAlign.
+# DRY_RUN=1 in the environment only prints what would be done.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -124,10 +125,30 @@ check_imports() {
     }
 }
 
+is_installed() {
+    [[ "$(cat -- "$VENV_DIR/installed-$(basename "$1")" 2>/dev/null)" == "$(fingerprint "$1")" ]]
+}
+
+show_plan() {
+    local python
+    if [[ ! -x "$VENV_DIR/bin/python" ]]; then
+        python="$(find_python)"
+        echo "would make $VENV_DIR with $python and install $1"
+    elif ! is_installed "$1"; then
+        echo "would install $1 in $VENV_DIR"
+    else
+        echo "nothing to do: $VENV_DIR has what $1 asks for"
+    fi
+}
+
 main() {
     local requirements stamp
     check_usage "$0" 0 1 "$@"
     requirements="$(existing REQUIREMENTS file "${1:-$PROJECT_ROOT/requirements.txt}")"
+    if dry_run; then
+        show_plan "$requirements"
+        return 0
+    fi
     stamp="$VENV_DIR/installed-$(basename "$requirements")"
 
     mkdir -p -- "$(dirname "$VENV_DIR")"
@@ -138,7 +159,7 @@ main() {
     }
     make_venv
     want_compiler
-    if [[ "$(cat -- "$stamp" 2>/dev/null)" != "$(fingerprint "$requirements")" ]]; then
+    if ! is_installed "$requirements"; then
         require_openmp "$VENV_DIR/bin/python"
         install_requirements "$requirements"
         check_imports

@@ -18,6 +18,7 @@
 # BUILD_DIR      where the program is built; default build/ascend310_infer of the project
 # DEVICE_TARGET  Ascend (default) or CPU; DEVICE_TARGET=CPU runs the network in Python, without the program
 # PREDICTOR      lite (default), or stand_in to try the program without a chip: its detections mean nothing
+# DRY_RUN=1      only print what would be run
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../infer_310.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../infer_310.sh"

@@ -7,5 +7,5 @@
 # variables in the environment, such as DEVICE_TARGET=CPU.
 set -euo pipefail
 DEFAULT_DEVICE=GPU
-# shellcheck source-path=SCRIPTDIR source=run_eval.sh
+# shellcheck source-path=SCRIPTDIR source=../refinedet/run_eval.sh
 source "$(dirname "${BASH_SOURCE[0]}")/run_eval.sh"

@@ -7,5 +7,5 @@
 # the variables in the environment, such as DEVICE_TARGET=CPU.
 set -euo pipefail
 DEFAULT_DEVICE=GPU
-# shellcheck source-path=SCRIPTDIR source=run_standardalone_train.sh
+# shellcheck source-path=SCRIPTDIR source=../refinedet/run_standardalone_train.sh
 source "$(dirname "${BASH_SOURCE[0]}")/run_standardalone_train.sh"

@@ -1,6 +1,7 @@
 """A machine with Ascend devices, and a Python whose programs only say what they were given."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,19 @@ if [ -n "$FAIL_RANK$WAIT" ]; then
     echo "nobody asked to stop"
 fi
 """
+
+
+def planned(done: subprocess.CompletedProcess[str]) -> list[tuple[dict[str, str], list[str]]]:
+    """(variables, words from the program on) of each rank of a dry run."""
+    assert done.returncode == 0, done.stderr
+    ranks = []
+    for line in done.stdout.splitlines():
+        if line.startswith("rank "):
+            words = shlex.split(line.split(": ", 1)[1])
+            program = next(i for i, word in enumerate(words) if word.endswith(".py"))
+            variables = dict(word.split("=", 1) for word in words[: program - 1])
+            ranks.append((variables, words[program:]))
+    return ranks
 
 
 class AscendMachine:

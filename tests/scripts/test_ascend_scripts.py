@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.ascend_machine import AscendMachine
+from tests.scripts.ascend_machine import AscendMachine, planned
 from tests.scripts.shell import ROOT, SCRIPTS
 
 NAS_CONFIG = str(ROOT / "configs/nas_fpn/retinanet_r50_nasfpn_640.yaml")
@@ -44,19 +44,6 @@ ARGUMENTS = {  # good ones, with all that are optional
 @pytest.fixture
 def machine(tmp_path: Path) -> AscendMachine:
     return AscendMachine(tmp_path)
-
-
-def planned(done: subprocess.CompletedProcess[str]) -> list[tuple[dict[str, str], list[str]]]:
-    """(variables, words from the program on) of each rank of a dry run."""
-    assert done.returncode == 0, done.stderr
-    ranks = []
-    for line in done.stdout.splitlines():
-        if line.startswith("rank "):
-            words = shlex.split(line.split(": ", 1)[1])
-            program = next(i for i, word in enumerate(words) if word.endswith(".py"))
-            variables = dict(word.split("=", 1) for word in words[: program - 1])
-            ranks.append((variables, words[program:]))
-    return ranks
 
 
 def keys_of(words: list[str]) -> dict[str, str]:
@@ -286,6 +273,18 @@ class TestRuns:
         machine.run("refinedet/run_eval.sh", *ARGUMENTS["refinedet/run_eval.sh"])
         for log in ("eval.log", "eval1/log.txt"):
             assert (machine.folder / log).read_text().startswith("started rank none of none")
+
+    def test_a_log_says_when_it_goes_on_and_with_which_command(self, machine: AscendMachine) -> None:
+        script = "nas_fpn/run_eval.sh"
+        first, second = (machine.run(script, *ARGUMENTS[script], "--test_batch_size", "8") for _ in range(2))
+        assert (first.returncode, second.returncode) == (0, 0)
+        log = (machine.folder / "eval.log").read_text()
+        earlier, later = log.split("\n== ")
+        header, *lines = later.splitlines()
+        assert lines == earlier.splitlines()
+        date, command = header.split(": ", 1)
+        assert time.strptime(date, "%Y-%m-%d %H:%M:%S %z")
+        assert shlex.split(command) == ["bash", str(SCRIPTS / script), *ARGUMENTS[script], "--test_batch_size", "8"]
 
     def test_another_training_is_not_written_over(self, machine: AscendMachine) -> None:
         (machine.folder / "ckpt").mkdir()
