@@ -10,14 +10,16 @@ images the network takes at once.
 
 from src.common.program import run_command
 from src.config import config_from_command_line
+from src.model_utils.moxing_adapter import on_modelarts
 
 
 def main() -> None:
     """Check the configuration, then predict."""
     config = config_from_command_line(__doc__)
-    from src.commands.infer import infer
+    with on_modelarts(config):
+        from src.commands.infer import infer
 
-    infer(config)
+        infer(config)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import load_results, save_results
 from src.model_utils.device_adapter import Device
+from src.model_utils.moxing_adapter import result_path
 from src.schema import Config, require
 
 logger = logging.getLogger(__name__)
@@ -28,11 +29,11 @@ def evaluate(config: Config) -> Metrics | None:
     if saved is not None and saved.is_file():
         logger.info(f"evaluating the predictions of {saved}; the network does not run")
         metrics: Metrics | None = evaluator_with_results(config, saved).compute_metrics()
-        beside = saved
+        beside = result_path(config, saved)
     else:
         require(config, "checkpoint_path")
         metrics = _evaluate_checkpoint(config, saved)
-        beside = Path(config.checkpoint_path)
+        beside = result_path(config, Path(config.checkpoint_path))
     if metrics is not None:
         report(metrics, beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start)
     return metrics

@@ -3,10 +3,11 @@
 Only with `enable_modelarts` (RefineDet's README: `run_online`) does anything happen.
 """
 
+import glob
 import logging
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 DATA_KEYS = (
     "train_dataset", "val_dataset", "mindrecord_dir", "coco_root", "instance_set", "voc_root", "image_dir", "anno_path",
+    "pred_input",
 )  # fmt: skip
 OUTPUT_KEYS = ("train_outputs", "save_checkpoint_path", "prediction_path", "pred_output", "file_name")
 
@@ -29,9 +31,9 @@ def on_modelarts(config: Config) -> Iterator[None]:
     """Run a block with data from OBS, and send what it wrote to OBS, even when it fails or is stopped.
 
     Before the block, `data_url` is copied to `data_path` and `checkpoint_url` to `load_path`, by one process of each
-    machine; the others wait. Relative paths of what the program writes are taken in `output_path`, which the process of
-    rank 0 copies to `train_url` afterwards. Where no path of the configuration lies in `data_path`, that folder becomes
-    the root of the data set.
+    machine; the others wait. Archives of the data are unpacked (`unpack_archives`). Relative paths of what the program
+    writes are taken in `output_path`, which the process of rank 0 copies to `train_url` afterwards. Where no path of
+    the configuration lies in `data_path`, that folder becomes the root of the data set.
 
     Args:
         config: checked configuration; its paths are changed. Without `enable_modelarts` nothing is done.
@@ -45,8 +47,9 @@ def on_modelarts(config: Config) -> Iterator[None]:
     mox = _moxing()
     with ExitStack() as stack:
         if config.data_url:
-            archive = config.modelarts_dataset_unzip_name
-            stack.enter_context(_downloaded(mox, config.data_url, config.data_path, archive))
+            stack.enter_context(
+                _downloaded(mox, config.data_url, config.data_path, prepare=lambda: unpack_archives(config))
+            )
             _find_data(config)
         if config.checkpoint_url:
             stack.enter_context(_downloaded(mox, config.checkpoint_url, config.load_path))
@@ -65,6 +68,12 @@ def on_modelarts(config: Config) -> Iterator[None]:
             _upload(mox, config.output_path, config.train_url)
 
 
+def result_path(config: Config, path: Path) -> Path:
+    """Where a result goes that belongs to an input: `path`, but on ModelArts in `output_path`, which is sent to OBS."""
+    output = Path(config.output_path)
+    return output / path.name if config.enable_modelarts and output not in path.parents else path
+
+
 def _moxing() -> ModuleType:
     try:
         import moxing
@@ -76,8 +85,8 @@ def _moxing() -> ModuleType:
 
 
 @contextmanager
-def _downloaded(mox: ModuleType, url: str, folder: str, archive: str = "") -> Iterator[None]:
-    """Within the block `folder` holds what `url` has, and the content of its `archive`.zip."""
+def _downloaded(mox: ModuleType, url: str, folder: str, prepare: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Within the block `folder` holds what `url` has, after `prepare` was called."""
 
     def download() -> None:
         logger.info(f"copying {url} to {folder}")
@@ -85,11 +94,37 @@ def _downloaded(mox: ModuleType, url: str, folder: str, archive: str = "") -> It
             mox.file.copy_parallel(url, folder)
         except Exception as error:  # moxing's own are not documented
             raise UserError(f"{url} cannot be copied to {folder} ({_in_one_line(error)})") from None
-        if archive:
-            unpack(Path(folder), archive)
+        prepare()
 
     with once_per_machine(Path(folder), url, download):
         yield
+
+
+def unpack_archives(config: Config) -> None:
+    """Unpack NAME.zip in `data_path`, NAME being `modelarts_dataset_unzip_name`.
+
+    Without that key (the published commands for evaluation set none): every folder NAME in which a path of the
+    configuration lies and that OBS has as an archive only.
+
+    Raises:
+        UserError: see `unpack`.
+    """
+    root = Path(config.data_path)
+    if config.modelarts_dataset_unzip_name:
+        unpack(root, config.modelarts_dataset_unzip_name)
+        return
+    for name in sorted({parts[0] for parts in _paths_in_data(config).values()}):
+        ours = root / f".{name}.unpacked"  # an earlier run on this machine left the folder: it may be outdated
+        if (root / f"{name}.zip").is_file() and (ours.exists() or not (root / name).exists()):
+            unpack(root, name)
+            ours.touch()
+
+
+def _paths_in_data(config: Config) -> dict[str, tuple[str, ...]]:
+    """{key: parts below `data_path`} of the configuration's paths in that folder."""
+    root = Path(config.data_path)
+    paths = {key: Path(getattr(config, key)) for key in DATA_KEYS}
+    return {key: path.relative_to(root).parts for key, path in paths.items() if root in path.parents}
 
 
 def unpack(folder: Path, name: str) -> None:
@@ -119,7 +154,9 @@ def unpack(folder: Path, name: str) -> None:
 def _find_data(config: Config) -> None:
     """Make the downloaded folder the root of the data set, unless a path of the configuration lies in it."""
     root = Path(config.data_path)
-    if any(root in (path := Path(getattr(config, name))).parents or root == path for name in DATA_KEYS):
+    inside = _paths_in_data(config)
+    if inside or any(root == Path(getattr(config, key)) for key in DATA_KEYS):
+        _find_beside_archives(config, inside)
         return
     config.train_dataset = config.val_dataset = ""
     if not Path(config.mindrecord_dir).is_dir():
@@ -129,6 +166,24 @@ def _find_data(config: Config) -> None:
     if config.dataset == "other":
         config.anno_path = str(root / config.anno_path)
     logger.info(f"{changed}: {root}, since no path of the configuration lies in data_path")
+
+
+def _find_beside_archives(config: Config, inside: dict[str, tuple[str, ...]]) -> None:
+    """Take what lies beside NAME.zip for what is expected in NAME, where the archive does not have it.
+
+    The published layout has `annotations` beside the archive, the published command looks for them inside.
+    """
+    root = Path(config.data_path)
+    for key, (name, *rest) in inside.items():
+        expected, beside = root.joinpath(name, *rest), root.joinpath(*rest)
+        if rest and (root / f"{name}.zip").is_file() and not _exists(expected) and _exists(beside):
+            logger.info(f"{key}: {beside}, since {name}.zip does not have it")
+            setattr(config, key, str(beside))
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path exists; {} in its name stands for anything."""
+    return any(path.parent.glob(glob.escape(path.name).replace("{}", "*")))
 
 
 def _collect_outputs(config: Config) -> None:

@@ -189,7 +189,9 @@ class Config(Section):
     data_path: str = key("/cache/data", "ModelArts: folder for the data")
     output_path: str = key("/cache/train", "ModelArts: folder for all that is written; relative paths are taken in it")
     load_path: str = key("/cache/checkpoint_path", "ModelArts: folder for the checkpoints of checkpoint_url")
-    modelarts_dataset_unzip_name: str = key("", "ModelArts: NAME.zip in data_path is unpacked to data_path/NAME")
+    modelarts_dataset_unzip_name: str = key(
+        "", "ModelArts: NAME.zip in data_path is unpacked to data_path/NAME; empty: those that paths need"
+    )
 
     _config_path: str = PrivateAttr("")
 

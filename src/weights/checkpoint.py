@@ -49,15 +49,16 @@ class TrainingState:
     config: dict = field(default_factory=dict)
 
 
-def save_weights(path: str | Path, arrays: dict[str, np.ndarray], config: Config | None = None) -> None:
+def save_weights(path: str | Path, arrays: dict[str, np.ndarray], config: Config | dict | None = None) -> None:
     """Write weights only.
 
     Args:
         path: file to write; it appears complete or not at all.
         arrays: {name: array}.
-        config: configuration to note in the file.
+        config: configuration to note in the file, or its nested values as `checkpoint_config` gives them.
     """
-    meta = {"config": config.model_dump()} if config else {}
+    values = config.model_dump() if isinstance(config, Config) else config
+    meta = {"config": values} if values else {}
     _write(Path(path), arrays, meta)
 
 

@@ -61,6 +61,19 @@ warmup_step: 2
 run_eval: 0
 """
 
+# Over the file tiny_mask.yaml: two stages, whose boxes do not depend on the class.
+TINY_CASCADE_CONFIG = """
+base: tiny_mask.yaml
+detector: cascade_mask_rcnn
+bbox_head: {reg_class_agnostic: True}
+cascade:
+  num_stages: 2
+  stage_loss_weights: [1.0, 0.5]
+  pos_iou_thr: [0.5, 0.6]
+  target_stds: [[0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1]]
+epoch_size: 1
+"""
+
 # Batch normalization magnifies the rounding that differs between two runs; without it their losses stay comparable.
 FROZEN_NORM = tuple(
     word for part in ("backbone", "neck.nas_fpn", "bbox_head") for word in (f"--{part}.norm_cfg.frozen", 1)

@@ -10,24 +10,11 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from src.weights.checkpoint import load_checkpoint_weights
-from tests.end_to_end.commands import TINY_MASK_CONFIG, logged, run
+from tests.end_to_end.commands import TINY_CASCADE_CONFIG, TINY_MASK_CONFIG, logged, run
 from tests.scripts.shell import run_script
 from tests.weights.published_mask_rcnn import published_names
 
 LOSSES = ("loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox", "loss_mask")
-
-# Two stages, whose boxes do not depend on the class; one epoch of one step on two devices.
-CASCADE = """
-base: tiny_mask.yaml
-detector: cascade_mask_rcnn
-bbox_head: {reg_class_agnostic: True}
-cascade:
-  num_stages: 2
-  stage_loss_weights: [1.0, 0.5]
-  pos_iou_thr: [0.5, 0.6]
-  target_stds: [[0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1]]
-epoch_size: 1
-"""
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +180,7 @@ def test_weights_by_mmdetections_names_convert(trained: tuple[Path, subprocess.C
 
 def test_a_cascade_trains_on_two_devices(trained: tuple[Path, subprocess.CompletedProcess], shapes: Path) -> None:
     folder, _ = trained
-    (folder / "cascade.yaml").write_text(CASCADE)
+    (folder / "cascade.yaml").write_text(TINY_CASCADE_CONFIG)
     result = run_script(
         "run_distribute_train_gpu.sh", "cascade.yaml", "2", shapes / "train", shapes / "validation", "out", "cascade",
         cwd=folder, timeout=500, DEVICE_TARGET="CPU",

@@ -12,7 +12,7 @@ import pytest
 from src.common.errors import UserError
 from src.common.program import Terminated
 from src.config import config_from_command_line, load_config
-from src.model_utils.moxing_adapter import on_modelarts, unpack
+from src.model_utils.moxing_adapter import on_modelarts, result_path, unpack
 from src.schema import Config
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +101,15 @@ def test_absolute_outputs_stay(tmp_path: Path, bucket: Bucket) -> None:
         assert config.checkpoint_folder == Path(checkpoints)
 
 
+def test_results_beside_inputs_go_to_the_outputs(tmp_path: Path) -> None:
+    output = tmp_path / "cache/train"
+    metrics = tmp_path / "cache/data/checkpoint/best_metrics.json"
+    config = config_of(tmp_path)
+    assert result_path(config, metrics) == output / "best_metrics.json"
+    assert result_path(config, output / "deep/best_metrics.json") == output / "deep/best_metrics.json"
+    assert result_path(config_of(tmp_path, enable_modelarts=False), metrics) == metrics
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_an_archive_is_unpacked(tmp_path: Path, bucket: Bucket, inside: bool) -> None:
     """Whether the archive holds its folder or only what belongs in it."""
@@ -113,6 +122,50 @@ def test_an_archive_is_unpacked(tmp_path: Path, bucket: Bucket, inside: bool) ->
     with on_modelarts(config):
         assert sorted(path.name for path in packed.iterdir()) == ["annotations", "retinanet.mindrecord0"]
     assert [path.name for path in packed.parent.glob(".*")] == []
+
+
+class TestArchivesThatPathsNeed:
+    """As in NAS-FPN's command for evaluation, which names no archive."""
+
+    def pack(self, bucket: Bucket, **files: str) -> None:
+        with zipfile.ZipFile(bucket.folder / "coco2017/packed.zip", "w") as archive:
+            for name, content in {"retinanet.mindrecord0": "records", **files}.items():
+                archive.writestr(name, content)
+
+    def test_they_are_unpacked(self, tmp_path: Path, bucket: Bucket) -> None:
+        self.pack(bucket)
+        packed = tmp_path / "cache/data/packed"
+        config = config_of(tmp_path, mindrecord_dir=str(packed))
+        with on_modelarts(config):
+            assert (packed / "retinanet.mindrecord0").read_text() == "records"
+
+    def test_others_are_not(self, tmp_path: Path, bucket: Bucket) -> None:
+        self.pack(bucket)
+        shutil.copyfile(bucket.folder / "coco2017/packed.zip", bucket.folder / "coco2017/val2017.zip")
+        with on_modelarts(config_of(tmp_path, val_dataset=str(tmp_path / "cache/data/val2017"))):
+            assert not (tmp_path / "cache/data/packed").exists()
+            assert [path.name for path in (tmp_path / "cache/data/val2017").iterdir()] == ["1.jpg"]
+
+    def test_a_new_archive_replaces_what_an_earlier_run_unpacked(self, tmp_path: Path, bucket: Bucket) -> None:
+        found = []
+        for content in ("old", "new"):
+            self.pack(bucket, version=content)
+            with on_modelarts(config_of(tmp_path, mindrecord_dir=str(tmp_path / "cache/data/packed"))):
+                found.append((tmp_path / "cache/data/packed/version").read_text())
+        assert found == ["old", "new"]
+
+    @pytest.mark.parametrize("inside", [False, True])
+    def test_annotations_may_lie_beside_the_archive(self, tmp_path: Path, bucket: Bucket, inside: bool) -> None:
+        annotations = bucket.folder / "coco2017/annotations"
+        annotations.mkdir()
+        (annotations / "instances_val2017.json").write_text("{}")
+        self.pack(bucket, **({"annotations/instances_val2017.json": "{}"} if inside else {}))
+        data = tmp_path / "cache/data"
+        expected = str(data / "packed/annotations/instances_{}.json")
+        config = config_of(tmp_path, mindrecord_dir=str(data / "packed"), instance_set=expected)
+        with on_modelarts(config):
+            assert config.instance_set == (expected if inside else str(data / "annotations/instances_{}.json"))
+            assert config.mindrecord_dir == str(data / "packed")
 
 
 class TestArchives:
@@ -226,7 +279,7 @@ def test_without_a_place_for_results_they_stay(tmp_path: Path, bucket: Bucket, c
     assert f"warning: train_url is not set, so the results stay in {tmp_path}/cache/train" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("program", ["train.py", "eval.py", "export.py"])
+@pytest.mark.parametrize("program", ["train.py", "eval.py", "infer.py", "export.py"])
 def test_elsewhere_the_programs_say_what_is_missing(program: str, tmp_path: Path) -> None:
     """They are run without moxing."""
     command = [sys.executable, ROOT / program, "--config_path", CONFIG, "--enable_modelarts=True"]

@@ -1,4 +1,4 @@
-"""The commands of docs/tools.md, on the folders that the pages before leave behind."""
+"""The commands of docs/tools.md and those of other pages with tools, on the folders that pages before leave behind."""
 
 import json
 import re
@@ -10,12 +10,15 @@ import pytest
 
 from src.config import load_config, save_config
 from src.data.synthetic import main as write_shapes
+from src.weights.checkpoint import checkpoint_config, load_checkpoint_weights, save_weights
+from src.weights.noise import noised_weights
 from tests.conftest import ROOT
 from tests.end_to_end.commands import run
 from tests.end_to_end.test_documents import commands_of
 from tests.visual.test_run_curves import write_run
 
 PAGE = ROOT / "docs/tools.md"
+PAGES_WITH_NOISE = (PAGE, ROOT / "configs/instaboost/README.md", ROOT / "configs/spinenet_retinanet/README.md")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,8 @@ def noisy_results(annotations):
                        "score": 0.9}]  # fmt: skip
 
 
-def command(tool):
-    (words,) = [c for c in commands_of(PAGE) if c.startswith(f"python tools/{tool}")]
+def command(tool, page=PAGE):
+    (words,) = [c for c in commands_of(page) if c.startswith(f"python tools/{tool}")]
     return [re.sub(r'^"|"$', "", word) for word in words.split()[1:]]
 
 
@@ -112,3 +115,41 @@ def test_plot_lr(folder):
 def test_count_parameters_prints_what_the_page_shows(folder):
     out, _ = run(*command("count_parameters"), cwd=folder)
     assert out.strip() in PAGE.read_text()
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_NOISE, ids=lambda page: page.parent.name)
+def test_noise_checkpoint(page, tmp_path):
+    words = command("noise_checkpoint", page)
+    arguments = dict(zip(words[1::2], words[2::2], strict=True))
+    checkpoint, output = (tmp_path / arguments[f"--{name}"] for name in ("checkpoint_path", "output_file"))
+    config = load_config(ROOT / "configs/demo/nas_fpn.yaml", {"seed": 7})
+    arrays = {
+        "conv.weight": np.arange(100, dtype=np.float32),
+        "bn.moving_mean": np.arange(5, dtype=np.float32),
+        "optimizer/moment1.conv.weight": np.ones(100, np.float32),
+    }
+    save_weights(checkpoint, arrays, config)
+    out, _ = run(*words, cwd=tmp_path)
+    level = float(arguments["--noise_level"])
+    assert f"noise of level {level} (seed 0) on 1 of 2 parameters: {arguments['--output_file']}" in out
+    noised, expected = load_checkpoint_weights(output), noised_weights(load_checkpoint_weights(checkpoint), level)
+    assert noised.keys() == expected.keys() == {"conv.weight", "bn.moving_mean"}
+    for name, array in expected.items():
+        np.testing.assert_array_equal(noised[name], array)
+    assert checkpoint_config(output) == checkpoint_config(checkpoint) == config.model_dump()
+
+
+def test_mistakes_with_noise_are_one_line(tmp_path):
+    save_weights(tmp_path / "a.ckpt", {"weight": np.ones(3, np.float32)})
+    before = (tmp_path / "a.ckpt").read_bytes()
+
+    def message(*arguments):
+        _, err = run("tools/noise_checkpoint.py", "--checkpoint_path", "a.ckpt", *arguments, cwd=tmp_path, expect=2)
+        assert err.count("\n") == 1
+        return err
+
+    assert "--output_file ./a.ckpt is the checkpoint to read" in message("--output_file", "./a.ckpt")
+    assert "--noise_level -1: must be a number from 0" in message("--output_file", "b.ckpt", "--noise_level", -1)
+    assert "ends in .ckpt" in message("--output_file", "b.npz")
+    assert (tmp_path / "a.ckpt").read_bytes() == before
+    assert [path.name for path in tmp_path.glob("*.ckpt")] == ["a.ckpt"]

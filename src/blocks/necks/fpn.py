@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from src.blocks.initialization import xavier_uniform
 from src.blocks.layers import ConvModule, upsample_nearest
@@ -53,5 +53,7 @@ class FPN(nn.Cell):
             merged = self.lateral_convs[i](features[i]) + larger
             levels = (self.fpn_convs[i](merged),) + levels
         for _ in range(self.num_ins, self.num_outs):
-            levels = levels + (levels[-1][:, :, ::2, ::2],)
+            # Pynative mode on the CPU cannot differentiate `[:, :, ::2]` (StridedSliceGrad: out of bounds).
+            last = levels[-1]
+            levels = levels + (ops.strided_slice(last, (0, 0, 0, 0), last.shape, (1, 1, 2, 2)),)
         return levels
