@@ -1,16 +1,16 @@
-"""What a run reports: log lines, metrics.csv, curves.png, MLflow, progress bar."""
+"""What a run reports: log lines, metrics.csv, curves.png, trackers, progress bar."""
 
 import csv
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from tqdm import tqdm
 
 from src.common.atomic import atomic_path
 from src.common.console import ConsoleHandler
-from src.common.errors import UserError
 from src.common.progress import wants_bar
+from src.engine.trackers import Tracker
 
 CSV_COLUMNS = ("kind", "epoch", "step", "name", "value")
 
@@ -23,7 +23,7 @@ class RunLog:
         active: whether this process logs.
         resumed_step: rows of metrics.csv after this step belong to lost work and are dropped; None starts a new file.
         progress_bar: 'auto' (when a person watches), 'on' or 'off'.
-        mlflow_run: name of an MLflow run to log to, or None.
+        trackers: get the metrics too; closed with the log.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class RunLog:
         active: bool = True,
         resumed_step: int | None = None,
         progress_bar: str = "auto",
-        mlflow_run: str | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         self.folder, self.active = Path(folder), active
         self.csv_path = self.folder / "metrics.csv"
         self.with_bar = active and wants_bar(progress_bar)
         self.bar: tqdm | None = None
-        self.mlflow = _start_mlflow(mlflow_run) if active and mlflow_run else None
+        self.trackers = tuple(trackers)
         if active:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._start_csv(resumed_step)
@@ -54,13 +54,13 @@ class RunLog:
         self.logger.warning(message)
 
     def metrics(self, kind: str, epoch: int, step: int, values: dict[str, float]) -> None:
-        """Append rows to metrics.csv (kind is 'train' or 'eval', step counts from the start), and to MLflow."""
+        """Append rows to metrics.csv (kind is 'train' or 'eval', step counts from the start), and tell the trackers."""
         if not self.active:
             return
         with self.csv_path.open("a", newline="") as file:
             csv.writer(file).writerows((kind, epoch, step, name, f"{value:.8g}") for name, value in values.items())
-        if self.mlflow:
-            self.mlflow.log_metrics({f"{kind}_{name}": float(value) for name, value in values.items()}, step=step)
+        for tracker in self.trackers:
+            tracker.log(kind, values, step)
 
     def redraw_curves(self) -> None:
         """Draw metrics.csv as curves.png."""
@@ -87,12 +87,12 @@ class RunLog:
             self.bar = None
 
     def close(self) -> None:
-        """End the bar, the log file and the MLflow run."""
+        """End the bar, the log file and the trackers."""
         self.end_epoch()
         for handler in self.logger.handlers:
             handler.close()
-        if self.mlflow:
-            self.mlflow.end_run()
+        for tracker in self.trackers:
+            tracker.close()
 
     def _start_csv(self, resumed_step: int | None) -> None:
         rows = []
@@ -118,12 +118,3 @@ def _line_logger(path: Path) -> logging.Logger:
         handler.setFormatter(formatter)
         logger.addHandler(handler)
     return logger
-
-
-def _start_mlflow(run_name: str) -> ModuleType:
-    try:
-        import mlflow
-    except ImportError:
-        raise UserError("mlflow: 1 needs MLflow, which is not installed; pip install mlflow-skinny") from None
-    mlflow.start_run(run_name=run_name)
-    return mlflow

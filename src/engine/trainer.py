@@ -19,6 +19,7 @@ from src.engine.run_facts import likely_mistakes, size_of_run
 from src.engine.run_log import RunLog
 from src.engine.starting_point import load_starting_point
 from src.engine.stop_request import StopRequest
+from src.engine.trackers import build_trackers
 from src.engine.train_step import Updater
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import VOC_STATISTICS
@@ -105,13 +106,9 @@ class Trainer:
 
     def _start_log(self, notes: list[str], resumed: bool) -> RunLog:
         config, dataset = self.config, self.train_loader.dataset
-        log = RunLog(
-            self.folder,
-            self.device.is_main,
-            self.state.step if resumed else None,
-            config.progress_bar,
-            config.brief if config.mlflow else None,
-        )
+        resumed_step = self.state.step if resumed else None
+        trackers = build_trackers(config, self.folder, resumed_step) if self.device.is_main else []
+        log = RunLog(self.folder, self.device.is_main, resumed_step, config.progress_bar, trackers)
         if self.device.is_main:
             save_config(config, self.folder / "config.yaml")
         for note in (*notes, size_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):

@@ -95,6 +95,7 @@ class Config(Section):
     log_every: PositiveInt = key(100, "steps between log lines")
     progress_bar: Literal["auto", "on", "off"] = key("auto", "auto: when a person watches")
     mlflow: bool = key(False, "log metrics to MLflow too")
+    tensorboard: bool = key(False, "write metrics for TensorBoard too: event files in tensorboard/ of the experiment")
     skip_broken: bool = key(False, "train in spite of missing or broken images")
 
     # distributed training

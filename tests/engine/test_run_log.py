@@ -2,12 +2,10 @@
 
 import csv
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from src.common.errors import UserError
 from src.engine.run_log import RunLog
 
 
@@ -44,22 +42,3 @@ def test_only_the_main_rank_writes(tmp_path: Path, capsys: pytest.CaptureFixture
     log.metrics("train", 1, 1, {"loss": 1.0})
     assert not (tmp_path / "none").exists()
     assert capsys.readouterr().out == ""
-
-
-def test_mlflow_gets_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
-    log = RunLog(tmp_path, mlflow_run="first")
-    run_id = mlflow.active_run().info.run_id
-    log.metrics("eval", 2, 40, {"bbox_mAP": 0.25})
-    log.close()
-    run = mlflow.get_run(run_id)
-    assert run.data.metrics == {"eval_bbox_mAP": 0.25}
-    assert run.info.run_name == "first"
-
-
-def test_mlflow_that_is_not_there_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(UserError, match="pip install mlflow-skinny"):
-        RunLog(tmp_path, mlflow_run="first")
