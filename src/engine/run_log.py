@@ -10,8 +10,10 @@ from tqdm import tqdm
 from src.common.atomic import atomic_path
 from src.common.console import ConsoleHandler
 from src.common.progress import wants_bar
+from src.engine.log_format import LOG_FORMATS, LogFormat, StepReport
 from src.engine.trackers import Tracker
 
+BARE = "bare"  # attribute of log records: without time and level
 CSV_COLUMNS = ("kind", "epoch", "step", "name", "value")
 
 
@@ -24,6 +26,7 @@ class RunLog:
         resumed_step: rows of metrics.csv after this step belong to lost work and are dropped; None starts a new file.
         progress_bar: 'auto' (when a person watches), 'on' or 'off'.
         trackers: get the metrics too; closed with the log.
+        log_format: how steps and epochs are told.
     """
 
     def __init__(
@@ -33,12 +36,13 @@ class RunLog:
         resumed_step: int | None = None,
         progress_bar: str = "auto",
         trackers: Sequence[Tracker] = (),
+        log_format: LogFormat = LOG_FORMATS["timed"],
     ) -> None:
         self.folder, self.active = Path(folder), active
         self.csv_path = self.folder / "metrics.csv"
         self.with_bar = active and wants_bar(progress_bar)
         self.bar: tqdm | None = None
-        self.trackers = tuple(trackers)
+        self.trackers, self.log_format = tuple(trackers), log_format
         if active:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._start_csv(resumed_step)
@@ -52,6 +56,14 @@ class RunLog:
     def warning(self, message: str) -> None:
         """Show and keep one warning."""
         self.logger.warning(message)
+
+    def step(self, report: StepReport) -> None:
+        """Show and keep the lines of a step."""
+        self._published(*self.log_format.step_lines(report))
+
+    def epoch_time(self, milliseconds: float, steps: int) -> None:
+        """Show and keep the time of an epoch of so many steps."""
+        self._published(self.log_format.epoch_line(milliseconds, steps))
 
     def metrics(self, kind: str, epoch: int, step: int, values: dict[str, float]) -> None:
         """Append rows to metrics.csv (kind is 'train' or 'eval', step counts from the start), and tell the trackers."""
@@ -94,6 +106,10 @@ class RunLog:
         for tracker in self.trackers:
             tracker.close()
 
+    def _published(self, *lines: str) -> None:
+        for line in lines:
+            self.logger.info(line, extra={BARE: self.log_format.bare})
+
     def _start_csv(self, resumed_step: int | None) -> None:
         rows = []
         if resumed_step is not None and self.csv_path.is_file():
@@ -105,14 +121,23 @@ class RunLog:
             writer.writerows(rows)
 
 
+class LineFormatter(logging.Formatter):
+    """`[2023-09-20T19:33:54.705] INFO: message`, or the message alone in records that are `BARE`."""
+
+    default_time_format, default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03d"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a message."""
+        return record.getMessage() if getattr(record, BARE, False) else super().format(record)
+
+
 def _line_logger(path: Path) -> logging.Logger:
     """Writes each message to the console and to the end of a file, with its time and level.
 
     It stands apart from the modules' loggers: a training shows its lines in a program and in a notebook alike, and its
     file ends with it.
     """
-    formatter = logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s")
-    formatter.default_time_format, formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03d"
+    formatter = LineFormatter("[%(asctime)s] %(levelname)s: %(message)s")
     logger = logging.Logger("run")
     for handler in (ConsoleHandler(), logging.FileHandler(path, encoding="utf-8", delay=True)):
         handler.setFormatter(formatter)

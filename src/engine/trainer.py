@@ -13,6 +13,7 @@ from src.data.batch import Batch
 from src.data.loader import BatchLoader
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
+from src.engine.log_format import LOG_FORMATS, StepReport
 from src.engine.lr_schedule import build_schedule
 from src.engine.optimizer import build_optimizer
 from src.engine.run_facts import likely_mistakes, size_of_run
@@ -97,7 +98,7 @@ class Trainer:
         while self.state.epoch < self.config.epoch_size:
             start = time.perf_counter()
             self._train_epoch(stop)
-            self._finish_epoch(stop, milliseconds_since(start))
+            self._finish_epoch(stop, start)
         self.log.info(f"done: checkpoints in {self.keeper.folder}")
 
     def close(self) -> None:
@@ -108,7 +109,8 @@ class Trainer:
         config, dataset = self.config, self.train_loader.dataset
         resumed_step = self.state.step if resumed else None
         trackers = build_trackers(config, self.folder, resumed_step) if self.device.is_main else []
-        log = RunLog(self.folder, self.device.is_main, resumed_step, config.progress_bar, trackers)
+        log_format = LOG_FORMATS[config.log_format]
+        log = RunLog(self.folder, self.device.is_main, resumed_step, config.progress_bar, trackers, log_format)
         if self.device.is_main:
             save_config(config, self.folder / "config.yaml")
         for note in (*notes, size_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):
@@ -143,10 +145,7 @@ class Trainer:
         state.loss_sum += loss
         self.log.advance(loss)
         if state.step_in_epoch % config.log_every == 0 or state.step_in_epoch == self.steps_per_epoch:
-            shown = "".join(f", {name}: {value:.6f}" for name, value in terms.items())
-            self.log.info(
-                f"epoch: {state.epoch + 1}, step: {state.step_in_epoch}, loss: {loss:.6f}{shown},  lr: {rate:.6f}"
-            )
+            self.log.step(StepReport(state.epoch + 1, state.step_in_epoch, loss, terms, rate))
             self.log.metrics("train", state.epoch + 1, state.step, {"loss": loss, **terms, "lr": rate})
         if config.save_every and state.step % config.save_every == 0:
             self._save_periodical()
@@ -160,8 +159,11 @@ class Trainer:
             "a lower --lr, a longer --warmup_step or --grad_clip 10 usually helps"
         )
 
-    def _finish_epoch(self, stop: StopRequest, train_milliseconds: float) -> None:
+    def _finish_epoch(self, stop: StopRequest, start: float) -> None:
         state, steps = self.state, self.steps_per_epoch
+        with_evaluation = self.log.log_format.counts_evaluation
+        if not with_evaluation:
+            self.log.epoch_time(milliseconds_since(start), steps)
         mean_loss = state.loss_sum / max(state.step_in_epoch, 1)
         state.epoch += 1
         state.step_in_epoch, state.loss_sum = 0, 0.0
@@ -170,9 +172,8 @@ class Trainer:
             self._save_periodical()
         if self.validation is not None and (state.epoch % self.config.eval_every == 0 or last):
             self._evaluate(self.validation, stop, mean_loss)
-        self.log.info(
-            f"Train epoch time: {train_milliseconds:.3f} ms, per step time: {train_milliseconds / steps:.3f} ms"
-        )
+        if with_evaluation:
+            self.log.epoch_time(milliseconds_since(start), steps)
         self.log.redraw_curves()
 
     def _evaluate(self, validation: Validation, stop: StopRequest, mean_loss: float) -> None:

@@ -93,6 +93,11 @@ class Config(Section):
         str, BeforeValidator(lambda value: {True: "1", False: "", None: ""}.get(value, value) if value != 0 else "")
     ] = key("", "continue: 1 from the experiment's last checkpoint, or the path of a checkpoint")
     log_every: PositiveInt = key(100, "steps between log lines")
+    log_format: Literal["timed", "monitor", "monitor_lr"] = key(
+        "timed",
+        "log lines: timed, with time and loss terms; monitor: as MindSpore's LossMonitor and TimeMonitor, with the "
+        "learning rate as monitor_lr",
+    )
     progress_bar: Literal["auto", "on", "off"] = key("auto", "auto: when a person watches")
     mlflow: bool = key(False, "log metrics to MLflow too")
     tensorboard: bool = key(False, "write metrics for TensorBoard too: event files in tensorboard/ of the experiment")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from src.engine.log_format import LOG_FORMATS, StepReport
 from src.engine.run_log import RunLog
 
 
@@ -26,6 +27,51 @@ def test_lines_look_as_published_and_are_kept(tmp_path: Path, capsys: pytest.Cap
     assert [line.split("INFO: ")[1] for line in lines] == ["before", "with a bar"]
     printed = capsys.readouterr().out
     assert all(line in printed for line in lines)
+
+
+STEP = StepReport(epoch=2, step=916, loss=32.8842391, terms={"loss_cls": 30.5, "loss_bbox": 2.3842391}, rate=3.1e-6)
+
+
+@pytest.mark.parametrize(
+    ("log_format", "published"),
+    [
+        (
+            "timed",
+            [
+                "INFO: epoch: 2, step: 916, loss: 32.884239,  lr: 0.000003, loss_cls: 30.500000, loss_bbox: 2.384239",
+                "INFO: Train epoch time: 406803.542 ms, per step time: 444.109 ms",
+            ],
+        ),
+        (
+            "monitor_lr",
+            [
+                "epoch: 2 step: 916, loss is 32.88424",
+                "lr:[0.000003]",
+                "epoch time: 406803.542 ms, per step time: 444.109 ms",
+            ],
+        ),
+        (
+            "monitor",
+            ["epoch: 2 step: 916, loss is 32.88424", "epoch time: 406803.542 ms, per step time: 444.109 ms"],
+        ),
+    ],
+)
+def test_steps_and_epochs_are_told_as_the_systems_document_has_it(tmp_path, capsys, log_format, published) -> None:
+    log = RunLog(tmp_path, log_format=LOG_FORMATS[log_format])
+    log.step(STEP)
+    log.epoch_time(406803.5423, 916)
+    log.info("done")
+    log.close()
+    *lines, last = (tmp_path / "train.log").read_text().splitlines()
+    assert [re.sub(r"^\[\S{23}\] ", "", line) for line in lines] == published
+    assert last.endswith("] INFO: done") and last.startswith("[")
+    assert capsys.readouterr().out.splitlines() == [*lines, last]
+
+
+def test_an_evaluations_result_is_told_as_the_systems_document_has_it() -> None:
+    assert LOG_FORMATS["timed"].result_line("bbox", 0.39) == "Bbox eval result: 0.39"
+    for name in ("monitor", "monitor_lr"):
+        assert LOG_FORMATS[name].result_line("bbox", 0.417) == f"\n{'=' * 40}\n\nmAP: 0.417"
 
 
 def test_resuming_drops_the_rows_of_lost_work(tmp_path: Path) -> None:
