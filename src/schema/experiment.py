@@ -1,9 +1,10 @@
 """Keys of every experiment, whatever its detector."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from src.schema.sections import (
     BackboneConfig,
@@ -32,6 +33,13 @@ class MaskOptions(NamedTuple):
     crop_size: int
     divider: int
     threshold: float
+
+
+def _checkpoint_name(pattern: str) -> str:
+    """A pattern for names of checkpoints, as it is."""
+    if pattern and not re.fullmatch(r"(?!step_|best_)[^/{}]+\{epoch\}[^/{}]+\{step\}[^/{}]*\.ckpt", pattern):
+        raise ValueError("must be like NAME-{epoch}_{step}.ckpt, and begin neither with step_ nor with best_")
+    return pattern
 
 
 class Config(Section):
@@ -160,6 +168,10 @@ class Config(Section):
     save_every: NonNegativeInt = key(100, "steps between periodical checkpoints; 0: only at the end of an epoch")
     save_checkpoint_epochs: PositiveInt = key(1, "epochs between the periodical checkpoints at an epoch's end")
     save_checkpoint_path: str = key("", "folder of the checkpoints; empty: checkpoints/ in the experiment's folder")
+    checkpoint_name: Annotated[str, AfterValidator(_checkpoint_name)] = key(
+        "",
+        "another name of each periodical checkpoint, such as NAME-{epoch}_{step}.ckpt (step in the epoch); empty: none",
+    )
     keep_checkpoint_max: PositiveInt = key(5, "most periodical checkpoints kept")
     keep_best_checkpoints_max: PositiveInt = key(5, "most best checkpoints kept")
 

@@ -69,6 +69,23 @@ def test_epochs_order_and_learning_rate_go_on_after_pre_trained_epoch_size(tmp_p
     assert trainer.state.step == 32
 
 
+def test_checkpoints_have_the_names_of_mindspores_callback(tmp_path, monkeypatch):
+    trainer, _, _ = trained(tmp_path, monkeypatch, epoch_size=6, save_every=3, keep_checkpoint_max=2)
+    links = {path.name: path.readlink().name for path in trainer.keeper.folder.iterdir() if path.is_symlink()}
+    assert links == {
+        "retinanet_nasfpn_6-1.ckpt": "step_00000021.ckpt",
+        "retinanet_nasfpn_6-4.ckpt": "step_00000024.ckpt",
+    }
+
+
+@pytest.mark.parametrize(
+    "pattern", ["net.ckpt", "step_{epoch}_{step}.ckpt", "a/{epoch}_{step}.ckpt", "n-{epoch}-{step}"]
+)
+def test_a_pattern_of_names_that_cannot_be_is_an_error(tmp_path, pattern):
+    with pytest.raises(UserError, match="checkpoint_name.*must be like NAME-{epoch}_{step}.ckpt"):
+        configured(tmp_path, checkpoint_name=pattern)
+
+
 def test_global_step_may_lie_within_an_epoch(tmp_path, monkeypatch):
     _, loader, log = trained(tmp_path, monkeypatch, global_step=26)
     assert loader.asked == [(6, 2), (7, 0)]
