@@ -8,7 +8,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # infer_310 MINDIR_PATH DATA_PATH ANNO_PATH DEVICE_ID DATASET: predicts the images of DATA_PATH and evaluates the result
 # files. ANNO_PATH: COCO annotations, or what postprocess.py takes for the DATASET (coco, voc, other). Writes infer.log,
-# acc.log, result_Files, time_Result, predictions.json and its metrics to OUTPUT_DIR, or here when that is not set.
+# acc.log, result_Files, time_Result, predictions.json and its metrics to OUTPUT_DIR, or to results_folder when that is
+# not set.
 infer_310() {
     local mindir data anno python output build arguments
     mindir="$(existing MINDIR_PATH file "$1")"
@@ -16,7 +17,7 @@ infer_310() {
     anno="$(existing ANNO_PATH any "$3")"
     require_number DEVICE_ID "$4" 0
     python="$(project_python)"
-    output="$(realpath -m -- "${OUTPUT_DIR:-.}")"
+    output="$(realpath -m -- "${OUTPUT_DIR:-$(results_folder)}")"
     build="$(realpath -m -- "${BUILD_DIR:-$PROJECT_ROOT/build/ascend310_infer}")"
     if ! dry_run && ! { mkdir -p -- "$output" && cd -- "$output" && : >infer.log && : >acc.log; } 2>/dev/null; then
         fail "cannot write to $output"
@@ -35,6 +36,16 @@ infer_310() {
     dry_run || echo "== evaluating; the table is also in $output/acc.log"
     logged acc.log "$python" "$PROJECT_ROOT/postprocess.py" --mindir_path "$mindir" --result_path "$output/result_Files" \
         --anno_path "$anno" --img_path "$data" --dataset "$5" --prediction_path "$output/predictions.json"
+}
+
+# results_folder: prints where results go: here, or, for a caller among the scripts, the folder above them, as RefineDet's
+# published README has it.
+results_folder() {
+    if [[ "$(pwd -P)/" == "$(realpath -- "$PROJECT_ROOT")/scripts/"* ]]; then
+        echo "$PROJECT_ROOT"
+    else
+        echo .
+    fi
 }
 
 # predict_on_chip BUILD ARGUMENT...: builds the program in the folder BUILD and runs it.

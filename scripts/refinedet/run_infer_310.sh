@@ -9,7 +9,7 @@
 #
 # The program of ascend310_infer is built and run; its log is infer.log, its results are in result_Files and time_Result.
 # Then postprocess.py writes COCO's table (also to acc.log), predictions.json and its metrics. All this is written to the
-# current folder.
+# current folder, or, where that is the scripts', to the folder above scripts.
 #
 # In the environment:
 # ANNO_PATH      annotations; default: those of DATA_PATH in COCO's layout, ../annotations/instances_val2017.json

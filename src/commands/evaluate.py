@@ -9,6 +9,7 @@ from src.data.builders import build_eval_loader
 from src.data.detection_dataset import DetectionDataset
 from src.data.open_dataset import check_or_pack_dataset
 from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
+from src.engine.log_format import LOG_FORMATS, LogFormat
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import load_results, save_results
@@ -17,8 +18,6 @@ from src.model_utils.moxing_adapter import result_path
 from src.schema import Config, require
 
 logger = logging.getLogger(__name__)
-
-RESULT_NAMES = {"bbox": "Bbox", "segm": "Segmentation"}
 
 
 def evaluate(config: Config) -> Metrics | None:
@@ -35,7 +34,8 @@ def evaluate(config: Config) -> Metrics | None:
         metrics = _evaluate_checkpoint(config, saved)
         beside = result_path(config, Path(config.checkpoint_path))
     if metrics is not None:
-        report(metrics, beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start)
+        path, seconds = beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start
+        report(metrics, path, seconds, LOG_FORMATS[config.log_format])
     return metrics
 
 
@@ -76,12 +76,12 @@ def _announce(dataset: DetectionDataset, device: Device) -> None:
         logger.info("Processing, please wait a moment.")
 
 
-def report(metrics: Metrics, path: Path, seconds: float) -> None:
+def report(metrics: Metrics, path: Path, seconds: float, log_format: LogFormat = LOG_FORMATS["timed"]) -> None:
     """Print the tables, and write the numbers to `path`."""
     metrics.to_json(path)
     for kind, table in metrics.tables.items():
         print(f"Evaluate annotation type *{kind}*\n{table}")
-        print(f"{RESULT_NAMES[kind]} eval result: {metrics.stats[f'{kind}_mAP']}")
+        print(log_format.result_line(kind, metrics.stats[f"{kind}_mAP"]))
     if metrics.voc_table:
         print(f"Pascal VOC\n{metrics.voc_table}")
     print(f"\n{metrics.per_class_table()}")

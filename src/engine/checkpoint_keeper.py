@@ -1,6 +1,7 @@
 """Which checkpoints of a run stay on disk, and under which names."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from mindspore import nn
@@ -12,7 +13,8 @@ class CheckpointKeeper:
     """Writes the checkpoints of a run and removes those in excess.
 
     Files: `step_00000100.ckpt` (the newest `keep_last`), `best_epoch_003_AP_0.4123.ckpt` (the best `keep_best`),
-    and the names `last.ckpt` and `best.ckpt` for the newest and the best of all.
+    and the names `last.ckpt` and `best.ckpt` for the newest and the best of all. A periodical checkpoint may have one
+    more name, a symbolic link that goes with it.
 
     Args:
         folder: where they go; created when missing.
@@ -34,13 +36,28 @@ class CheckpointKeeper:
         """The best checkpoint."""
         return self.folder / "best.ckpt"
 
-    def save_last(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState) -> Path:
-        """Write a periodical checkpoint, remove those beyond the newest `keep_last`, and return its path."""
+    def save_last(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState, also: str = "") -> Path:
+        """Write a periodical checkpoint, remove those beyond the newest `keep_last`.
+
+        Args:
+            net: network.
+            optimizer: its optimizer.
+            state: where the training stands.
+            also: another name for the file; empty: none. A file system without symbolic links has none either.
+
+        Returns:
+            Path of the checkpoint.
+        """
         path = self.folder / f"step_{state.step:08d}.ckpt"
         save_training_state(path, net, optimizer, state)
         point_to(self.last, path)
+        if also:
+            _link(self.folder / also, path.name)
         for old in sorted(self.folder.glob("step_*.ckpt"))[: -self.keep_last]:
             old.unlink()
+        for link in self.folder.glob("*.ckpt"):
+            if link.is_symlink() and link.readlink().match("step_*.ckpt") and not link.exists():
+                link.unlink()
         return path
 
     def save_best(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState, metric: float) -> Path | None:
@@ -65,3 +82,14 @@ class CheckpointKeeper:
             if found:
                 files.append((float(found[1]), path))
         return sorted(files, key=lambda item: (-item[0], item[1].name))
+
+
+def _link(link: Path, target: str) -> None:
+    """A symbolic link to a file beside it, unless a file that is none has its name."""
+    if link.exists() and not link.is_symlink():
+        return
+    temporary = link.with_name(f".{link.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    with suppress(OSError, NotImplementedError):
+        temporary.symlink_to(target)
+        temporary.replace(link)

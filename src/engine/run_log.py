@@ -1,17 +1,19 @@
-"""What a run reports: log lines, metrics.csv, curves.png, MLflow, progress bar."""
+"""What a run reports: log lines, metrics.csv, curves.png, trackers, progress bar."""
 
 import csv
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from tqdm import tqdm
 
 from src.common.atomic import atomic_path
 from src.common.console import ConsoleHandler
-from src.common.errors import UserError
 from src.common.progress import wants_bar
+from src.engine.log_format import LOG_FORMATS, LogFormat, StepReport
+from src.engine.trackers import Tracker
 
+BARE = "bare"  # attribute of log records: without time and level
 CSV_COLUMNS = ("kind", "epoch", "step", "name", "value")
 
 
@@ -23,7 +25,8 @@ class RunLog:
         active: whether this process logs.
         resumed_step: rows of metrics.csv after this step belong to lost work and are dropped; None starts a new file.
         progress_bar: 'auto' (when a person watches), 'on' or 'off'.
-        mlflow_run: name of an MLflow run to log to, or None.
+        trackers: get the metrics too; closed with the log.
+        log_format: how steps and epochs are told.
     """
 
     def __init__(
@@ -32,13 +35,14 @@ class RunLog:
         active: bool = True,
         resumed_step: int | None = None,
         progress_bar: str = "auto",
-        mlflow_run: str | None = None,
+        trackers: Sequence[Tracker] = (),
+        log_format: LogFormat = LOG_FORMATS["timed"],
     ) -> None:
         self.folder, self.active = Path(folder), active
         self.csv_path = self.folder / "metrics.csv"
         self.with_bar = active and wants_bar(progress_bar)
         self.bar: tqdm | None = None
-        self.mlflow = _start_mlflow(mlflow_run) if active and mlflow_run else None
+        self.trackers, self.log_format = tuple(trackers), log_format
         if active:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._start_csv(resumed_step)
@@ -53,14 +57,22 @@ class RunLog:
         """Show and keep one warning."""
         self.logger.warning(message)
 
+    def step(self, report: StepReport) -> None:
+        """Show and keep the lines of a step."""
+        self._published(*self.log_format.step_lines(report))
+
+    def epoch_time(self, milliseconds: float, steps: int) -> None:
+        """Show and keep the time of an epoch of so many steps."""
+        self._published(self.log_format.epoch_line(milliseconds, steps))
+
     def metrics(self, kind: str, epoch: int, step: int, values: dict[str, float]) -> None:
-        """Append rows to metrics.csv (kind is 'train' or 'eval', step counts from the start), and to MLflow."""
+        """Append rows to metrics.csv (kind is 'train' or 'eval', step counts from the start), and tell the trackers."""
         if not self.active:
             return
         with self.csv_path.open("a", newline="") as file:
             csv.writer(file).writerows((kind, epoch, step, name, f"{value:.8g}") for name, value in values.items())
-        if self.mlflow:
-            self.mlflow.log_metrics({f"{kind}_{name}": float(value) for name, value in values.items()}, step=step)
+        for tracker in self.trackers:
+            tracker.log(kind, values, step)
 
     def redraw_curves(self) -> None:
         """Draw metrics.csv as curves.png."""
@@ -87,12 +99,16 @@ class RunLog:
             self.bar = None
 
     def close(self) -> None:
-        """End the bar, the log file and the MLflow run."""
+        """End the bar, the log file and the trackers."""
         self.end_epoch()
         for handler in self.logger.handlers:
             handler.close()
-        if self.mlflow:
-            self.mlflow.end_run()
+        for tracker in self.trackers:
+            tracker.close()
+
+    def _published(self, *lines: str) -> None:
+        for line in lines:
+            self.logger.info(line, extra={BARE: self.log_format.bare})
 
     def _start_csv(self, resumed_step: int | None) -> None:
         rows = []
@@ -105,25 +121,25 @@ class RunLog:
             writer.writerows(rows)
 
 
+class LineFormatter(logging.Formatter):
+    """`[2023-09-20T19:33:54.705] INFO: message`, or the message alone in records that are `BARE`."""
+
+    default_time_format, default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03d"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a message."""
+        return record.getMessage() if getattr(record, BARE, False) else super().format(record)
+
+
 def _line_logger(path: Path) -> logging.Logger:
     """Writes each message to the console and to the end of a file, with its time and level.
 
     It stands apart from the modules' loggers: a training shows its lines in a program and in a notebook alike, and its
     file ends with it.
     """
-    formatter = logging.Formatter("[%(asctime)s] %(levelname)s: %(message)s")
-    formatter.default_time_format, formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03d"
+    formatter = LineFormatter("[%(asctime)s] %(levelname)s: %(message)s")
     logger = logging.Logger("run")
     for handler in (ConsoleHandler(), logging.FileHandler(path, encoding="utf-8", delay=True)):
         handler.setFormatter(formatter)
         logger.addHandler(handler)
     return logger
-
-
-def _start_mlflow(run_name: str) -> ModuleType:
-    try:
-        import mlflow
-    except ImportError:
-        raise UserError("mlflow: 1 needs MLflow, which is not installed; pip install mlflow-skinny") from None
-    mlflow.start_run(run_name=run_name)
-    return mlflow

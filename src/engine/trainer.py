@@ -13,12 +13,14 @@ from src.data.batch import Batch
 from src.data.loader import BatchLoader
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
+from src.engine.log_format import LOG_FORMATS, StepReport
 from src.engine.lr_schedule import build_schedule
 from src.engine.optimizer import build_optimizer
 from src.engine.run_facts import facts_of_run, likely_mistakes
 from src.engine.run_log import RunLog
 from src.engine.starting_point import load_starting_point
 from src.engine.stop_request import StopRequest
+from src.engine.trackers import build_trackers
 from src.engine.train_step import Updater
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import VOC_STATISTICS
@@ -96,7 +98,7 @@ class Trainer:
         while self.state.epoch < self.config.epoch_size:
             start = time.perf_counter()
             self._train_epoch(stop)
-            self._finish_epoch(stop, milliseconds_since(start))
+            self._finish_epoch(stop, start)
         self.log.info(f"done: checkpoints in {self.keeper.folder}")
 
     def close(self) -> None:
@@ -105,13 +107,10 @@ class Trainer:
 
     def _start_log(self, notes: list[str], resumed: bool) -> RunLog:
         config, dataset = self.config, self.train_loader.dataset
-        log = RunLog(
-            self.folder,
-            self.device.is_main,
-            self.state.step if resumed else None,
-            config.progress_bar,
-            config.brief if config.mlflow else None,
-        )
+        resumed_step = self.state.step if resumed else None
+        trackers = build_trackers(config, self.folder, resumed_step) if self.device.is_main else []
+        log_format = LOG_FORMATS[config.log_format]
+        log = RunLog(self.folder, self.device.is_main, resumed_step, config.progress_bar, trackers, log_format)
         if self.device.is_main:
             save_config(config, self.folder / "config.yaml")
         for note in (*notes, *facts_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):
@@ -147,10 +146,7 @@ class Trainer:
         state.loss_sum += loss
         self.log.advance(loss)
         if state.step_in_epoch % config.log_every == 0 or state.step_in_epoch == self.steps_per_epoch:
-            shown = "".join(f", {name}: {value:.6f}" for name, value in terms.items())
-            self.log.info(
-                f"epoch: {state.epoch + 1}, step: {state.step_in_epoch}, loss: {loss:.6f}{shown},  lr: {rate:.6f}"
-            )
+            self.log.step(StepReport(state.epoch + 1, state.step_in_epoch, loss, terms, rate))
             self.log.metrics("train", state.epoch + 1, state.step, {"loss": loss, **terms, "lr": rate})
         if config.save_every and state.step % config.save_every == 0:
             self._save_periodical()
@@ -164,8 +160,11 @@ class Trainer:
             "a lower --lr, a longer --warmup_step or --grad_clip 10 usually helps"
         )
 
-    def _finish_epoch(self, stop: StopRequest, train_milliseconds: float) -> None:
+    def _finish_epoch(self, stop: StopRequest, start: float) -> None:
         state, steps = self.state, self.steps_per_epoch
+        with_evaluation = self.log.log_format.counts_evaluation
+        if not with_evaluation:
+            self.log.epoch_time(milliseconds_since(start), steps)
         mean_loss = state.loss_sum / max(state.step_in_epoch, 1)
         state.epoch += 1
         state.step_in_epoch, state.loss_sum = 0, 0.0
@@ -174,9 +173,8 @@ class Trainer:
             self._save_periodical()
         if self.validation is not None and (state.epoch % self.config.eval_every == 0 or last):
             self._evaluate(self.validation, stop, mean_loss)
-        self.log.info(
-            f"Train epoch time: {train_milliseconds:.3f} ms, per step time: {train_milliseconds / steps:.3f} ms"
-        )
+        if with_evaluation:
+            self.log.epoch_time(milliseconds_since(start), steps)
         self.log.redraw_curves()
 
     def _evaluate(self, validation: Validation, stop: StopRequest, mean_loss: float) -> None:
@@ -202,7 +200,14 @@ class Trainer:
 
     def _save_periodical(self) -> None:
         if self.device.is_main:
-            self.keeper.save_last(self.net, self.optimizer, self.state)
+            self.keeper.save_last(self.net, self.optimizer, self.state, self._published_name())
+
+    def _published_name(self) -> str:
+        """Name of a checkpoint of now in the fashion of MindSpore's ModelCheckpoint; empty where none is asked for."""
+        epoch, step = self.state.epoch + 1, self.state.step_in_epoch
+        if step == 0:  # between two epochs
+            epoch, step = self.state.epoch, self.steps_per_epoch
+        return self.config.checkpoint_name.format(epoch=epoch, step=step)
 
 
 def _steps_per_epoch(config: Config, device: Device, train_loader: BatchLoader) -> int:

@@ -1,9 +1,10 @@
 """Keys of every experiment, whatever its detector."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from src.schema.sections import (
     BackboneConfig,
@@ -33,6 +34,13 @@ class MaskOptions(NamedTuple):
     crop_size: int
     divider: int
     threshold: float
+
+
+def _checkpoint_name(pattern: str) -> str:
+    """A pattern for names of checkpoints, as it is."""
+    if pattern and not re.fullmatch(r"(?!step_|best_)[^/{}]+\{epoch\}[^/{}]+\{step\}[^/{}]*\.ckpt", pattern):
+        raise ValueError("must be like NAME-{epoch}_{step}.ckpt, and begin neither with step_ nor with best_")
+    return pattern
 
 
 class Config(Section):
@@ -94,8 +102,14 @@ class Config(Section):
         str, BeforeValidator(lambda value: {True: "1", False: "", None: ""}.get(value, value) if value != 0 else "")
     ] = key("", "continue: 1 from the experiment's last checkpoint, or the path of a checkpoint")
     log_every: PositiveInt = key(100, "steps between log lines")
+    log_format: Literal["timed", "monitor", "monitor_lr"] = key(
+        "timed",
+        "log lines: timed, with time and loss terms; monitor: as MindSpore's LossMonitor and TimeMonitor, with the "
+        "learning rate as monitor_lr",
+    )
     progress_bar: Literal["auto", "on", "off"] = key("auto", "auto: when a person watches")
     mlflow: bool = key(False, "log metrics to MLflow too")
+    tensorboard: bool = key(False, "write metrics for TensorBoard too: event files in tensorboard/ of the experiment")
     skip_broken: bool = key(False, "train in spite of missing or broken images")
 
     # distributed training
@@ -157,6 +171,10 @@ class Config(Section):
     save_every: NonNegativeInt = key(100, "steps between periodical checkpoints; 0: only at the end of an epoch")
     save_checkpoint_epochs: PositiveInt = key(1, "epochs between the periodical checkpoints at an epoch's end")
     save_checkpoint_path: str = key("", "folder of the checkpoints; empty: checkpoints/ in the experiment's folder")
+    checkpoint_name: Annotated[str, AfterValidator(_checkpoint_name)] = key(
+        "",
+        "another name of each periodical checkpoint, such as NAME-{epoch}_{step}.ckpt (step in the epoch); empty: none",
+    )
     keep_checkpoint_max: PositiveInt = key(5, "most periodical checkpoints kept")
     keep_best_checkpoints_max: PositiveInt = key(5, "most best checkpoints kept")
 

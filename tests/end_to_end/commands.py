@@ -22,6 +22,7 @@ lr: 0.002
 epoch_size: 2
 eval_every: 2
 log_every: 1
+log_format: timed
 warmup_step: 4
 run_eval: 0
 prefix: train.mindrecord

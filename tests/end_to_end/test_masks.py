@@ -58,7 +58,7 @@ def table(output: str) -> list[str]:
 def test_training_logs_each_loss(trained: tuple[Path, subprocess.CompletedProcess]) -> None:
     folder, result = trained
     terms = ", ".join(rf"{name}: \d+\.\d{{6}}" for name in LOSSES)
-    assert len(re.findall(rf"INFO: epoch: \d+, step: \d+, loss: \d+\.\d{{6}}, {terms},  lr: ", result.stdout)) == 4
+    assert len(re.findall(rf"INFO: epoch: \d+, step: \d+, loss: \d+\.\d{{6}},  lr: \S+, {terms}", result.stdout)) == 4
     total = logged(folder / "out/first")
     parts = [logged(folder / "out/first", name) for name in LOSSES]
     for step, loss in total.items():

@@ -14,7 +14,7 @@ from tests.end_to_end.commands import FROZEN_NORM, logged, run, start
 
 LOG_LINE = re.compile(
     r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\] INFO: epoch: (\d+), step: (\d+), loss: \d+\.\d{6}, "
-    r"loss_cls: \d+\.\d{6}, loss_bbox: \d+\.\d{6},  lr: \d\.\d{6}"
+    r" lr: \d\.\d{6}, loss_cls: \d+\.\d{6}, loss_bbox: \d+\.\d{6}"
 )
 
 

@@ -2,12 +2,11 @@
 
 import csv
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from src.common.errors import UserError
+from src.engine.log_format import LOG_FORMATS, StepReport
 from src.engine.run_log import RunLog
 
 
@@ -30,6 +29,51 @@ def test_lines_look_as_published_and_are_kept(tmp_path: Path, capsys: pytest.Cap
     assert all(line in printed for line in lines)
 
 
+STEP = StepReport(epoch=2, step=916, loss=32.8842391, terms={"loss_cls": 30.5, "loss_bbox": 2.3842391}, rate=3.1e-6)
+
+
+@pytest.mark.parametrize(
+    ("log_format", "published"),
+    [
+        (
+            "timed",
+            [
+                "INFO: epoch: 2, step: 916, loss: 32.884239,  lr: 0.000003, loss_cls: 30.500000, loss_bbox: 2.384239",
+                "INFO: Train epoch time: 406803.542 ms, per step time: 444.109 ms",
+            ],
+        ),
+        (
+            "monitor_lr",
+            [
+                "epoch: 2 step: 916, loss is 32.88424",
+                "lr:[0.000003]",
+                "epoch time: 406803.542 ms, per step time: 444.109 ms",
+            ],
+        ),
+        (
+            "monitor",
+            ["epoch: 2 step: 916, loss is 32.88424", "epoch time: 406803.542 ms, per step time: 444.109 ms"],
+        ),
+    ],
+)
+def test_steps_and_epochs_are_told_as_the_systems_document_has_it(tmp_path, capsys, log_format, published) -> None:
+    log = RunLog(tmp_path, log_format=LOG_FORMATS[log_format])
+    log.step(STEP)
+    log.epoch_time(406803.5423, 916)
+    log.info("done")
+    log.close()
+    *lines, last = (tmp_path / "train.log").read_text().splitlines()
+    assert [re.sub(r"^\[\S{23}\] ", "", line) for line in lines] == published
+    assert last.endswith("] INFO: done") and last.startswith("[")
+    assert capsys.readouterr().out.splitlines() == [*lines, last]
+
+
+def test_an_evaluations_result_is_told_as_the_systems_document_has_it() -> None:
+    assert LOG_FORMATS["timed"].result_line("bbox", 0.39) == "Bbox eval result: 0.39"
+    for name in ("monitor", "monitor_lr"):
+        assert LOG_FORMATS[name].result_line("bbox", 0.417) == f"\n{'=' * 40}\n\nmAP: 0.417"
+
+
 def test_resuming_drops_the_rows_of_lost_work(tmp_path: Path) -> None:
     log = RunLog(tmp_path)
     for step in (10, 20, 30):
@@ -44,22 +88,3 @@ def test_only_the_main_rank_writes(tmp_path: Path, capsys: pytest.CaptureFixture
     log.metrics("train", 1, 1, {"loss": 1.0})
     assert not (tmp_path / "none").exists()
     assert capsys.readouterr().out == ""
-
-
-def test_mlflow_gets_the_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
-    log = RunLog(tmp_path, mlflow_run="first")
-    run_id = mlflow.active_run().info.run_id
-    log.metrics("eval", 2, 40, {"bbox_mAP": 0.25})
-    log.close()
-    run = mlflow.get_run(run_id)
-    assert run.data.metrics == {"eval_bbox_mAP": 0.25}
-    assert run.info.run_name == "first"
-
-
-def test_mlflow_that_is_not_there_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(UserError, match="pip install mlflow-skinny"):
-        RunLog(tmp_path, mlflow_run="first")

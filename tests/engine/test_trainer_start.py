@@ -1,5 +1,6 @@
 """Trainings that go on from the weights of another one."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,11 +62,28 @@ def test_epochs_order_and_learning_rate_go_on_after_pre_trained_epoch_size(tmp_p
     trainer, loader, log = trained(tmp_path, monkeypatch, pre_trained_epoch_size=6)
     assert loader.asked == [(6, 0), (7, 0)]
     assert "going on after epoch 6, step 0: 24 steps are taken as done" in log
-    assert "epoch: 7, step: 1, " in log and "epoch: 6, " not in log
-    rates = [float(line.rpartition("lr: ")[2]) for line in log.splitlines() if "lr: " in line]
+    assert "epoch: 7 step: 1, " in log and "epoch: 6 " not in log
+    rates = [float(rate) for rate in re.findall(r"^lr:\[(.*)\]$", log, re.MULTILINE)]
     assert rates == pytest.approx([trainer.schedule(step) for step in range(24, 32)], abs=1e-6)
     assert rates[0] < 0.1 * 0.9  # the cosine after the ramps, not the first of them
     assert trainer.state.step == 32
+
+
+def test_checkpoints_have_the_names_of_mindspores_callback(tmp_path, monkeypatch):
+    trainer, _, _ = trained(tmp_path, monkeypatch, epoch_size=6, save_every=3, keep_checkpoint_max=2)
+    links = {path.name: path.readlink().name for path in trainer.keeper.folder.iterdir() if path.is_symlink()}
+    assert links == {
+        "retinanet_nasfpn_6-1.ckpt": "step_00000021.ckpt",
+        "retinanet_nasfpn_6-4.ckpt": "step_00000024.ckpt",
+    }
+
+
+@pytest.mark.parametrize(
+    "pattern", ["net.ckpt", "step_{epoch}_{step}.ckpt", "a/{epoch}_{step}.ckpt", "n-{epoch}-{step}"]
+)
+def test_a_pattern_of_names_that_cannot_be_is_an_error(tmp_path, pattern):
+    with pytest.raises(UserError, match="checkpoint_name.*must be like NAME-{epoch}_{step}.ckpt"):
+        configured(tmp_path, checkpoint_name=pattern)
 
 
 def test_global_step_may_lie_within_an_epoch(tmp_path, monkeypatch):

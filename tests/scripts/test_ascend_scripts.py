@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -373,6 +374,20 @@ class TestInference310:
         environment = {"DEVICE_TARGET": "CPU", "ANNO_PATH": "table.json", "DATASET": "other"}
         keys = self.keys(machine.run(self.SCRIPT, "x.ckpt", "mindrecord", **environment))
         assert (keys["--anno_path"], keys["--dataset"]) == (f"{machine.folder}/table.json", "other")
+
+    def test_for_a_caller_among_the_scripts_results_go_to_the_folder_above(self, machine: AscendMachine) -> None:
+        """RefineDet's document calls it there, and finds acc.log in the folder above that of the scripts."""
+        project = machine.folder / "project"
+        shutil.copytree(SCRIPTS, project / "scripts")
+        done = subprocess.run(
+            ["bash", project / "scripts" / self.SCRIPT, machine.folder / "x.ckpt", machine.folder / "mindrecord"],
+            cwd=project / "scripts/refinedet",
+            env={k: v for k, v in {**os.environ, **machine.environment(DEVICE_TARGET="CPU")}.items() if v is not None},
+            capture_output=True,
+            text=True,
+        )
+        assert self.keys(done)["--prediction_path"] == f"{project}/predictions.json"
+        assert (project / "acc.log").is_file() and not list(project.glob("scripts/**/*.log"))
 
     def test_help_and_mistakes(self, machine: AscendMachine) -> None:
         usage = f"usage: bash scripts/{self.SCRIPT} [MINDIR_PATH] [DATA_PATH] [DEVICE_ID]\n"

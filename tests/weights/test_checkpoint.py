@@ -128,3 +128,17 @@ def test_the_keeper_keeps_the_newest_and_the_best(tmp_path) -> None:
     ]
     assert keeper.best.read_bytes() == (tmp_path / "best_epoch_003_AP_0.5000.ckpt").read_bytes()
     assert keeper.last.read_bytes() == (tmp_path / "step_00000050.ckpt").read_bytes()
+
+
+def test_the_keepers_links_go_with_their_checkpoints(tmp_path) -> None:
+    net, optimizer, _ = trained(1)
+    keeper = CheckpointKeeper(tmp_path, keep_last=2, keep_best=1)
+    (tmp_path / "elsewhere.ckpt").symlink_to("/not/mounted/now.ckpt")
+    for epoch in (1, 2, 3, 3):  # the last one again, as after a resumption
+        state = TrainingState(step=10 * epoch, epoch=epoch)
+        keeper.save_last(net, optimizer, state, f"refinedet-{epoch}_10.ckpt")
+    links = {path.name: path.readlink().name for path in tmp_path.iterdir() if path.is_symlink()}
+    assert links.pop("elsewhere.ckpt") == "now.ckpt", "only links to periodical checkpoints go"
+    assert links == {"refinedet-2_10.ckpt": "step_00000020.ckpt", "refinedet-3_10.ckpt": "step_00000030.ckpt"}
+    assert (tmp_path / "refinedet-3_10.ckpt").read_bytes() == keeper.last.read_bytes()
+    assert load_training_state(tmp_path / "refinedet-2_10.ckpt", net, optimizer).epoch == 2

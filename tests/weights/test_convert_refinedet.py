@@ -111,6 +111,18 @@ def test_an_imagenet_vgg16_is_a_backbone_with_decimated_fc6_and_fc7(with_bn, tmp
     np.testing.assert_array_equal(loaded[f"{fc7}.weight"][7, 3], state["classifier.3.weight"][28, 12].reshape(1, 1))
 
 
+def test_mindcvs_vgg16_has_no_biases_before_the_classifier(tmp_path):
+    state = vgg_classifier(False)
+    biases = [name for name in state if name.startswith("features.") and name.endswith(".bias")]
+    np.savez(tmp_path / "vgg16.npz", **{name: array for name, array in state.items() if name not in biases})
+    backbone = VGG16(WIDTH)
+    load_pretrained_backbone(backbone, tmp_path / "vgg16.npz")
+    loaded = {p.name: p.asnumpy() for p in backbone.get_parameters()}
+    np.testing.assert_array_equal(loaded["features.0.weight"], state["features.0.weight"])
+    np.testing.assert_array_equal(loaded["features.31.bias"], state["classifier.0.bias"][::4])
+    assert len(biases) == 13 and not any(loaded[name].any() for name in biases)
+
+
 def test_the_ports_reduced_vgg16_and_this_projects_checkpoints_are_backbones(tmp_path):
     config = narrow_config()
     whole = {name: array for name, array in WEIGHTS.items() if name.startswith("backbone.")}

@@ -1,12 +1,14 @@
-"""ResNet and ResNeXt in configurations."""
+"""ResNet and ResNeXt in configurations, and the weights of MindSpore's ImageNet ResNets under this project's names."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from src.blocks.architectures import BASIC_EXPANSION, BOTTLENECK_EXPANSION, has_bottlenecks
-from src.models.api import Problem
+from src.models.api import Arrays, Problem, PublishedFormat
+from src.models.backbones.epsilon import rescaled_gammas
 from src.models.backbones.spec import BackboneSpec
 from src.schema.sections import BackboneConfig, NormConfig, PositiveInt, key
 
@@ -14,6 +16,15 @@ if TYPE_CHECKING:
     from mindspore import nn
 
 STEM_STRIDE = 4
+
+# Names of MindSpore's model zoo (official/cv/ResNet) and of mindcv: the shortcut is called otherwise, and the model
+# zoo's basic blocks (18 and 34 layers) have bn1d and bn2d. Names of batch normalizations become PyTorch's.
+BACKBONE_NAME = re.compile(r"(conv1|bn1|layer\d+\.\d+\..+)\.(weight|gamma|beta|moving_mean|moving_variance)")
+MODEL_ZOO_SHORTCUT, MINDCV_SHORTCUT = ".down_sample_layer.", ".down_sample."
+MODEL_ZOO_BASIC_NORM = re.compile(r"\.bn([12])d\.")
+PYTORCH_LEAVES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+# Epsilons of their batch normalizations: the model zoo's with bottlenecks, all others.
+MODEL_ZOO_EPS, OTHER_EPS = 1e-4, 1e-5
 
 
 class ResNetConfig(BackboneConfig):
@@ -77,4 +88,39 @@ def build(section: ResNetConfig) -> "nn.Cell":
     return network(norm=norm_of(section.norm_cfg), **options)
 
 
-RESNET = BackboneSpec(ResNetConfig, build, channels_of, strides_of, checks=check)
+def is_mindspore_classifier(arrays: Arrays) -> bool:
+    """Whether these are weights of an ImageNet ResNet or ResNeXt of MindSpore's model zoo or of mindcv."""
+    return any(name.startswith("layer") and (MODEL_ZOO_SHORTCUT in name or MINDCV_SHORTCUT in name) for name in arrays)
+
+
+def from_mindspore_classifier(arrays: Arrays, eps: float) -> Arrays:
+    """The backbone of MindSpore's ImageNet ResNets by mmdetection's names.
+
+    Args:
+        arrays: {their name: array}. The classifier (`end_point`, `classifier`) and the optimizer's state are left out.
+        eps: epsilon of the batch normalizations that get the weights; gammas are scaled where theirs is another.
+
+    Returns:
+        {name with `backbone.` before it: array}.
+    """
+    renamed = {}
+    for name, array in arrays.items():
+        if not BACKBONE_NAME.fullmatch(name):
+            continue
+        module, _, leaf = name.rpartition(".")
+        place = f"{module}.{PYTORCH_LEAVES.get(leaf, leaf)}"
+        place = place.replace(MODEL_ZOO_SHORTCUT, ".downsample.").replace(MINDCV_SHORTCUT, ".downsample.")
+        renamed["backbone." + MODEL_ZOO_BASIC_NORM.sub(r".bn\1.", place)] = array
+    model_zoo = any(MODEL_ZOO_SHORTCUT in name for name in arrays)
+    bottlenecks = any(name.endswith(".conv3.weight") for name in arrays)
+    return renamed | rescaled_gammas(renamed, MODEL_ZOO_EPS if model_zoo and bottlenecks else OTHER_EPS, eps)
+
+
+MINDSPORE_CLASSIFIER = PublishedFormat(
+    matches=is_mindspore_classifier,
+    convert=lambda arrays, config: from_mindspore_classifier(arrays, config.backbone.norm_cfg.eps),
+    backbone=from_mindspore_classifier,
+)
+RESNET = BackboneSpec(
+    ResNetConfig, build, channels_of, strides_of, checks=check, published_weights=(MINDSPORE_CLASSIFIER,)
+)

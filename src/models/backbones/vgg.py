@@ -54,7 +54,7 @@ def build(section: VGG16Config) -> "nn.Cell":
 
 
 def is_classifier(arrays: dict[str, np.ndarray]) -> bool:
-    """Whether these are weights of torchvision's VGG-16 (with or without BN), or of the port's vgg16_reducedfc.pth."""
+    """Whether these are weights of a VGG-16 of torchvision or mindcv, or of the port's vgg16_reducedfc.pth."""
     if all(name in arrays for name in (FC6, FC7, "features.0.weight")):
         return arrays[FC6].ndim == 2 and arrays[FC6].shape[1] % FC6_SIDE**2 == 0
     return bool(arrays) and all(REDUCED.fullmatch(name) for name in arrays)
@@ -65,11 +65,14 @@ def from_classifier(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     The fully connected fc6 (over 7x7 pixels) and fc7 become convolutions with a fourth of the outputs: every fourth
     output and every third row and column are kept (Liu et al. 2016, section 3.1). Their batch normalizations, which the
-    classifier does not have, start as new ones.
+    classifier does not have, start as new ones. mindcv's convolutions have no biases; here these are zeros.
     """
     if FC6 not in arrays:
         return {f"backbone.features.{name}": array for name, array in arrays.items()}
     renamed = {f"backbone.{name}": array for name, array in arrays.items() if name.startswith("features.")}
+    for name, kernel in list(renamed.items()):
+        if kernel.ndim == 4:
+            renamed.setdefault(name.replace(".weight", ".bias"), np.zeros(len(kernel), np.float32))
     with_bn = any(name.endswith("running_mean") for name in renamed)
     outputs = len(arrays[FC6])
     fc6 = arrays[FC6].reshape(outputs, -1, FC6_SIDE, FC6_SIDE)[::FC_STEP, :, ::FC6_STEP, ::FC6_STEP]

@@ -14,6 +14,7 @@ import numpy as np
 
 from src.common.errors import UserError
 from src.models.api import Arrays, PublishedFormat
+from src.models.backbones.epsilon import rescaled_gammas
 from src.models.mask_rcnn.config import CascadeMaskRCNNConfig, MaskRCNNConfig
 from src.schema import Config, lookup
 
@@ -110,14 +111,14 @@ def from_torchvision(arrays: Arrays, config: Config) -> Arrays:
     _check_settings(config)
     renamed = {_rename(name): array for name, array in arrays.items()}
     their_eps = OLD_EPS if OLD_RPN_CONV in arrays else NEW_EPS
-    renamed |= _rescaled_gammas(renamed, their_eps, config.backbone.norm_cfg.eps)
+    renamed |= rescaled_gammas(renamed, their_eps, config.backbone.norm_cfg.eps)
     return renamed | _in_class_order(renamed, config)
 
 
 def backbone_from_torchvision(arrays: Arrays, eps: float) -> Arrays:
     """The backbone alone, with `backbone.` before its names, for batch normalizations with `eps`."""
     renamed = {_rename(name): array for name, array in arrays.items() if name.startswith("backbone.body.")}
-    return renamed | _rescaled_gammas(renamed, OLD_EPS if OLD_RPN_CONV in arrays else NEW_EPS, eps)
+    return renamed | rescaled_gammas(renamed, OLD_EPS if OLD_RPN_CONV in arrays else NEW_EPS, eps)
 
 
 def _rename(name: str) -> str:
@@ -142,17 +143,6 @@ def _equal(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return len(value) == len(wanted) and bool(np.allclose(value, wanted, rtol=1e-4))
     return value == wanted
-
-
-def _rescaled_gammas(arrays: Arrays, theirs: float, ours: float) -> Arrays:
-    """Gamma / sqrt(variance + theirs) as gamma' / sqrt(variance + ours)."""
-    gammas = {}
-    for name, variance in arrays.items():
-        module, _, leaf = name.rpartition(".")
-        if leaf == "running_var" and theirs != ours:
-            factor = np.sqrt((variance.astype(np.float64) + ours) / (variance.astype(np.float64) + theirs))
-            gammas[f"{module}.weight"] = (arrays[f"{module}.weight"] * factor).astype(np.float32)
-    return gammas
 
 
 def _in_class_order(arrays: Arrays, config: Config) -> Arrays:
