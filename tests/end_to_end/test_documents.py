@@ -122,7 +122,7 @@ def test_the_documents_commands_work_one_after_the_other(checkout: Path) -> None
     ]
     outputs = [run(command, checkout) for command in commands]
     assert "--bbox_head.loss_cls.gamma" in outputs[0]
-    assert "resumed from" in outputs[-1] and "epoch: 4, step:" in outputs[-1]
+    assert "resumed from" in outputs[-1] and "epoch: 4 step: " in outputs[-1]
     found = json.loads((checkout / "outputs/first/found.json").read_text())
     assert len(found) == 20
     assert len(list((checkout / "outputs/first/pictures").glob("*.png"))) == 20
