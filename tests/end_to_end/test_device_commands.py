@@ -120,6 +120,23 @@ def test_evaluation(folder: Path, shapes: Path) -> None:
     assert table in log and re.search(r" = [-\d.]+\n\n={40}\n\nmAP: [-\d.e]+\n", log)
 
 
+def test_evaluation_on_mindrecord_files_needs_their_annotations(folder: Path, shapes: Path) -> None:
+    data = ("--val_dataset", shapes / "validation", "--prefix", "eval.mindrecord", "--mindrecord_dir", "held_out")
+    run("create_data.py", "--config_path", "tiny.yaml", *data, "--is_training", "False", cwd=folder)
+    before = ("0", "coco", "held_out", "ckpt/last.ckpt")
+    after = ("--val_data_type", "validation", "--eval_prefix", "eval.mindrecord")
+    out = nas_fpn(folder, "run_eval.sh", *before, shapes / "{}/labels.json", *after)
+    assert "Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ]" in out
+    settings = {"DEVICE_TARGET": "CPU", "CONFIG_PATH": "tiny.yaml"}
+    for annotations, error in (
+        ("none_{}.json", "error: instance_set: .*none_validation.json does not exist"),
+        (shapes / "train/labels.json", "error: .*labels.json: 24 images instead of 6, and .* unlike .*held_out/eval"),
+    ):
+        done = run_script("nas_fpn/run_eval.sh", *before, annotations, *after, cwd=folder, timeout=400, **settings)
+        assert done.returncode == 2
+        assert re.search(error, done.stderr)
+
+
 def test_refinedet_packs_its_data_learns_and_is_evaluated(tmp_path: Path, shapes: Path) -> None:
     data = f"train_dataset: {shapes}/train\nval_dataset: {shapes}/validation\n"
     (tmp_path / "tiny.yaml").write_text(TINY_REFINEDET + data)
@@ -135,7 +152,7 @@ def test_refinedet_packs_its_data_learns_and_is_evaluated(tmp_path: Path, shapes
 @pytest.mark.parametrize(
     ("command", "config", "error"),
     [
-        (["train.py", "--device_id=0", "--epoch_size=500"], "refinedet_vgg16_320", "error: train_dataset nowhere does"),
+        (["train.py", "--device_id=0", "--epoch_size=500"], "refinedet_vgg16_320", "error: coco_root nowhere does"),
         (["train.py", "--dataset=voc", "--epoch_size=500"], "refinedet_vgg16_320_voc", "error: "),
         (["eval.py", "--device_id=0", "--checkpoint_path=./x.ckpt"], "refinedet_vgg16_320", "error: "),
     ],
