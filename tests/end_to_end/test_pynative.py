@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from src.commands.train import train
-from src.config import load_config
-from tests.end_to_end.commands import ROOT, TINY_CASCADE_CONFIG, TINY_CONFIG, TINY_MASK_CONFIG, logged
+from tests.end_to_end.commands import ROOT, TINY_CASCADE_CONFIG, TINY_CONFIG, TINY_MASK_CONFIG, logged, run
 
 # As in published configurations, the neck has one level more than the backbone.
 TINY_MASK_CONFIG_WITH_FURTHER_LEVEL = (
@@ -30,15 +28,18 @@ CONFIGS = {
     "cascade_mask_rcnn": TINY_CASCADE_CONFIG,
     "refinedet": TINY_REFINEDET_CONFIG,
 }
-TWO_STEPS = {"batch_size": 2, "train_dataset_num": 4, "epoch_size": 1, "log_every": 1, "run_eval": 0, "save_every": 0}
+TWO_STEPS = {
+    "device_target": "CPU", "batch_size": 2, "train_dataset_num": 4, "epoch_size": 1, "log_every": 1, "run_eval": 0,
+    "save_every": 0,
+}  # fmt: skip
 
 
 def losses_of_two_steps(name: str, mode: str, folder: Path, shapes: Path) -> list[float]:
     (folder / "tiny_mask.yaml").write_text(TINY_MASK_CONFIG_WITH_FURTHER_LEVEL)
     (folder / "tiny.yaml").write_text(CONFIGS[name])
-    places = {"train_dataset": f"{shapes}/train", "val_dataset": "", "train_outputs": str(folder), "brief": mode}
-    overrides = {**TWO_STEPS, **places, "mode": mode, "device_target": "CPU"}
-    train(load_config(folder / "tiny.yaml", overrides))
+    keys = [word for key, value in TWO_STEPS.items() for word in (f"--{key}", value)]
+    places = ("--train_dataset", f"{shapes}/train", "--train_outputs", folder, "--brief", mode)
+    run("train.py", "--config_path", "tiny.yaml", *keys, *places, "--mode", mode, cwd=folder)
     losses = logged(folder / mode)
     assert sorted(losses) == [1, 2]
     return [losses[1], losses[2]]
