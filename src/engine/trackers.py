@@ -11,6 +11,9 @@ from src.schema import Config
 MLFLOW_FOLDER = "mlruns"  # MLflow's own name for a store of files, in the working directory
 EVENTS_FOLDER = "tensorboard"  # in the folder of the run
 
+# A thread of tensorboardX writes; its own flush() does not wait for what is still in the queue.
+FLUSH_SECONDS = 1
+
 
 class Tracker(Protocol):
     """Takes metrics as they come."""
@@ -78,13 +81,12 @@ class TensorBoardTracker:
                 "tensorboard: 1 needs tensorboardX, which is not installed; pip install tensorboardX"
             ) from None
         purge_step = None if resumed_step is None else resumed_step + 1
-        self.writer: Any = SummaryWriter(str(folder), purge_step=purge_step)
+        self.writer: Any = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
 
     def log(self, kind: str, values: dict[str, float], step: int) -> None:
         """See `Tracker`."""
         for name, value in values.items():
             self.writer.add_scalar(f"{kind}/{name}", value, step)
-        self.writer.flush()
 
     def close(self) -> None:
         """End the event file."""

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,10 @@ def test_tensorboard_gets_the_metrics(tmp_path: Path) -> None:
     log = RunLog(tmp_path, trackers=build_trackers(config, tmp_path))
     log.metrics("train", 1, 10, {"loss": 2.5, "lr": 0.125})
     log.metrics("train", 1, 20, {"loss": 1.5, "lr": 0.25})
-    assert set(events(tmp_path / "tensorboard")) == {"train/loss", "train/lr"}, "written while the training goes on"
+    expected, deadline = {"train/loss", "train/lr"}, time.monotonic() + 60
+    while set(events(tmp_path / "tensorboard")) != expected and time.monotonic() < deadline:
+        time.sleep(0.1)  # a thread of the library's own writes
+    assert set(events(tmp_path / "tensorboard")) == expected, "written while the training goes on"
     log.metrics("eval", 1, 20, {"bbox_mAP": 0.5})
     log.close()
     assert events(tmp_path / "tensorboard") == {

@@ -9,7 +9,7 @@ import pytest
 from src.blocks.detections import Detections
 from src.commands.evaluate import evaluate
 from src.config import load_config
-from src.data.voc import VocDataset
+from src.data.formats.voc import VocDataset
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.coco_matching import Objects
 from src.evaluation.voc_metrics import voc_precision
