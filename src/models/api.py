@@ -215,7 +215,8 @@ class RegionCounts:
     num_masks: int
 
 
-def _no_problems(config: Config) -> Iterator[Problem]:
+def no_problems(keys: Any) -> Iterator[Problem]:
+    """The checks of a configuration, or of a section, whose keys cannot contradict each other."""
     return iter(())
 
 
@@ -241,7 +242,7 @@ class DetectorSpec:
     config_class: Callable[[Mapping[str, Any]], type[Config]]
     build: Callable[[Any], Detector]
     export: ExportSpec
-    checks: Callable[[Any], Iterator[Problem]] = _no_problems
+    checks: Callable[[Any], Iterator[Problem]] = no_problems
     class_biases: tuple[ClassBias, ...] = ()
     anchors: AnchorSpec | None = None
     published_keys: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)

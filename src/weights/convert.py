@@ -102,7 +102,7 @@ def format_of(arrays: Arrays) -> PublishedFormat | None:
     return next((published for published in published_formats() if published.matches(arrays)), None)
 
 
-def with_backbone_prefix(arrays: Arrays, parts: tuple[str, ...] = (BACKBONE_PREFIX,)) -> Arrays:
+def with_backbone_prefix(arrays: Arrays, parts: tuple[str, ...]) -> Arrays:
     """With the `backbone.` that a bare backbone lacks: one none of whose names begins with one of `parts`."""
     if any(name.startswith(parts) for name in arrays):
         return arrays

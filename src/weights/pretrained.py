@@ -57,9 +57,7 @@ def _read_backbone(backbone: nn.Cell, path: Path) -> dict[str, np.ndarray]:
     arrays = weight_arrays(load_checkpoint_weights(path) if path.suffix == ".ckpt" else read_state(path))
     if (published := format_of(arrays)) is not None:
         arrays = published.backbone(arrays, _eps(backbone))
-    if not any(name.startswith(DETECTOR_PARTS) for name in arrays):
-        arrays = with_backbone_prefix(arrays)
-    arrays = our_names(arrays)
+    arrays = our_names(with_backbone_prefix(arrays, DETECTOR_PARTS))
     return {name: array for name, array in arrays.items() if name.startswith(BACKBONE_PREFIX)}
 
 

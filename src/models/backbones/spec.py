@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import create_model
 
-from src.models.api import Problem, PublishedFormat, UnknownNameError
+from src.models.api import Problem, PublishedFormat, UnknownNameError, no_problems
 from src.schema import Config
 from src.schema.sections import BackboneConfig, key
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
 Maps = Literal["stages", "pyramid", "reduced"]
 AnyConfig = TypeVar("AnyConfig", bound=Config)
-
-
-def _no_problems(section: Any) -> Iterator[Problem]:
-    return iter(())
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class BackboneSpec:
     channels: Callable[[Any], list[int]]
     strides: Callable[[Any], list[int]]
     maps: Maps = "stages"
-    checks: Callable[[Any], Iterator[Problem]] = _no_problems
+    checks: Callable[[Any], Iterator[Problem]] = no_problems
     published_weights: tuple[PublishedFormat, ...] = ()
 
 
