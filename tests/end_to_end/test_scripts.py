@@ -161,11 +161,13 @@ class TestDemo:
     """run_demo.sh, shortened to two steps. The other demos' programs are run by test_learning.py and test_masks.py."""
 
     @staticmethod
-    def demo(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def demo(
+        folder: Path, *arguments: str, timeout: float = 500, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         sizes = {"DEMO_TRAIN_IMAGES": "32", "DEMO_VAL_IMAGES": "4", "DEMO_DIR": str(folder / "demo")}
         venv = folder / "venv" if (folder / "venv").exists() else this_environment(folder)
         return run_script(
-            "run_demo.sh", *arguments, cwd=folder, timeout=500, VENV_DIR=str(venv), DEVICE_TARGET="CPU",
+            "run_demo.sh", *arguments, cwd=folder, timeout=timeout, VENV_DIR=str(venv), DEVICE_TARGET="CPU",
             **{**sizes, **environment},
         )  # fmt: skip
 
