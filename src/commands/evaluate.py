@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 from src.commands.trained_detector import trained_detector
+from src.common.atomic import check_writable
+from src.common.errors import UserError
 from src.data.builders import build_eval_loader
 from src.data.detection_dataset import DetectionDataset
 from src.data.open_dataset import check_or_pack_dataset
@@ -21,22 +23,47 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(config: Config) -> Metrics | None:
-    """Evaluate as the configuration says, print the table, write the metrics; returns them on the main rank."""
+    """Evaluate as the configuration says, print the table, write the metrics; returns them on the main rank.
+
+    Raises:
+        UserError: bad data or checkpoints, or files that cannot be written; metrics that cannot were printed before.
+    """
     check_or_pack_dataset(config, training=False)
     start = time.perf_counter()
     saved = Path(config.prediction_path) if config.prediction_path else None
     if saved is not None and saved.is_file():
         logger.info(f"evaluating the predictions of {saved}; the network does not run")
-        metrics: Metrics | None = evaluator_with_results(config, saved).compute_metrics()
-        beside = result_path(config, saved)
+        evaluator = evaluator_with_results(config, saved)
+        metrics: Metrics | None = evaluator.compute_metrics()
+        path, saved = _metrics_path(config, saved), None
     else:
         require(config, "checkpoint_path")
-        metrics = _evaluate_checkpoint(config, saved)
-        beside = result_path(config, Path(config.checkpoint_path))
+        path = _metrics_path(config, Path(config.checkpoint_path))
+        _check_outputs(path, saved)
+        metrics, evaluator = _evaluate_checkpoint(config, saved)
     if metrics is not None:
-        path, seconds = beside.with_name(f"{beside.stem}_metrics.json"), time.perf_counter() - start
-        report(metrics, path, seconds, LOG_FORMATS[config.log_format])
+        print_tables(metrics, LOG_FORMATS[config.log_format])
+        if saved is not None:
+            save_results(saved, evaluator.results())
+            logger.info(f"predictions are in {saved}")
+        write_metrics(metrics, path, time.perf_counter() - start)
     return metrics
+
+
+def _metrics_path(config: Config, subject: Path) -> Path:
+    """Where the metrics of a checkpoint or of saved predictions go."""
+    beside = result_path(config, subject)
+    return beside.with_name(f"{beside.stem}_metrics.json")
+
+
+def _check_outputs(metrics: Path, predictions: Path | None) -> None:
+    """Refuse a prediction file that could not be written; metrics are printed too, so that a warning does for them."""
+    if predictions is not None:
+        check_writable(predictions)
+    try:
+        check_writable(metrics)
+    except UserError as error:
+        logger.warning(f"{error}; the tables will be printed")
 
 
 def evaluator_with_results(config: Config, path: Path) -> CocoEvaluator:
@@ -47,7 +74,7 @@ def evaluator_with_results(config: Config, path: Path) -> CocoEvaluator:
     return evaluator
 
 
-def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None:
+def _evaluate_checkpoint(config: Config, save_to: Path | None) -> tuple[Metrics | None, CocoEvaluator]:
     net, device = trained_detector(config)
     loader = build_eval_loader(config, device.rank, device.world)
     _announce(loader.dataset, device)
@@ -62,10 +89,7 @@ def _evaluate_checkpoint(config: Config, save_to: Path | None) -> Metrics | None
     if device.is_main:
         for problem in loader.broken:
             logger.warning(problem)
-        if save_to is not None:
-            save_results(save_to, evaluator.results())
-            logger.info(f"predictions are in {save_to}")
-    return metrics
+    return metrics, evaluator
 
 
 def _announce(dataset: DetectionDataset, device: Device) -> None:
@@ -76,13 +100,17 @@ def _announce(dataset: DetectionDataset, device: Device) -> None:
         logger.info("Processing, please wait a moment.")
 
 
-def report(metrics: Metrics, path: Path, seconds: float, log_format: LogFormat = LOG_FORMATS["timed"]) -> None:
-    """Print the tables, and write the numbers to `path`."""
-    metrics.to_json(path)
+def print_tables(metrics: Metrics, log_format: LogFormat = LOG_FORMATS["timed"]) -> None:
+    """Print what is known, before a disk has its say."""
     for kind, table in metrics.tables.items():
         print(f"Evaluate annotation type *{kind}*\n{table}")
         print(log_format.result_line(kind, metrics.stats[f"{kind}_mAP"]))
     if metrics.voc_table:
         print(f"Pascal VOC\n{metrics.voc_table}")
-    print(f"\n{metrics.per_class_table()}")
+    print(f"\n{metrics.per_class_table()}", flush=True)
+
+
+def write_metrics(metrics: Metrics, path: Path, seconds: float) -> None:
+    """Write the numbers to `path`, and print the last lines of an evaluation that took so long."""
+    metrics.to_json(path)
     print(f"\nEvaluation done!\nmetrics are in {path}\n\nDone!\nTime taken: {seconds:.0f} seconds", flush=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from src.blocks.detections import Detections
 from src.commands.trained_detector import detector_of
-from src.common.atomic import atomic_path
+from src.common.atomic import atomic_path, check_writable
 from src.common.errors import UserError
 from src.data.image import ImageError, load_image
 from src.data.image_files import find_images
@@ -41,6 +41,7 @@ def export(config: Config) -> Path:
     require(config, "checkpoint_path")
     path = exported_path(config)
     _refuse_what_cannot_work(config)
+    check_writable(path)
     arrays = load_checkpoint_weights(config.checkpoint_path)
     setup_device(config)
     inputs = check_inputs(config)

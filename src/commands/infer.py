@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from src.blocks.image_info import original_hw
+from src.common.atomic import check_writable
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
@@ -27,8 +28,6 @@ Predict = Callable[[np.ndarray, np.ndarray], "Detections"]
 Load = Callable[[Path], tuple[np.ndarray, np.ndarray]]
 Loaded = tuple[Path, np.ndarray, np.ndarray]  # path, image, image_info
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-
 
 def infer(config: Config) -> dict[str, dict]:
     """Predict as the configuration says and write `pred_output`; returns what was written.
@@ -39,6 +38,7 @@ def infer(config: Config) -> dict[str, dict]:
     require(config, "checkpoint_path", "pred_input", "pred_output")
     if Path(config.pred_output).is_dir():
         raise UserError(f"pred_output {config.pred_output} is a folder; give the JSON file to write")
+    check_writable(config.pred_output)
     paths = find_images(config.pred_input, key="pred_input")
 
     from src.commands.trained_detector import trained_detector

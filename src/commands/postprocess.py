@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from src.commands.evaluate import report
+from src.commands.evaluate import print_tables, write_metrics
 from src.commands.infer_files import transform_of
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
@@ -70,10 +70,11 @@ def postprocess(
             evaluator.add(np.array([record.image_id]), found)
     _report_missing(missing, len(data.records), result_path)
     metrics = evaluator.compute_metrics()
+    print_tables(metrics)
     save_results(prediction_path, evaluator.results())
     logger.info(f"predictions are in {prediction_path}")
     path = Path(prediction_path)
-    report(metrics, path.with_name(f"{path.stem}_metrics.json"), time.perf_counter() - start)
+    write_metrics(metrics, path.with_name(f"{path.stem}_metrics.json"), time.perf_counter() - start)
     logger.info(f"mAP: {metrics.stats['bbox_mAP']}")
     return metrics
 

@@ -1,5 +1,6 @@
 """What every command line program of this project shares: where its messages go and how it ends."""
 
+import io
 import logging
 import signal
 import sys
@@ -18,6 +19,9 @@ def run_command(main: Callable[[], int | None]) -> None:
     143 after SIGTERM.
     """
     show_messages()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # file names that are not UTF-8 are shown as they are
     signal.signal(signal.SIGTERM, _raise_on_sigterm)
     try:
         code = main() or 0

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from src.common.atomic import atomic_path
 from src.common.errors import UserError
 from src.config.checks import inconsistencies
 from src.config.published_keys import published_keys, standard_keys
@@ -58,7 +59,9 @@ def config_from_values(values: dict[str, Any], origin: str, overrides: dict[str,
 
 def save_config(config: Config, path: str | Path) -> None:
     """Write the effective configuration as YAML that `load_config` reads."""
-    Path(path).write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=120))
+    text = yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=120)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
 
 
 def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[Layer]:

@@ -3,11 +3,12 @@
 import csv
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
-from src.common.atomic import atomic_path
+from src.common.atomic import atomic_path, writing
 from src.common.console import ConsoleHandler
 from src.common.progress import wants_bar
 from src.engine.log_format import LOG_FORMATS, LogFormat, StepReport
@@ -24,6 +25,7 @@ class RunLog:
         folder: of the run; train.log, metrics.csv and curves.png go there.
         active: whether this process logs.
         resumed_step: rows of metrics.csv after this step belong to lost work and are dropped; None starts a new file.
+        evaluates_again: the evaluation at `resumed_step` was interrupted, and rows that it wrote are dropped as well.
         progress_bar: 'auto' (when a person watches), 'on' or 'off'.
         trackers: get the metrics too; closed with the log.
         log_format: how steps and epochs are told.
@@ -37,6 +39,7 @@ class RunLog:
         progress_bar: str = "auto",
         trackers: Sequence[Tracker] = (),
         log_format: LogFormat = LOG_FORMATS["timed"],
+        evaluates_again: bool = False,
     ) -> None:
         self.folder, self.active = Path(folder), active
         self.csv_path = self.folder / "metrics.csv"
@@ -44,8 +47,9 @@ class RunLog:
         self.bar: tqdm | None = None
         self.trackers, self.log_format = tuple(trackers), log_format
         if active:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._start_csv(resumed_step)
+            with writing(self.csv_path):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self._start_csv(resumed_step, evaluates_again)
         self.logger = _line_logger(self.folder / "train.log")
         self.logger.disabled = not active
 
@@ -69,7 +73,7 @@ class RunLog:
         """Append rows to metrics.csv (kind is 'train' or 'eval', step counts from the start), and tell the trackers."""
         if not self.active:
             return
-        with self.csv_path.open("a", newline="") as file:
+        with writing(self.csv_path), self.csv_path.open("a", newline="") as file:
             csv.writer(file).writerows((kind, epoch, step, name, f"{value:.8g}") for name, value in values.items())
         for tracker in self.trackers:
             tracker.log(kind, values, step)
@@ -110,11 +114,15 @@ class RunLog:
         for line in lines:
             self.logger.info(line, extra={BARE: self.log_format.bare})
 
-    def _start_csv(self, resumed_step: int | None) -> None:
+    def _start_csv(self, resumed_step: int | None, evaluates_again: bool) -> None:
         rows = []
         if resumed_step is not None and self.csv_path.is_file():
             with self.csv_path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resumed_step]
+                rows = [
+                    row
+                    for row in csv.DictReader(file)
+                    if int(row["step"]) <= resumed_step - (evaluates_again and row["kind"] == "eval")
+                ]
         with atomic_path(self.csv_path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, CSV_COLUMNS)
             writer.writeheader()
@@ -131,6 +139,21 @@ class LineFormatter(logging.Formatter):
         return record.getMessage() if getattr(record, BARE, False) else super().format(record)
 
 
+class LogFile(logging.FileHandler):
+    """A log whose disk is full ends the run with one line, instead of a traceback for each message."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Raise what went wrong; called while it is handled."""
+        del record
+        with writing(self.baseFilename):
+            raise  # the error that logging's `emit` has just caught
+
+    def close(self) -> None:
+        """Close the file; what could not be written before cannot be written now, and was told."""
+        with suppress(OSError):
+            super().close()
+
+
 def _line_logger(path: Path) -> logging.Logger:
     """Writes each message to the console and to the end of a file, with its time and level.
 
@@ -139,7 +162,7 @@ def _line_logger(path: Path) -> logging.Logger:
     """
     formatter = LineFormatter("[%(asctime)s] %(levelname)s: %(message)s")
     logger = logging.Logger("run")
-    for handler in (ConsoleHandler(), logging.FileHandler(path, encoding="utf-8", delay=True)):
+    for handler in (ConsoleHandler(), LogFile(path, encoding="utf-8", errors="surrogateescape", delay=True)):
         handler.setFormatter(formatter)
         logger.addHandler(handler)
     return logger

@@ -93,7 +93,11 @@ class Trainer:
 
     def run(self, stop: StopRequest) -> None:
         """Train up to the last epoch; saves before it stops for `stop`."""
-        if self.config.mode == "graph":
+        if self.validation is not None and self.state.unevaluated_loss is not None:
+            self.log.info(f"the evaluation of epoch {self.state.epoch} was interrupted and comes first")
+            self._evaluate(self.validation, stop, self.state.unevaluated_loss)
+            self.log.redraw_curves()
+        if self.config.mode == "graph" and self.state.epoch < self.config.epoch_size:
             self.log.info("compiling the training step; the first step takes longest")
         while self.state.epoch < self.config.epoch_size:
             start = time.perf_counter()
@@ -110,7 +114,15 @@ class Trainer:
         resumed_step = self.state.step if resumed else None
         trackers = build_trackers(config, self.folder, resumed_step) if self.device.is_main else []
         log_format = LOG_FORMATS[config.log_format]
-        log = RunLog(self.folder, self.device.is_main, resumed_step, config.progress_bar, trackers, log_format)
+        log = RunLog(
+            self.folder,
+            self.device.is_main,
+            resumed_step,
+            config.progress_bar,
+            trackers,
+            log_format,
+            evaluates_again=self.state.unevaluated_loss is not None,
+        )
         if self.device.is_main:
             save_config(config, self.folder / "config.yaml")
         for note in (*notes, *facts_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):
@@ -169,21 +181,26 @@ class Trainer:
         state.epoch += 1
         state.step_in_epoch, state.loss_sum = 0, 0.0
         last = state.epoch == self.config.epoch_size
-        if state.epoch % self.config.save_checkpoint_epochs == 0 or last:
+        saves = state.epoch % self.config.save_checkpoint_epochs == 0 or last
+        evaluates = self.validation is not None and (state.epoch % self.config.eval_every == 0 or last)
+        state.unevaluated_loss = mean_loss if evaluates else None
+        if saves:
             self._save_periodical()
-        if self.validation is not None and (state.epoch % self.config.eval_every == 0 or last):
-            self._evaluate(self.validation, stop, mean_loss)
+        if self.validation is not None and evaluates:
+            self._evaluate(self.validation, stop, mean_loss, saved=saves)
         if with_evaluation:
             self.log.epoch_time(milliseconds_since(start), steps)
         self.log.redraw_curves()
 
-    def _evaluate(self, validation: Validation, stop: StopRequest, mean_loss: float) -> None:
+    def _evaluate(self, validation: Validation, stop: StopRequest, mean_loss: float, saved: bool = True) -> None:
+        """Evaluate and keep the best; `saved`: the last checkpoint notes this evaluation as open, which ends here."""
         config, start = self.config, time.perf_counter()
         validation.evaluator.reset()
         options = EvaluationOptions(config.mask_threshold, config.progress_bar, stop.raise_if_asked)
         metrics = evaluate_detector(
             self.net, validation.loader, validation.evaluator, self.device, self.folder, options
         )
+        self.state.unevaluated_loss = None
         if metrics is None:
             return
         milliseconds = milliseconds_since(start)
@@ -197,6 +214,8 @@ class Trainer:
         best = stats[[name for name in MAIN_METRICS if name in stats][-1]]
         self.state.best_metric = max(self.state.best_metric, best)
         self.keeper.save_best(self.net, self.optimizer, self.state, best)
+        if saved:
+            self._save_periodical()
 
     def _save_periodical(self) -> None:
         if self.device.is_main:

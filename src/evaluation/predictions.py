@@ -1,6 +1,7 @@
 """Prediction files: COCO's results format for evaluation, and the JSON that infer.py writes."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -85,6 +86,8 @@ def image_entry(
 def save_predictions(path: str | Path, predictions: dict[str, dict]) -> None:
     """Write the inference JSON, {image path: `image_entry`}, atomically."""
     text = json.dumps(predictions, indent=1, ensure_ascii=False)
+    # Bytes of a file name that are not UTF-8, which Python holds as lone surrogates, stay in JSON's own spelling.
+    text = re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 

@@ -9,6 +9,8 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from src.common.atomic import writing
 from src.common.errors import UserError
 from src.schema import Config
 
@@ -45,6 +48,7 @@ class TrainingState:
     loss_sum: float = 0.0  # of the running epoch's updates
     loss_scale: float = 1.0
     best_metric: float = -1.0
+    unevaluated_loss: float | None = None  # mean loss of the epoch whose evaluation is still to come; None: none is
     seed: int = 1
     config: dict = field(default_factory=dict)
 
@@ -150,8 +154,13 @@ def _weights(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray], meta: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     parameters = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
+    with writing(path), without_guesses_of_mindspore():
+        _write_parameters(path, parameters, meta)
+
+
+def _write_parameters(path: Path, parameters: list[dict], meta: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     # MindSpore appends .ckpt to other names; its own temporary files stay in this folder if the process is killed.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing_") as folder:
         temporary = Path(folder) / "weights.ckpt"
@@ -169,16 +178,24 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         raise UserError(f"{path}: a checkpoint ends in .ckpt; convert_weights.py makes one of .pth, .safetensors, .npz")
     if path.stat().st_size == 0:
         raise UserError(f"checkpoint {path} is empty")
-    logging.disable(logging.ERROR)  # MindSpore logs its own guess ("may not have permission") beside raising
     try:
-        entries = ms.load_checkpoint(str(path), crc_check=True)
+        with without_guesses_of_mindspore():
+            entries = ms.load_checkpoint(str(path), crc_check=True)
     except (ValueError, RuntimeError, TypeError):
         raise UserError(f"checkpoint {path} is damaged, or no checkpoint: its checksum or format is wrong") from None
-    finally:
-        logging.disable(logging.NOTSET)
     meta = entries.pop(META_NAME, None)
     arrays = {name: entry.asnumpy() for name, entry in entries.items() if hasattr(entry, "asnumpy")}
     return arrays, json.loads(str(meta)) if meta is not None else {}
+
+
+@contextmanager
+def without_guesses_of_mindspore() -> Iterator[None]:
+    """MindSpore logs what it guesses ("may not have permission") beside raising."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _differences(parameters: dict[str, ms.Parameter], arrays: dict[str, np.ndarray]) -> list[str]:

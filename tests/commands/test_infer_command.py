@@ -1,6 +1,8 @@
 """infer.py as its user runs it: a small random network over real files."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,12 +50,14 @@ def test_folder_with_a_broken_image(tmp_path, checkpoint):
     for name, shape in {"a.png": (40, 90), "b.jpg": (120, 50), "c.bmp": (64, 64)}.items():
         cv2.imwrite(str(images / name), rng.integers(0, 256, (*shape, 3), dtype=np.uint8))
     (images / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
+    odd = images / os.fsdecode(b"d\xff.png")  # not UTF-8
+    shutil.copyfile(images / "a.png", odd)
     done = infer(tmp_path, checkpoint_path=checkpoint, pred_input=images, pred_output="out/p.json", test_batch_size=2)
     assert done.returncode == 0, done.stderr
-    assert "broken.jpg" in done.stdout and "(1 images skipped)" in done.stdout and "4/4 images" in done.stdout
+    assert "broken.jpg" in done.stdout and "(1 images skipped)" in done.stdout and "5/5 images" in done.stdout
     predictions = json.loads((tmp_path / "out" / "p.json").read_text())
-    assert list(predictions) == [str(images / name) for name in ("a.png", "b.jpg", "c.bmp")]
-    assert [(p["height"], p["width"]) for p in predictions.values()] == [(40, 90), (120, 50), (64, 64)]
+    assert list(predictions) == [str(images / name) for name in ("a.png", "b.jpg", "c.bmp", odd)]
+    assert [(p["height"], p["width"]) for p in predictions.values()] == [(40, 90), (120, 50), (64, 64), (40, 90)]
     assert sum(len(p["predictions"]) for p in predictions.values()) > 10
     for entry in predictions.values():
         scores = [p["score"] for p in entry["predictions"]]

@@ -3,7 +3,9 @@
 import random
 import re
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +24,18 @@ def train(tiny: Path, brief: str, *arguments: object, expect: int = 0) -> tuple[
     return run("train.py", "--config_path", tiny, "--brief", brief, *arguments, cwd=tiny.parent, expect=expect)
 
 
-def wait_for_step(process, folder: Path, step: int) -> None:
+def wait_for(process: subprocess.Popen, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
-        if (folder / "metrics.csv").is_file() and max(logged(folder), default=0) >= step:
+        if condition():
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    raise AssertionError(f"step {step} never came")
+    raise AssertionError("what was waited for never came")
+
+
+def wait_for_step(process: subprocess.Popen, folder: Path, step: int) -> None:
+    wait_for(process, lambda: (folder / "metrics.csv").is_file() and max(logged(folder), default=0) >= step)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +97,28 @@ def test_a_polite_stop_saves_first(tiny: Path, number: int, codes: tuple[int, ..
     stopped_at = int(re.search(r"stopped after step (\d+): --resume 1 continues", out)[1])
     assert stopped_at >= 3
     assert (folder / "checkpoints" / f"step_{stopped_at:08d}.ckpt").is_file()
+
+
+def test_an_evaluation_that_was_killed_is_made_up_for(tiny: Path) -> None:
+    arguments = ("--config_path", tiny, "--brief", "evaluation_killed", "--run_eval", 1, "--epoch_size", 1)
+    process = start("train.py", *arguments, cwd=tiny.parent)
+    folder = tiny.parent / "out" / "evaluation_killed"
+    wait_for(process, lambda: (folder / "checkpoints/last.ckpt").is_file())  # the evaluation compiles for seconds now
+    process.kill()
+    process.communicate()
+    assert not (folder / "checkpoints/best.ckpt").exists()
+    with (folder / "metrics.csv").open("a") as file:
+        file.write(f"eval,1,{max(logged(folder))},bbox_mAP,0.9\n")  # half of what an evaluation writes
+
+    out, _ = train(tiny, "evaluation_killed", "--run_eval", 1, "--epoch_size", 1, "--resume", 1)
+    assert "the evaluation of epoch 1 was interrupted and comes first" in out
+    assert (folder / "checkpoints/best.ckpt").is_file()
+    rows = [line for line in (folder / "metrics.csv").read_text().splitlines() if ",bbox_mAP," in line]
+    assert len(rows) == 1
+    assert not rows[0].endswith(",0.9")
+
+    out, _ = train(tiny, "evaluation_killed", "--run_eval", 1, "--epoch_size", 1, "--resume", 1)
+    assert "was interrupted" not in out
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_the_facts(tiny: Path) -> None:

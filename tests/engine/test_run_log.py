@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from src.common.errors import UserError
 from src.engine.log_format import LOG_FORMATS, StepReport
 from src.engine.run_log import RunLog
+from tests.common.full_disk import file_size_limit
 
 
 def rows(folder: Path) -> list[tuple[str, str, str]]:
@@ -88,3 +90,27 @@ def test_only_the_main_rank_writes(tmp_path: Path, capsys: pytest.CaptureFixture
     log.metrics("train", 1, 1, {"loss": 1.0})
     assert not (tmp_path / "none").exists()
     assert capsys.readouterr().out == ""
+
+
+def test_a_full_disk_ends_the_run_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    log = RunLog(tmp_path)
+    log.info("first")
+    with file_size_limit(100):
+        with pytest.raises(UserError, match=r"train\.log: cannot write this file"):
+            log.info("x" * 200)
+        with pytest.raises(UserError, match=r"metrics\.csv: cannot write this file"):
+            log.metrics("train", 1, 1, {"loss": 0.1, "a" * 200: 1.0})
+        log.close()
+    assert "Traceback" not in capsys.readouterr().err
+    assert "first" in (tmp_path / "train.log").read_text()
+
+
+def test_rows_of_an_evaluation_that_comes_again_are_dropped(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    log.metrics("train", 1, 10, {"loss": 1.0})
+    log.metrics("eval", 1, 10, {"bbox_mAP": 0.5})
+    log.close()
+    RunLog(tmp_path, resumed_step=10).close()
+    assert rows(tmp_path) == [("10", "loss", "1"), ("10", "bbox_mAP", "0.5")]
+    RunLog(tmp_path, resumed_step=10, evaluates_again=True).close()
+    assert rows(tmp_path) == [("10", "loss", "1")]

@@ -8,6 +8,7 @@ import pytest
 
 from src.blocks.detections import Detections
 from src.commands.evaluate import evaluate
+from src.common.errors import UserError
 from src.config import load_config
 from src.data.formats.voc import VocDataset
 from src.evaluation.coco_evaluator import CocoEvaluator
@@ -245,3 +246,9 @@ def test_eval_command_on_voc_data(tmp_path, capsys):
     assert "Pascal VOC\n VOC07_mAP @[ IoU=0.50 |  11 points ] = 1.000" in shown and "VOC07 AP" in shown
     written = json.loads((tmp_path / "found_metrics.json").read_text())
     assert written["stats"]["VOC_mAP"] == pytest.approx(1) and set(written["per_class_VOC_AP"]) == set(NAMES)
+
+    (tmp_path / "found_metrics.json").unlink()
+    (tmp_path / "found_metrics.json").mkdir()  # a place that cannot be written to: the table is not lost
+    with pytest.raises(UserError, match="found_metrics.json: cannot write this file"):
+        evaluate(load_config(ROOT / "configs/demo/spinenet_retinanet.yaml", values))
+    assert "VOC07_mAP @[ IoU=0.50" in capsys.readouterr().out

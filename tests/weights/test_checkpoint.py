@@ -17,6 +17,7 @@ from src.weights.checkpoint import (
     save_training_state,
     save_weights,
 )
+from tests.common.full_disk import file_size_limit
 from tests.engine.toy_detector import ToyDetector, toy_batch
 
 
@@ -101,13 +102,25 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch) -> None
     save_weights(path, {"w": np.ones(3, np.float32)})
 
     def fail(*_: object, **__: object) -> None:
-        raise OSError("disk full")
+        raise RuntimeError("interrupted")
 
     monkeypatch.setattr(ms, "save_checkpoint", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RuntimeError, match="interrupted"):
         save_weights(path, {"w": np.zeros(3, np.float32)})
     assert load_checkpoint_weights(path)["w"].tolist() == [1, 1, 1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
+    net, optimizer, _ = trained(1)
+    path = tmp_path / "a.ckpt"
+    save_training_state(path, net, optimizer, TrainingState(step=1))
+    before = path.read_bytes()
+    with file_size_limit(100), pytest.raises(UserError, match=r"a\.ckpt: cannot write this file \(File too large\)"):
+        save_training_state(path, net, optimizer, TrainingState(step=2))
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.ckpt"]
+    assert not caplog.records
 
 
 def test_the_keeper_keeps_the_newest_and_the_best(tmp_path) -> None:
