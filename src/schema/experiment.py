@@ -114,7 +114,11 @@ class Config(Section):
         "log lines: timed, with time and loss terms; monitor: as MindSpore's LossMonitor and TimeMonitor, with the "
         "learning rate as monitor_lr",
     )
-    progress_bar: Literal["auto", "on", "off"] = key("auto", "auto: when a person watches")
+    progress_bar: Annotated[
+        Literal["auto", "on", "off"],
+        # YAML takes these words for truth values
+        BeforeValidator(lambda value: {True: "on", False: "off"}[value] if isinstance(value, bool) else value),
+    ] = key("auto", "auto: when a person watches")
     mlflow: bool = key(False, "log metrics to MLflow too")
     tensorboard: bool = key(False, "write metrics for TensorBoard too: event files in tensorboard/ of the experiment")
     skip_broken: bool = key(False, "train in spite of missing or broken images")
