@@ -206,5 +206,5 @@ def test_packages(document: Document, entry: Entry) -> None:
 
 
 def requirements() -> list[str]:
-    """The lines of requirements.txt."""
-    return (ROOT / "requirements.txt").read_text().splitlines()
+    """The packages of requirements.txt."""
+    return re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.M)
