@@ -1,6 +1,7 @@
 """Which checkpoints of a run stay on disk, and under which names."""
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +14,8 @@ class CheckpointKeeper:
     """Writes the checkpoints of a run and removes those in excess.
 
     Files: `step_00000100.ckpt` (the newest `keep_last`), `best_epoch_003_AP_0.4123.ckpt` (the best `keep_best`),
-    and the names `last.ckpt` and `best.ckpt` for the newest and the best of all. A periodical checkpoint may have one
-    more name, a symbolic link that goes with it.
+    and the names `last.ckpt` and `best.ckpt` for the newest and the best of all. A periodical checkpoint may have more
+    names, symbolic links that go with it.
 
     Args:
         folder: where they go; created when missing.
@@ -36,14 +37,14 @@ class CheckpointKeeper:
         """The best checkpoint."""
         return self.folder / "best.ckpt"
 
-    def save_last(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState, also: str = "") -> Path:
+    def save_last(self, net: nn.Cell, optimizer: nn.Cell, state: TrainingState, also: Sequence[str] = ()) -> Path:
         """Write a periodical checkpoint, remove those beyond the newest `keep_last`.
 
         Args:
             net: network.
             optimizer: its optimizer.
             state: where the training stands.
-            also: another name for the file; empty: none. A file system without symbolic links has none either.
+            also: more names for the file. A file system without symbolic links has none of them.
 
         Returns:
             Path of the checkpoint.
@@ -51,8 +52,8 @@ class CheckpointKeeper:
         path = self.folder / f"step_{state.step:08d}.ckpt"
         save_training_state(path, net, optimizer, state)
         point_to(self.last, path)
-        if also:
-            _link(self.folder / also, path.name)
+        for name in also:
+            _link(self.folder / name, path.name)
         for old in sorted(self.folder.glob("step_*.ckpt"))[: -self.keep_last]:
             old.unlink()
         for link in self.folder.glob("*.ckpt"):

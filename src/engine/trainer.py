@@ -219,14 +219,14 @@ class Trainer:
 
     def _save_periodical(self) -> None:
         if self.device.is_main:
-            self.keeper.save_last(self.net, self.optimizer, self.state, self._published_name())
+            self.keeper.save_last(self.net, self.optimizer, self.state, self._published_names())
 
-    def _published_name(self) -> str:
-        """Name of a checkpoint of now in the fashion of MindSpore's ModelCheckpoint; empty where none is asked for."""
+    def _published_names(self) -> list[str]:
+        """Names of a checkpoint of now in the fashion of MindSpore's ModelCheckpoint; empty where none is asked for."""
         epoch, step = self.state.epoch + 1, self.state.step_in_epoch
         if step == 0:  # between two epochs
             epoch, step = self.state.epoch, self.steps_per_epoch
-        return self.config.checkpoint_name.format(epoch=epoch, step=step)
+        return [name.format(epoch=epoch, step=step) for name in self.config.checkpoint_name]
 
 
 def _steps_per_epoch(config: Config, device: Device, train_loader: BatchLoader) -> int:

@@ -38,9 +38,16 @@ class MaskOptions(NamedTuple):
 
 def _checkpoint_name(pattern: str) -> str:
     """A pattern for names of checkpoints, as it is."""
-    if pattern and not re.fullmatch(r"(?!step_|best_)[^/{}]+\{epoch\}[^/{}]+\{step\}[^/{}]*\.ckpt", pattern):
+    if not re.fullmatch(r"(?!step_|best_)[^/{}]+\{epoch\}[^/{}]+\{step\}[^/{}]*\.ckpt", pattern):
         raise ValueError("must be like NAME-{epoch}_{step}.ckpt, and begin neither with step_ nor with best_")
     return pattern
+
+
+def _several(value: object) -> object:
+    """One text as a list of it, an empty one as an empty list."""
+    if isinstance(value, str):
+        return [value] if value else []
+    return value
 
 
 class Config(Section):
@@ -107,7 +114,11 @@ class Config(Section):
         "log lines: timed, with time and loss terms; monitor: as MindSpore's LossMonitor and TimeMonitor, with the "
         "learning rate as monitor_lr",
     )
-    progress_bar: Literal["auto", "on", "off"] = key("auto", "auto: when a person watches")
+    progress_bar: Annotated[
+        Literal["auto", "on", "off"],
+        # YAML takes these words for truth values
+        BeforeValidator(lambda value: {True: "on", False: "off"}[value] if isinstance(value, bool) else value),
+    ] = key("auto", "auto: when a person watches")
     mlflow: bool = key(False, "log metrics to MLflow too")
     tensorboard: bool = key(False, "write metrics for TensorBoard too: event files in tensorboard/ of the experiment")
     skip_broken: bool = key(False, "train in spite of missing or broken images")
@@ -171,9 +182,9 @@ class Config(Section):
     save_every: NonNegativeInt = key(100, "steps between periodical checkpoints; 0: only at the end of an epoch")
     save_checkpoint_epochs: PositiveInt = key(1, "epochs between the periodical checkpoints at an epoch's end")
     save_checkpoint_path: str = key("", "folder of the checkpoints; empty: checkpoints/ in the experiment's folder")
-    checkpoint_name: Annotated[str, AfterValidator(_checkpoint_name)] = key(
-        "",
-        "another name of each periodical checkpoint, such as NAME-{epoch}_{step}.ckpt (step in the epoch); empty: none",
+    checkpoint_name: Annotated[list[Annotated[str, AfterValidator(_checkpoint_name)]], BeforeValidator(_several)] = key(
+        [],
+        "more names of each periodical checkpoint, one or a list, such as NAME-{epoch}_{step}.ckpt (step in the epoch)",
     )
     keep_checkpoint_max: PositiveInt = key(5, "most periodical checkpoints kept")
     keep_best_checkpoints_max: PositiveInt = key(5, "most best checkpoints kept")

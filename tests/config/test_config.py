@@ -141,6 +141,11 @@ def test_resume_is_a_switch_or_a_path(given, expected: str) -> None:
     assert load_config(DEFAULT, {"resume": given}).resume == expected
 
 
+@pytest.mark.parametrize("given", ["on", "off", "auto"])
+def test_words_that_yaml_takes_for_truth_values(given: str) -> None:
+    assert load_config(DEFAULT, {"progress_bar": given}).progress_bar == given
+
+
 def test_command_line(capsys: pytest.CaptureFixture) -> None:
     argv = ["--config_path", str(DEFAULT), "--lr=0.2", "--test_cfg.score_thr", "0.3", "--resume", "--output_dir", "o"]
     config, extra = config_and_options("Doc.", {"output_dir": ("", "where to")}, argv)

@@ -11,7 +11,17 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("configs
                 *ROOT.glob("configs/*/*.yaml"), ROOT / "ascend310_infer/README.md", ROOT / "mkdocs.yml",
                 ROOT / "CITATION.cff", ROOT / ".pre-commit-config.yaml"])  # fmt: skip
 # Folders and servers of examples; any other would be that of someone's machine.
-FOLDERS = ("/cache/", "/data/", "/home/DataSet/", "/opt/mindspore-lite", "/path/", "/dev")
+FOLDERS = (
+    "/cache/",
+    "/data/",
+    "/home/DataSet/",
+    "/home/coco-2017/",
+    "/home/datasets/",
+    "/home/model/",
+    "/opt/mindspore-lite",
+    "/path/",
+    "/dev",
+)
 SERVERS = {"arxiv.org", "bbbc.broadinstitute.org", "github.com", "host.robots.ox.ac.uk", "keepachangelog.com",
            "pre-commit.com", "www.mindspore.cn"}  # fmt: skip
 # What a translation says and a native writer does not.

@@ -74,7 +74,9 @@ def test_checkpoints_have_the_names_of_mindspores_callback(tmp_path, monkeypatch
     links = {path.name: path.readlink().name for path in trainer.keeper.folder.iterdir() if path.is_symlink()}
     assert links == {
         "retinanet_nasfpn_6-1.ckpt": "step_00000021.ckpt",
+        "retinanet_nasfpn-6-1.ckpt": "step_00000021.ckpt",
         "retinanet_nasfpn_6-4.ckpt": "step_00000024.ckpt",
+        "retinanet_nasfpn-6-4.ckpt": "step_00000024.ckpt",
     }
 
 

@@ -242,7 +242,7 @@ INFERENCE_310 = [
         "{here}/x.mindir {here}/images {here}/images 1",
     ),
     Line(
-        "RefineDet, without the argument that it calls optional",
+        "RefineDet without the argument that it calls optional",
         "bash run_infer_310.sh [MINDIR_PATH] [DATA_PATH]",
         "{here}/x.mindir {here}/images {here}/images 0",
     ),

@@ -149,7 +149,7 @@ def test_the_keepers_links_go_with_their_checkpoints(tmp_path) -> None:
     (tmp_path / "elsewhere.ckpt").symlink_to("/not/mounted/now.ckpt")
     for epoch in (1, 2, 3, 3):  # the last one again, as after a resumption
         state = TrainingState(step=10 * epoch, epoch=epoch)
-        keeper.save_last(net, optimizer, state, f"refinedet-{epoch}_10.ckpt")
+        keeper.save_last(net, optimizer, state, [f"refinedet-{epoch}_10.ckpt"])
     links = {path.name: path.readlink().name for path in tmp_path.iterdir() if path.is_symlink()}
     assert links.pop("elsewhere.ckpt") == "now.ckpt", "only links to periodical checkpoints go"
     assert links == {"refinedet-2_10.ckpt": "step_00000020.ckpt", "refinedet-3_10.ckpt": "step_00000030.ckpt"}
