@@ -42,7 +42,7 @@ def export(config: Config) -> Path:
     path = exported_path(config)
     _refuse_what_cannot_work(config)
     check_writable(path)
-    arrays = load_checkpoint_weights(config.checkpoint_path)
+    arrays = load_checkpoint_weights(config.checkpoint_path, config.ema_eval)
     setup_device(config)
     inputs = check_inputs(config)
     expected = expected_outputs(detector_of(config, arrays), config, inputs)

@@ -29,7 +29,7 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
         refuse_other_config(path, load_card(path), config)
         device = setup_device(config)
         return ExportedDetector(path, config), device
-    arrays = load_checkpoint_weights(path)
+    arrays = load_checkpoint_weights(path, config.ema_eval)
     device = setup_device(config)
     return detector_of(config, arrays), device
 

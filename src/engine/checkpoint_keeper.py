@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mindspore import nn
 
-from src.weights.checkpoint import TrainingState, point_to, save_training_state
+from src.weights.checkpoint import Averages, TrainingState, point_to, save_training_state
 
 
 class CheckpointKeeper:
@@ -21,10 +21,12 @@ class CheckpointKeeper:
         folder: where they go; created when missing.
         keep_last: number of periodical checkpoints kept.
         keep_best: number of best checkpoints kept.
+        averages: of the weights, by their names; saved with them.
     """
 
-    def __init__(self, folder: str | Path, keep_last: int, keep_best: int) -> None:
+    def __init__(self, folder: str | Path, keep_last: int, keep_best: int, averages: Averages | None = None) -> None:
         self.folder = Path(folder)
+        self.averages = averages
         self.keep_last, self.keep_best = keep_last, keep_best
 
     @property
@@ -50,7 +52,7 @@ class CheckpointKeeper:
             Path of the checkpoint.
         """
         path = self.folder / f"step_{state.step:08d}.ckpt"
-        save_training_state(path, net, optimizer, state)
+        save_training_state(path, net, optimizer, state, self.averages)
         point_to(self.last, path)
         for name in also:
             _link(self.folder / name, path.name)
@@ -67,7 +69,7 @@ class CheckpointKeeper:
         if len(kept) >= self.keep_best and metric <= kept[-1][0]:
             return None
         path = self.folder / f"best_epoch_{state.epoch:03d}_AP_{metric:.4f}.ckpt"
-        save_training_state(path, net, optimizer, state)
+        save_training_state(path, net, optimizer, state, self.averages)
         if not kept or metric >= kept[0][0]:
             point_to(self.best, path)
         for _, old in self._best_files()[self.keep_best :]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from mindspore import nn
 
 from src.common.errors import UserError
+from src.engine.averaged_weights import AveragedWeights
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.models.api import Detector
 from src.schema import Config
@@ -43,7 +44,12 @@ def checkpoint_to_resume(config: Config, folder: Path) -> Path | None:
 
 
 def load_starting_point(
-    config: Config, net: Detector, optimizer: nn.Optimizer, checkpoint: Path | None, steps_per_epoch: int
+    config: Config,
+    net: Detector,
+    optimizer: nn.Optimizer,
+    checkpoint: Path | None,
+    steps_per_epoch: int,
+    averages: AveragedWeights | None = None,
 ) -> tuple[TrainingState, list[str]]:
     """Give a detector and its optimizer the values that a training starts with.
 
@@ -53,6 +59,7 @@ def load_starting_point(
         optimizer: of its trainable parameters.
         checkpoint: to resume, or None.
         steps_per_epoch: updates per epoch, for the place in the training.
+        averages: of the weights; those of a checkpoint to resume, or else they start as the weights.
 
     Returns:
         Where the training stands, and lines that say what was loaded.
@@ -61,17 +68,19 @@ def load_starting_point(
         UserError: files that are missing or do not fit, or a place beyond the end of the training.
     """
     if checkpoint is not None:
-        state = load_training_state(checkpoint, net, optimizer)
+        state = load_training_state(checkpoint, net, optimizer, None if averages is None else averages.named())
         state.config = config.model_dump()
         return state, [f"resumed from {checkpoint} after step {state.step}"]
     state = TrainingState(loss_scale=config.loss_scale, seed=config.seed, config=config.model_dump())
+    notes = []
     if config.pre_trained:
-        notes = _load_pre_trained(config, net)
-        return state, notes + _go_on_after_pre_trained(config, state, steps_per_epoch)
-    if path := config.backbone.pretrained:
+        notes = _load_pre_trained(config, net) + _go_on_after_pre_trained(config, state, steps_per_epoch)
+    elif path := config.backbone.pretrained:
         load_pretrained_backbone(net.backbone, path)
-        return state, [f"loaded the backbone from {path}"]
-    return state, []
+        notes = [f"loaded the backbone from {path}"]
+    if averages is not None:
+        averages.restart()
+    return state, notes
 
 
 def _load_pre_trained(config: Config, net: Detector) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
+from src.engine.averaged_weights import AveragedWeights
 from src.models.api import CountsPositives, Detector
 
 SEED_PERIOD = 100_003
@@ -83,14 +84,25 @@ class GradientCell(nn.Cell):
 
 
 class ApplyGradients(nn.Cell):
-    """Averages gradients over devices, multiplies them by `factor`, clips their global norm, updates the weights."""
+    """Averages gradients over devices, multiplies them by `factor`, clips their global norm, updates the weights.
 
-    def __init__(self, optimizer: nn.Optimizer, factor: float, grad_clip: float, world: int) -> None:
+    `averages`, where there are any, follow the weights.
+    """
+
+    def __init__(
+        self,
+        optimizer: nn.Optimizer,
+        factor: float,
+        grad_clip: float,
+        world: int,
+        averages: AveragedWeights | None = None,
+    ) -> None:
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         self.factor = Tensor(factor)
         self.grad_clip = grad_clip
         self.world = world
+        self.averages = averages
         self.hyper_map = ops.HyperMap()
         if world > 1:
             self.reduce = nn.DistributedGradReducer(optimizer.parameters, True, world)
@@ -102,7 +114,10 @@ class ApplyGradients(nn.Cell):
         gradients = self.hyper_map(ops.partial(_scale, self.factor), gradients)
         if self.grad_clip > 0:
             gradients = ops.clip_by_global_norm(gradients, self.grad_clip)
-        return self.optimizer(gradients)
+        updated = self.optimizer(gradients)
+        if self.averages is not None:
+            updated = ops.depend(updated, self.averages())
+        return updated
 
 
 class TrainStep(nn.Cell):
@@ -197,6 +212,7 @@ class Updater:
         accumulate: batches per update.
         world: number of processes.
         rank: number of this process.
+        averages: of the weights, updated with them; None: there are none.
     """
 
     def __init__(
@@ -208,13 +224,14 @@ class Updater:
         accumulate: int = 1,
         world: int = 1,
         rank: int = 0,
+        averages: AveragedWeights | None = None,
     ) -> None:
-        self.optimizer = optimizer
+        self.optimizer, self.averages = optimizer, averages
         self.accumulate, self.world, self.rank = accumulate, world, rank
         self.counter = CountPositives(net) if accumulate * world > 1 and isinstance(net, CountsPositives) else None
         self.mean_over_devices = MeanOverDevices(world) if world > 1 else lambda value: value
         gradients = GradientCell(net, optimizer.parameters, loss_scale)
-        apply = ApplyGradients(optimizer, 1.0 / (loss_scale * accumulate), grad_clip, world)
+        apply = ApplyGradients(optimizer, 1.0 / (loss_scale * accumulate), grad_clip, world, averages)
         if accumulate == 1:
             self.step = TrainStep(gradients, apply)
             return
@@ -235,6 +252,8 @@ class Updater:
         """
         rate = self.optimizer.learning_rate
         ops.assign(rate, Tensor(learning_rate, rate.dtype))  # pynative optimizers would not see set_data
+        if self.averages is not None:
+            self.averages.before_update(step)
         inputs = [tuple(Tensor(batch[name]) for name in _BATCH_INPUTS) for batch in batches]
         normalizer = self._normalizer(inputs)
         masks = [Tensor(batch["masks"]) if "masks" in batch else None for batch in batches]

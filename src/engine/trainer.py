@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from src.common.errors import UserError
 from src.config import save_config
 from src.data.batch import Batch
 from src.data.loader import BatchLoader
+from src.engine.averaged_weights import AveragedWeights
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.engine.log_format import LOG_FORMATS, StepReport
@@ -76,6 +78,7 @@ class Trainer:
         self.net.set_train(True)
         self.optimizer = build_optimizer(config, self.net.trainable_params())
         self.schedule = build_schedule(config, self.steps_per_epoch)
+        self.averages = AveragedWeights(self.net, config.ema_decay) if config.ema_decay else None
         self.update = Updater(
             self.net,
             self.optimizer,
@@ -84,11 +87,15 @@ class Trainer:
             config.accumulate_step,
             device.world,
             device.rank,
+            self.averages,
         )
+        averages = None if self.averages is None else self.averages.named()
         self.keeper = CheckpointKeeper(
-            config.checkpoint_folder, config.keep_checkpoint_max, config.keep_best_checkpoints_max
+            config.checkpoint_folder, config.keep_checkpoint_max, config.keep_best_checkpoints_max, averages
         )
-        self.state, notes = load_starting_point(config, self.net, self.optimizer, checkpoint, self.steps_per_epoch)
+        self.state, notes = load_starting_point(
+            config, self.net, self.optimizer, checkpoint, self.steps_per_epoch, self.averages
+        )
         self.log = self._start_log(notes, resumed=checkpoint is not None)
 
     def run(self, stop: StopRequest) -> None:
@@ -197,9 +204,10 @@ class Trainer:
         config, start = self.config, time.perf_counter()
         validation.evaluator.reset()
         options = EvaluationOptions(config.mask_threshold, config.progress_bar, stop.raise_if_asked)
-        metrics = evaluate_detector(
-            self.net, validation.loader, validation.evaluator, self.device, self.folder, options
-        )
+        with self.averages.in_place() if self.averages is not None and config.ema_eval else nullcontext():
+            metrics = evaluate_detector(
+                self.net, validation.loader, validation.evaluator, self.device, self.folder, options
+            )
         self.state.unevaluated_loss = None
         if metrics is None:
             return

@@ -94,6 +94,10 @@ class Config(Section):
     accumulate_step: PositiveInt = key(1, "forward passes per update: an artificial batch size multiplier")
     test_batch_size: PositiveInt = key(1, "images per forward pass in evaluation and inference")
     loss_scale: Positive = key(256, "the loss is multiplied, the gradients divided by it")
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = key(
+        0, "keep averages of the weights that lose this share per update, such as 0.999; 0: none"
+    )
+    ema_eval: bool = key(True, "evaluate, infer and export with the averages of a checkpoint that has them")
     epoch_size: PositiveInt = key(350, "number of epochs")
     run_eval: bool = key(True, "evaluate while training")
     eval_every: PositiveInt = key(1, "epochs between evaluations")

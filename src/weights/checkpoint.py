@@ -1,7 +1,7 @@
 """Checkpoints: weights only, or a whole training state, written atomically and checksummed.
 
 A checkpoint is a MindSpore .ckpt file. Weights have their own names; optimizer state is prefixed, so that neither can
-be mistaken for the other; everything else is one JSON string.
+be mistaken for the other; so are averages of the weights; everything else is one JSON string.
 """
 
 import json
@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,7 +34,10 @@ __all__ = [
     "save_weights",
 ]
 
+Averages = Mapping[str, ms.Parameter]  # by the names of the weights
+
 OPTIMIZER_PREFIX = "optimizer/"
+AVERAGE_PREFIX = "average/"
 META_NAME = "meta_json"
 
 
@@ -66,18 +69,26 @@ def save_weights(path: str | Path, arrays: dict[str, np.ndarray], config: Config
     _write(Path(path), arrays, meta)
 
 
-def save_training_state(path: str | Path, net: nn.Cell, optimizer: nn.Cell, state: TrainingState) -> None:
-    """Write weights, optimizer state and `state`."""
+def save_training_state(
+    path: str | Path, net: nn.Cell, optimizer: nn.Cell, state: TrainingState, averages: Averages | None = None
+) -> None:
+    """Write weights, their averages where there are any, optimizer state and `state`."""
     weights = {name: parameter.asnumpy() for name, parameter in net.parameters_dict().items()}
     arrays = dict(weights)
     for name, parameter in optimizer.parameters_dict().items():
         if name not in weights:
             arrays[OPTIMIZER_PREFIX + name] = parameter.asnumpy()
+    for name, average in (averages or {}).items():
+        arrays[AVERAGE_PREFIX + name] = average.asnumpy()
     _write(Path(path), arrays, asdict(state))
 
 
-def load_training_state(path: str | Path, net: nn.Cell, optimizer: nn.Cell) -> TrainingState:
-    """Read what `save_training_state` wrote into `net` and `optimizer`.
+def load_training_state(
+    path: str | Path, net: nn.Cell, optimizer: nn.Cell, averages: Averages | None = None
+) -> TrainingState:
+    """Read what `save_training_state` wrote into `net`, `optimizer` and `averages`.
+
+    Averages that the checkpoint does not have start as its weights.
 
     Raises:
         UserError: the file is no training checkpoint, or belongs to another network or optimizer.
@@ -85,24 +96,27 @@ def load_training_state(path: str | Path, net: nn.Cell, optimizer: nn.Cell) -> T
     arrays, meta = _read(Path(path))
     if "step" not in meta:
         raise UserError(f"{path}: holds weights alone; a training can be resumed only from its own checkpoints")
-    load_weights(net, _weights(arrays), source=str(path))
+    weights = _weights(arrays, averaged=False)
+    load_weights(net, weights, source=str(path))
+    if averages:
+        saved = _with_prefix(arrays, AVERAGE_PREFIX) or {name: weights[name] for name in averages}
+        _assign(averages, saved, f"{path} (averaged weights)")
     own = {name: p for name, p in optimizer.parameters_dict().items() if name not in net.parameters_dict()}
-    saved = {
-        name.removeprefix(OPTIMIZER_PREFIX): array
-        for name, array in arrays.items()
-        if name.startswith(OPTIMIZER_PREFIX)
-    }
-    _assign(own, saved, f"{path} (optimizer state)")
+    _assign(own, _with_prefix(arrays, OPTIMIZER_PREFIX), f"{path} (optimizer state)")
     return TrainingState(**meta)
 
 
-def load_checkpoint_weights(path: str | Path) -> dict[str, np.ndarray]:
+def load_checkpoint_weights(path: str | Path, averaged: bool = True) -> dict[str, np.ndarray]:
     """Weights of a checkpoint as {name: array}, without optimizer state.
+
+    Args:
+        path: of the checkpoint.
+        averaged: take the averages of the weights where the checkpoint has them.
 
     Raises:
         UserError: the file is missing, truncated, changed, or no checkpoint.
     """
-    return _weights(_read(Path(path))[0])
+    return _weights(_read(Path(path))[0], averaged)
 
 
 def checkpoint_config(path: str | Path) -> dict:
@@ -149,8 +163,14 @@ def point_to(link: Path, target: Path) -> None:
     temporary.replace(link)
 
 
-def _weights(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array for name, array in arrays.items() if not name.startswith(OPTIMIZER_PREFIX)}
+def _weights(arrays: dict[str, np.ndarray], averaged: bool) -> dict[str, np.ndarray]:
+    weights = {name: array for name, array in arrays.items() if not name.startswith((OPTIMIZER_PREFIX, AVERAGE_PREFIX))}
+    return weights | _with_prefix(arrays, AVERAGE_PREFIX) if averaged else weights
+
+
+def _with_prefix(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The entries of a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray], meta: dict) -> None:
@@ -198,7 +218,7 @@ def without_guesses_of_mindspore() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _differences(parameters: dict[str, ms.Parameter], arrays: dict[str, np.ndarray]) -> list[str]:
+def _differences(parameters: Mapping[str, ms.Parameter], arrays: dict[str, np.ndarray]) -> list[str]:
     missing = [f"missing {name}" for name in parameters if name not in arrays]
     unexpected = [f"unexpected {name}" for name in arrays if name not in parameters]
     misshapen = [
@@ -209,7 +229,7 @@ def _differences(parameters: dict[str, ms.Parameter], arrays: dict[str, np.ndarr
     return missing + unexpected + misshapen
 
 
-def _assign(parameters: dict[str, ms.Parameter], arrays: dict[str, np.ndarray], source: str) -> None:
+def _assign(parameters: Mapping[str, ms.Parameter], arrays: dict[str, np.ndarray], source: str) -> None:
     problems = _differences(parameters, arrays)
     if problems:
         raise UserError(f"{source} does not fit the network: " + "; ".join(problems))

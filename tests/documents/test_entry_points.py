@@ -20,10 +20,12 @@ SIGNATURES = {
     src.models.build_detector: "build_detector(config)",
     src.weights.convert_weights: "convert_weights(state, config)",
     src.weights.load_weights: "load_weights(net, arrays)",
-    src.weights.load_checkpoint_weights: "load_checkpoint_weights(path)",
+    src.weights.load_checkpoint_weights: "load_checkpoint_weights(path, averaged=True)",
     src.weights.save_weights: "save_weights(path, arrays, config=None)",
     src.engine.build_optimizer: "build_optimizer(config, parameters)",
-    src.engine.Updater: "Updater(net, optimizer, loss_scale=1.0, grad_clip=0.0, accumulate=1, world=1, rank=0)",
+    src.engine.Updater: (
+        "Updater(net, optimizer, loss_scale=1.0, grad_clip=0.0, accumulate=1, world=1, rank=0, averages=None)"
+    ),
 }
 METHODS = {
     "extract_features": "extract_features(images)",

@@ -19,6 +19,8 @@ LOG_LINE = re.compile(
     r" lr: \d\.\d{6}, loss_cls: \d+\.\d{6}, loss_bbox: \d+\.\d{6}"
 )
 
+AVERAGED = ("--ema_decay", 0.9)
+
 
 def train(tiny: Path, brief: str, *arguments: object, expect: int = 0) -> tuple[str, str]:
     return run("train.py", "--config_path", tiny, "--brief", brief, *arguments, cwd=tiny.parent, expect=expect)
@@ -48,7 +50,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> tuple[P
     path.write_text(
         TINY_CONFIG + f"train_dataset: {shapes}/train\nval_dataset: {shapes}/validation\ntrain_outputs: {folder}/out\n"
     )
-    out, _ = train(path, "whole", "--run_eval", 1, *FROZEN_NORM)
+    out, _ = train(path, "whole", "--run_eval", 1, *AVERAGED, *FROZEN_NORM)
     return folder / "out" / "whole", out
 
 
@@ -70,7 +72,7 @@ def test_a_run_logs_and_writes_what_the_readme_says(whole_run: tuple[Path, str])
 def test_killed_and_resumed_gives_the_same_losses(tiny: Path, whole_run: tuple[Path, str]) -> None:
     folder = tiny.parent / "out" / "killed"
     step = random.randint(3, 20)
-    arguments = ("--save_every", 2, *FROZEN_NORM)
+    arguments = ("--save_every", 2, *AVERAGED, *FROZEN_NORM)
     process = start("train.py", "--config_path", tiny, "--brief", "killed", *arguments, cwd=tiny.parent)
     wait_for_step(process, folder, step)
     process.send_signal(signal.SIGKILL)
@@ -82,6 +84,13 @@ def test_killed_and_resumed_gives_the_same_losses(tiny: Path, whole_run: tuple[P
     expected, found = logged(whole_run[0]), logged(folder)
     assert list(found) == list(range(1, 25))
     np.testing.assert_allclose([found[s] for s in expected], list(expected.values()), rtol=1e-3)
+    last = (run_folder / "checkpoints/last.ckpt" for run_folder in (whole_run[0], folder))
+    expected, found = (load_checkpoint_weights(path)["bbox_head.cls_convs.0.0.conv.weight"] for path in last)
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4)
+    own = load_checkpoint_weights(folder / "checkpoints/last.ckpt", averaged=False)[
+        "bbox_head.cls_convs.0.0.conv.weight"
+    ]
+    assert np.abs(own - found).max() > 10 * np.abs(found - expected).max()
 
 
 # While a graph runs MindSpore turns Ctrl-C into SIGTERM, hence the two codes.
