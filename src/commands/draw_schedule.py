@@ -17,7 +17,7 @@ def draw_schedule(config: Config, steps_per_epoch: int, path: str | Path) -> Non
     Raises:
         UserError: the picture cannot be written.
     """
-    schedule, total = build_schedule(config, steps_per_epoch), config.epoch_size * steps_per_epoch
+    schedule, total = build_schedule(config, steps_per_epoch, config.device_num), config.epoch_size * steps_per_epoch
     steps = range(0, total, max(total // MOST_POINTS, 1))
     title = f"{config.brief}: {config.lr_type}, {steps_per_epoch} steps per epoch"
     epochs = [step / steps_per_epoch for step in steps]

@@ -38,6 +38,10 @@ def _class_list(config: Config) -> Iterator[Problem]:
 def _training(config: Config) -> Iterator[Problem]:
     if config.min_lr > config.lr:
         yield "min_lr", f"is {config.min_lr}, above lr {config.lr}"
+    if config.auto_scale_lr and not config.base_batch_size:
+        yield "auto_scale_lr", "needs base_batch_size, the images per step that lr was set for"
+    if config.patience and not config.run_eval:
+        yield "patience", "counts evaluations, and run_eval is 0"
     if config.lr_steps != sorted(config.lr_steps):
         yield "lr_steps", f"is {config.lr_steps}; the epochs must grow"
     ramps = sum(config.warmup_epochs)

@@ -94,14 +94,27 @@ def _cosine(first: float, last: float, progress: float) -> float:
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def build_schedule(config: Config, steps_per_epoch: int) -> Schedule:
-    """The schedule that `config.lr_type` names."""
+def images_per_step(config: Config, world: int) -> int:
+    """Images of one update on `world` devices."""
+    return config.batch_size * config.accumulate_step * world
+
+
+def base_rate(config: Config, world: int) -> float:
+    """`lr`, for the images of a step where `auto_scale_lr` asks for it (linear scaling, Goyal et al. 2017)."""
+    if not config.auto_scale_lr:
+        return config.lr
+    return config.lr * images_per_step(config, world) / config.base_batch_size
+
+
+def build_schedule(config: Config, steps_per_epoch: int, world: int = 1) -> Schedule:
+    """The schedule that `config.lr_type` names, on `world` devices."""
+    base = base_rate(config, world)
     if config.lr_type == "five_phase":
         return FivePhaseSchedule(
-            config.lr, config.lr_init, config.lr_end_rate, steps_per_epoch, config.epoch_size, config.warmup_epochs
+            base, config.lr_init, config.lr_end_rate, steps_per_epoch, config.epoch_size, config.warmup_epochs
         )
     return LearningRateSchedule(
-        config.lr,
+        base,
         config.min_lr,
         steps_per_epoch,
         config.epoch_size,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from src.data.detection_dataset import DetectionDataset
+from src.engine.lr_schedule import base_rate, images_per_step
 from src.model_utils.device_adapter import Device
 from src.models.api import Detector
 from src.schema import Config
@@ -24,6 +25,11 @@ def facts_of_run(
         f"parameters, {len(dataset.records)} training images, {steps_per_epoch} steps per epoch, "
         f"{config.epoch_size} epochs"
     )
+    if config.auto_scale_lr:
+        yield (
+            f"learning rate {base_rate(config, device.world):.4g}: lr {config.lr:g} x "
+            f"{images_per_step(config, device.world)} / {config.base_batch_size} images per step"
+        )
     yield from _instaboost(config)
 
 
@@ -65,13 +71,13 @@ def _devices(config: Config, device: Device) -> Iterator[str]:
         )
     if config.enable_graph_kernel and device.target == "CPU":
         yield "enable_graph_kernel is 1, but kernels are fused on GPU and Ascend only: nothing is on the CPU"
-    images = config.batch_size * config.accumulate_step * device.world
-    if config.base_batch_size and images != config.base_batch_size:
+    images = images_per_step(config, device.world)
+    if config.base_batch_size and not config.auto_scale_lr and images != config.base_batch_size:
         suggested = config.lr * images / config.base_batch_size
         yield (
             f"lr {config.lr:g} was set for {config.base_batch_size} images per step, this run has {images} "
             f"({config.batch_size} x {config.accumulate_step} accumulated x {device.world} devices): "
-            f"--lr {suggested:.4g} would match"
+            f"--lr {suggested:.4g} would match, and --auto_scale_lr 1 applies it"
         )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from mindspore import Tensor
+
 from src.common.errors import UserError
 from src.config import save_config
 from src.data.batch import Batch
@@ -23,7 +25,7 @@ from src.engine.run_log import RunLog
 from src.engine.starting_point import load_starting_point
 from src.engine.stop_request import StopRequest
 from src.engine.trackers import build_trackers
-from src.engine.train_step import Updater
+from src.engine.train_step import MeanOverDevices, Updater
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import VOC_STATISTICS
 from src.model_utils.device_adapter import Device
@@ -77,7 +79,7 @@ class Trainer:
         self.net = build_detector(config)
         self.net.set_train(True)
         self.optimizer = build_optimizer(config, self.net.trainable_params())
-        self.schedule = build_schedule(config, self.steps_per_epoch)
+        self.schedule = build_schedule(config, self.steps_per_epoch, device.world)
         self.averages = AveragedWeights(self.net, config.ema_decay) if config.ema_decay else None
         self.update = Updater(
             self.net,
@@ -106,11 +108,23 @@ class Trainer:
             self.log.redraw_curves()
         if self.config.mode == "graph" and self.state.epoch < self.config.epoch_size:
             self.log.info("compiling the training step; the first step takes longest")
-        while self.state.epoch < self.config.epoch_size:
+        while self.state.epoch < self.config.epoch_size and not self._out_of_patience():
             start = time.perf_counter()
             self._train_epoch(stop)
             self._finish_epoch(stop, start)
         self.log.info(f"done: checkpoints in {self.keeper.folder}")
+
+    def _out_of_patience(self) -> bool:
+        """Whether the last evaluations brought nothing better; the same on all devices, though only one knows AP."""
+        if not self.config.patience:
+            return False
+        waited = float(self.state.evaluations_since_best if self.device.is_main else 0)
+        if self.device.world > 1:
+            waited = self.device.world * float(MeanOverDevices(self.device.world)(Tensor(waited)).asnumpy())
+        if round(waited) < self.config.patience:
+            return False
+        self.log.info(f"stopped early: {round(waited)} evaluations brought nothing better than the best checkpoint")
+        return True
 
     def close(self) -> None:
         """End the log."""
@@ -220,6 +234,8 @@ class Trainer:
         self.log.info(f"Result metrics for epoch {self.state.epoch}: {shown}")
         self.log.metrics("eval", self.state.epoch, self.state.step, {**stats, TRAIN_LOSS: mean_loss})
         best = stats[[name for name in MAIN_METRICS if name in stats][-1]]
+        better = best > self.state.best_metric
+        self.state.evaluations_since_best = 0 if better else self.state.evaluations_since_best + 1
         self.state.best_metric = max(self.state.best_metric, best)
         self.keeper.save_best(self.net, self.optimizer, self.state, best)
         if saved:

@@ -70,6 +70,7 @@ class Config(Section):
     base_batch_size: NonNegativeInt = key(
         0, "images per step (all devices, accumulated) that lr was set for; 0: unknown"
     )
+    auto_scale_lr: bool = key(False, "multiply lr by the images per step over base_batch_size")
     min_lr: NonNegative = key(1e-7, "least learning rate")
     momentum: Fraction = key(0.9, "momentum of SGD, beta1 of Adam")
     weight_decay: NonNegative = key(4e-5, "L2 regularization (decoupled for adamw); not on BN and biases")
@@ -101,6 +102,9 @@ class Config(Section):
     epoch_size: PositiveInt = key(350, "number of epochs")
     run_eval: bool = key(True, "evaluate while training")
     eval_every: PositiveInt = key(1, "epochs between evaluations")
+    patience: NonNegativeInt = key(
+        0, "stop after so many evaluations without a better AP (that of masks, where there are any); 0: never"
+    )
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
     finetune: bool = key(False, "load what fits of pre_trained and print what does not")
     datasink: bool = published_key(False, "data sink mode: not there yet, 1 is refused")

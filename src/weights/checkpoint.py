@@ -51,6 +51,7 @@ class TrainingState:
     loss_sum: float = 0.0  # of the running epoch's updates
     loss_scale: float = 1.0
     best_metric: float = -1.0
+    evaluations_since_best: int = 0
     unevaluated_loss: float | None = None  # mean loss of the epoch whose evaluation is still to come; None: none is
     seed: int = 1
     config: dict = field(default_factory=dict)

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from src.common.errors import UserError
 from src.config import load_config
 from src.engine.lr_schedule import FivePhaseSchedule, LearningRateSchedule, build_schedule
 from tests.conftest import ROOT
@@ -54,6 +55,21 @@ def test_five_phases_rise_tenfold_each_and_end_with_a_cosine() -> None:
     assert rate(2750) == pytest.approx(0.1 * (1 + 0.005) / 2)
     assert rate(2999) == pytest.approx(0.0005, rel=1e-2)
     assert rate(2999) > rate(3000) == pytest.approx(0.0005)
+
+
+@pytest.mark.parametrize("lr_type", ["multistep", "cosine", "five_phase"])
+def test_the_rate_may_follow_the_images_of_a_step(lr_type: str) -> None:
+    """256 images per step at lr 0.2; here 3 x 8 x 2 = 48."""
+    images = {"base_batch_size": 256, "batch_size": 8, "accumulate_step": 3}
+    common = {"lr": 0.2, "lr_type": lr_type, "min_lr": 0, "lr_init": 0}
+    given = load_config(NAS_FPN, common | images)
+    scaled = load_config(NAS_FPN, common | images | {"auto_scale_lr": 1})
+    rate, unscaled = build_schedule(scaled, 10, world=2), build_schedule(given, 10, world=2)
+    assert [rate(step) for step in range(600, 2000, 100)] == pytest.approx(
+        [unscaled(step) * 48 / 256 for step in range(600, 2000, 100)]
+    )
+    with pytest.raises(UserError, match="auto_scale_lr.*needs base_batch_size"):
+        load_config(NAS_FPN, {"auto_scale_lr": 1, "base_batch_size": 0})
 
 
 def test_ramps_of_no_epochs_are_left_out() -> None:

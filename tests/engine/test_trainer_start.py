@@ -1,4 +1,4 @@
-"""Trainings that go on from the weights of another one."""
+"""Where a training starts, from the weights of another one or from its own, and where it may end early."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from src.common.errors import UserError
 from src.config import load_config
 from src.engine import trainer as trainer_module
 from src.engine.stop_request import StopRequest
-from src.engine.trainer import Trainer
+from src.engine.trainer import Trainer, Validation
 from src.model_utils.device_adapter import Device
 from src.schema import Config
 from src.weights.checkpoint import save_weights
@@ -24,8 +24,8 @@ RAMPS = {f"warmup_epochs{phase}": 1 for phase in range(1, 6)}
 class Loader:
     """Batches for a toy detector; notes which epochs were asked for."""
 
-    def __init__(self) -> None:
-        self.dataset = SimpleNamespace(records=[None] * STEPS, problems=[])
+    def __init__(self, name: str = "training") -> None:
+        self.dataset = SimpleNamespace(records=[SimpleNamespace(name=name)] * STEPS, problems=[])
         self.asked = []
 
     def __len__(self) -> int:
@@ -47,11 +47,24 @@ def configured(tmp_path: Path, **overrides) -> Config:
     return load_config(path, {**{k: str(v) for k, v in options.items()}, **RAMPS, **overrides})
 
 
-def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **overrides) -> tuple[Trainer, Loader, str]:
-    """A trainer at its end, its loader, and its log."""
+def trained(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    found: list[float] = (),
+    checkpoint: Path | None = None,
+    **overrides,
+) -> tuple[Trainer, Loader, str]:
+    """A trainer at its end, its loader, and its log; AP is `found` in its evaluations, one after the other."""
     monkeypatch.setattr(trainer_module, "build_detector", lambda config: ToyDetector())
+    values = iter(found)
+    monkeypatch.setattr(
+        trainer_module, "evaluate_detector", lambda *_: SimpleNamespace(stats={"bbox_mAP": next(values)})
+    )
     loader = Loader()
-    trainer = Trainer(configured(tmp_path, **overrides), Device("CPU"), tmp_path / "run", loader)
+    validation = Validation(Loader("evaluated"), SimpleNamespace(reset=lambda: None)) if found else None
+    trainer = Trainer(
+        configured(tmp_path, **overrides), Device("CPU"), tmp_path / "run", loader, validation, checkpoint
+    )
     with StopRequest() as stop:
         trainer.run(stop)
     trainer.close()
@@ -123,3 +136,27 @@ def test_a_global_step_beyond_the_end(tmp_path, monkeypatch):
 def test_frozen_stages_with_random_weights_are_pointed_out(tmp_path, monkeypatch, overrides, warned):
     _, _, log = trained(tmp_path, monkeypatch, epoch_size=6, **{"backbone.frozen_stages": 1, **overrides})
     assert ("backbone.frozen_stages 1 keeps random weights" in log) == warned
+
+
+WITHOUT_PRE_TRAINED = {"pre_trained": "", "run_eval": 1}
+
+
+def test_patience_ends_with_evaluations_that_bring_nothing_better(tmp_path, monkeypatch):
+    found = [0.1, 0.3, 0.3, 0.2, 0.9]
+    trainer, loader, log = trained(tmp_path, monkeypatch, found, patience=2, **WITHOUT_PRE_TRAINED)
+    assert trainer.state.epoch == 4
+    assert len(loader.asked) == 4
+    assert "stopped early: 2 evaluations brought nothing better" in log
+    assert (tmp_path / "run/checkpoints/best.ckpt").samefile(tmp_path / "run/checkpoints/best_epoch_003_AP_0.3000.ckpt")
+
+
+def test_patience_counts_on_in_a_resumed_training(tmp_path, monkeypatch):
+    trained(tmp_path, monkeypatch, [0.3, 0.2, *[0.1] * 4], patience=3, epoch_size=6, **WITHOUT_PRE_TRAINED)
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    options = WITHOUT_PRE_TRAINED | {"epoch_size": 8}
+    trainer, loader, _ = trained(tmp_path, monkeypatch, [0.1] * 8, last, patience=4, **options)
+    assert trainer.state.epoch == 5
+    assert loader.asked == [(4, 0)]
+    trainer, _, log = trained(tmp_path, monkeypatch, [0.4, 0.1, 0.1], last, patience=5, **options)
+    assert trainer.state.epoch == 8
+    assert log.count("stopped early") == 2
