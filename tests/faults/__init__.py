@@ -1,0 +1,1 @@
+"""Faults on purpose: what breaks, and what is said about it."""
