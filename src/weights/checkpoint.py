@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from src.common.atomic import writing_folder
 from src.common.errors import UserError
 from src.schema import Config
 
@@ -153,8 +153,8 @@ def _write(path: Path, arrays: dict[str, np.ndarray], meta: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     parameters = [{"name": name, "data": ms.Tensor(array)} for name, array in arrays.items()]
     # MindSpore appends .ckpt to other names; its own temporary files stay in this folder if the process is killed.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing_") as folder:
-        temporary = Path(folder) / "weights.ckpt"
+    with writing_folder(path.parent) as folder:
+        temporary = folder / "weights.ckpt"
         ms.save_checkpoint(parameters, str(temporary), append_dict={META_NAME: json.dumps(meta)}, crc_check=True)
         temporary.chmod(0o644)
         with temporary.open("rb") as file:
