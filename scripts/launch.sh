@@ -81,7 +81,7 @@ launch() {
 # .launch.lock as long as it lives) or by train.py (.lock). A file system without locks has no such protection.
 lock_run() {
     mkdir -p -- "$1" || fail "cannot write to $1"
-    exec 8>"$1/.launch.lock"
+    { exec 8>"$1/.launch.lock"; } 2>/dev/null || fail "cannot write to $1"
     unless_locked "$1" 8
     unless_locked "$1" "$1/.lock" true
 }
