@@ -3,8 +3,8 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from src.common.atomic import remove_leftovers
 from src.common.file_lock import sole_user
+from src.common.leftovers import remove_leftovers
 from src.data.builders import build_eval_loader, build_train_loader
 from src.data.open_dataset import check_or_pack_dataset
 from src.engine.starting_point import checkpoint_to_resume

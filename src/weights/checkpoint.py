@@ -15,8 +15,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.common.atomic import writing_folder
 from src.common.errors import UserError
+from src.common.leftovers import writing_folder
 from src.schema import Config
 
 __all__ = [
