@@ -137,10 +137,25 @@ start() {
     fi
 }
 
-# require_number NAME VALUE LEAST: fails, naming the argument, unless VALUE is a whole number from LEAST.
+# require_number NAME VALUE LEAST [MOST]: fails, naming the argument, unless VALUE is a whole number from LEAST to MOST.
 require_number() {
-    if [[ ! "$2" =~ ^(0|[1-9][0-9]*)$ ]] || (($2 < $3)); then
+    local most="${4:-999999999}"
+    # Digits first: bash computes with 64 bits and turns a longer number into another one without a word.
+    if [[ ! "$2" =~ ^(0|[1-9][0-9]*)$ ]] || ((${#2} <= ${#most} && $2 < $3)); then
         fail "$1: must be a whole number from $3, not '$2'"
+    fi
+    if ((${#2} > ${#most} || $2 > most)); then
+        fail "$1: must be at most $most, not $2"
+    fi
+}
+
+# ending STATUS: in words, how a process with this exit status ended.
+ending() {
+    local signal=""
+    if (($1 > 128)) && signal="$(kill -l "$1" 2>/dev/null)"; then
+        echo "was ended by SIG$signal"
+    else
+        echo "ended with exit code $1"
     fi
 }
 
@@ -155,12 +170,21 @@ device_count() {
     fi
 }
 
+# As many processes may share any CPU, however few cores it has; one that has more may run one per core.
+LEAST_CPU_PROCESSES=16
+
 # require_device COUNT [DEFAULT]: prints the device to run on. DEVICE_TARGET chooses it, DEFAULT (else GPU) when that is
 # not set; COUNT of them must exist.
 require_device() {
     local wanted="$1" target="${DEVICE_TARGET:-${2:-GPU}}" name missing found
     case "$target" in
-        CPU) ;;
+        CPU)
+            found="$(nproc)"
+            found=$((found > LEAST_CPU_PROCESSES ? found : LEAST_CPU_PROCESSES))
+            if ((found < wanted)) && ! dry_run; then
+                fail "$wanted processes asked for, on the CPU of this machine there may be $found"
+            fi
+            ;;
         GPU | Ascend)
             name=GPU missing="nvidia-smi -L lists none"
             if [[ "$target" == Ascend ]]; then

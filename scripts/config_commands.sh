@@ -23,7 +23,7 @@ train_with_config() {
 # train_on_several_with_config DEFAULT_DEVICE CONFIG_PATH DEVICE_NUM RANK_TABLE_FILE TRAIN_DATA VAL_DATA TRAIN_OUT BRIEF
 # [PRETRAINED_PATH]: with one process per device; an empty RANK_TABLE_FILE stands for none.
 train_on_several_with_config() {
-    require_number DEVICE_NUM "$3" 1
+    require_number DEVICE_NUM "$3" 1 "$MOST_PROCESSES"
     read_train_arguments "$2" "${@:5}"
     plan_launch "$1" "$3" "$4"
     link_log "$TRAIN_OUT" "$BRIEF"

@@ -6,6 +6,15 @@
 #   mpirun      GPUs
 #   msrun       MindSpore's own: CPU, Ascend, GPUs
 #   rank_table  Ascend: one process for each device that read_rank_table found on this machine
+# Each process has one_rank.sh beside it, which ends it when this script is gone, and leaves notes in LOGS: rank_RANK.pid
+# (its own id), rank_RANK.step (the last step) and failed ('STATUS MESSAGE' of each process that failed, in that order).
+
+# More processes than any cluster has devices: a bound for what a slip of the finger can start.
+MOST_PROCESSES=4096
+# How long a training may take to end its step and save when it is asked to stop; one that has made no step yet has
+# nothing to save, and a few seconds are enough.
+STOP_SECONDS=120
+SHORT_STOP_SECONDS=10
 
 # What read_rank_table leaves here: 'RANK DEVICE_ID' for each device of this machine, and the path of the table.
 LOCAL_DEVICES=()
@@ -43,7 +52,7 @@ launcher_for() {
 # how launch starts them. An empty RANK_TABLE_FILE stands for msrun.
 plan_launch() {
     PROCESSES="$2"
-    require_number DEVICE_NUM "$PROCESSES" 1
+    require_number DEVICE_NUM "$PROCESSES" 1 "$MOST_PROCESSES"
     DEVICE="$(require_device 1 "$1")"
     PROGRAM="$(project_python)"
     if [[ -n "${3:-}" ]]; then
@@ -63,8 +72,24 @@ launch() {
     if dry_run; then
         show_processes "$CHOSEN_LAUNCHER" "${command[@]}"
     else
+        lock_run "$(dirname -- "$1")"
         "run_with_$CHOSEN_LAUNCHER" "${command[@]}"
     fi
+}
+
+# lock_run FOLDER: refuses the folder of a run into which another training writes, started by a script (which holds
+# .launch.lock as long as it lives) or by train.py (.lock). A file system without locks has no such protection.
+lock_run() {
+    mkdir -p -- "$1" || fail "cannot write to $1"
+    { exec 8>"$1/.launch.lock"; } 2>/dev/null || fail "cannot write to $1"
+    unless_locked "$1" 8
+    unless_locked "$1" "$1/.lock" true
+}
+
+# unless_locked FOLDER FLOCK_ARGUMENT...: flock's exit code for a lock that another process holds is 1.
+unless_locked() {
+    flock -n "${@:2}" 2>/dev/null || (($? != 1)) ||
+        fail "$1: another training is writing into this folder; wait for its end, or choose another folder"
 }
 
 # The devices of the rank table, '4,5,6,7'. msrun counts from 0 among the visible ones.
@@ -100,13 +125,15 @@ run_with_mpirun() {
     if ((EUID == 0)); then
         options+=(--allow-run-as-root)
     fi
+    new_folder "$logs"
+    export LAUNCHER_PID=$$ LAUNCH_NOTES="$logs"
     exec mpirun "${options[@]}" -n "$number" --output-filename "$logs" --merge-stderr-to-stdout \
-        "$python" "$PROJECT_ROOT/train.py" "$@"
+        bash "$PROJECT_ROOT/scripts/one_rank.sh" "$python" "$PROJECT_ROOT/train.py" "$@"
 }
 
 # Start train.py through msrun, with the output of process 0 on the console and that of every process in a file.
 run_with_msrun() {
-    local number="$1" python="$2" logs="$3" port msrun status=0 options=()
+    local number="$1" python="$2" logs="$3" port msrun tail status=0 options=() shell
     shift 3
     new_folder "$logs"
     port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
@@ -117,17 +144,28 @@ run_with_msrun() {
         ASCEND_RT_VISIBLE_DEVICES="$(visible_devices)"
         export ASCEND_RT_VISIBLE_DEVICES
     fi
-    # msrun starts 'python3' as PATH finds it. It gets a session of its own, so that Ctrl-C reaches only this script.
-    GLOG_v=3 PATH="$(dirname -- "$python"):$PATH" setsid "$python" -m mindspore.parallel.cluster.run \
+    shell='import os, sys; os.execvp("bash", ["bash", *sys.argv[1:]])' # msrun starts nothing but Python
+    stop_on_signals "$logs" 0
+    # msrun starts 'python3' as PATH finds it. It gets a session of its own, so that Ctrl-C reaches only this script. It
+    # would show the log of process 0 with a program that may outlive it: a rank that is not there has it show none.
+    GLOG_v=3 PATH="$(dirname -- "$python"):$PATH" LAUNCHER_PID=$$ LAUNCH_NOTES="$logs" \
+        setsid "$python" -m mindspore.parallel.cluster.run \
         --worker_num="$number" --local_worker_num="$number" --master_port="$port" --log_dir="$logs" --join=True \
-        --tail_worker_log=0 "${options[@]}" python3 "$PROJECT_ROOT/train.py" "$@" 2>"$logs/msrun.log" &
+        --tail_worker_log="$number" "${options[@]}" python3 -c "$shell" "$PROJECT_ROOT/scripts/one_rank.sh" \
+        "$python" "$PROJECT_ROOT/train.py" "$@" 2>"$logs/msrun.log" 8>&- &
     msrun=$!
-    stop_on_signals stop_workers_of "$msrun"
-    wait "$msrun" || status=$?
-    while kill -0 "$msrun" 2>/dev/null; do # the wait above ends early when a signal comes
-        wait "$msrun" || status=$?
-    done
-    finish "$status" "$logs"
+    show_log "$logs/worker_0.log" "$msrun"
+    tail=$!
+    while kill -0 "$msrun" 2>/dev/null; do
+        if [[ -s "$logs/failed" ]]; then
+            end_launched # msrun would wait for its scheduler, and that for processes that msrun has ended
+        fi
+        enforce_stop
+        sleep 0.5 || true
+    done 2>/dev/null # where bash tells that it was killed
+    wait "$msrun" 2>/dev/null || status=$?
+    wait "$tail" || true
+    finish msrun "$status" "$logs"
 }
 
 # Start train.py once for each entry of LOCAL_DEVICES. BIND_CORES=1 shares the CPU's cores out among them.
@@ -138,37 +176,39 @@ run_with_rank_table() {
     new_folder "$logs"
     cores=$(($(nproc) / ${#LOCAL_DEVICES[@]}))
     first=$(cut -d ' ' -f 1 <<<"${LOCAL_DEVICES[0]}")
+    stop_on_signals "$logs" "$first"
     for entry in "${LOCAL_DEVICES[@]}"; do
         read -r rank device <<<"$entry"
         if [[ "${BIND_CORES:-0}" == 1 ]] && ((cores > 0)); then
             bind=(taskset -c "$((${#running[@]} * cores))-$(((${#running[@]} + 1) * cores - 1))")
         fi
         # A session of its own, so that Ctrl-C reaches only this script.
-        RANK_ID="$rank" RANK_SIZE="$number" DEVICE_ID="$device" RANK_TABLE_FILE="$RANK_TABLE" setsid "${bind[@]}" \
-            "$python" "$PROJECT_ROOT/train.py" "$@" >"$logs/worker_$rank.log" 2>&1 &
+        RANK_ID="$rank" RANK_SIZE="$number" DEVICE_ID="$device" RANK_TABLE_FILE="$RANK_TABLE" \
+            LAUNCHER_PID=$$ LAUNCH_NOTES="$logs" setsid "${bind[@]}" \
+            bash "$PROJECT_ROOT/scripts/one_rank.sh" "$python" "$PROJECT_ROOT/train.py" "$@" \
+            >"$logs/worker_$rank.log" 2>&1 8>&- &
         running[$rank]=$!
     done
-    tail -n +1 -f -s 0.5 --pid="${running[$first]}" "$logs/worker_$first.log" &
+    show_log "$logs/worker_$first.log" "${running[$first]}"
     started=("${running[@]}" $!)
-    stop_on_signals kill -TERM "${running[@]}"
     while ((${#running[@]} > 0 && status == 0)); do
         for rank in "${!running[@]}"; do
             if ! kill -0 "${running[$rank]}" 2>/dev/null; then
                 wait "${running[$rank]}" || status=$?
                 unset "running[$rank]"
-                if ((status != 0 && STOPPED == 0)); then
-                    echo "rank $rank ended with exit code $status" >&2
+                if ((status != 0)); then
                     break
                 fi
             fi
         done
+        enforce_stop
         sleep 0.5 || true
-    done
-    if ((STOPPED == 0 && ${#running[@]} > 0)); then
-        end_all "${running[@]}"
+    done 2>/dev/null
+    if ((${#running[@]} > 0)); then
+        end_all "${running[@]}" 2>/dev/null
     fi
-    wait "${started[@]}" || true # all of them; alone, 'wait' would also wait for what copies the output
-    finish "$status" "$logs"
+    wait "${started[@]}" 2>/dev/null || true # all of them; alone, 'wait' would also wait for what copies the output
+    finish "a process" "$status" "$logs"
 }
 
 new_folder() {
@@ -176,54 +216,99 @@ new_folder() {
     mkdir -p -- "$1" || fail "cannot write to $1"
 }
 
-# stop_on_signals COMMAND...: Ctrl-C and SIGTERM ask the processes to save and stop, and are kept in STOPPED.
+# show_log FILE ID: copies what a file has and gets to the console, in the background, until process ID ends.
+show_log() {
+    : >>"$1"
+    tail -n +1 -f -s 0.5 --pid="$2" "$1" 8>&- &
+}
+
+# stop_on_signals LOGS FIRST: Ctrl-C, SIGTERM and a closed terminal stop the training and are kept in STOPPED; FIRST is
+# the rank that saves. However this script ends, it leaves no process behind. The loops that wait silence standard
+# error, so file 7 keeps it.
 stop_on_signals() {
-    STOPPED=0
-    STOP_COMMAND=("$@")
+    exec 7>&2
+    STOPPED=0 STOP_LOGS="$1" STOP_FIRST="$2"
+    trap 'stop 129' HUP
     trap 'stop 130' INT
     trap 'stop 143' TERM
+    trap end_launched EXIT
 }
 
+# The first signal asks the training to save and end, a second one ends it.
 stop() {
+    local pids=()
+    if ((STOPPED != 0)); then
+        end_launched
+        return
+    fi
     STOPPED="$1"
-    echo "stopping: asking every process to save its work" >&2
-    "${STOP_COMMAND[@]}" 2>/dev/null || true
+    echo "stopping: asking every process to save its work" >&7 || true
+    if [[ -s "$STOP_LOGS/rank_$STOP_FIRST.step" ]]; then
+        # The others wait for this one and are ended after it: one that left before would keep it from ending its step.
+        STOP_DEADLINE=$((SECONDS + STOP_SECONDS))
+        pids=("$STOP_LOGS/rank_$STOP_FIRST.pid")
+    else
+        STOP_DEADLINE=$((SECONDS + SHORT_STOP_SECONDS))
+        mapfile -t pids < <(compgen -G "$STOP_LOGS/rank_*.pid")
+    fi
+    if ((${#pids[@]} == 0)); then
+        end_launched
+    else
+        mapfile -t pids < <(cat -- "${pids[@]}")
+        kill -TERM "${pids[@]}" 2>/dev/null || true
+    fi
 }
 
-# Ask the processes that msrun (its id: $1) started to save and stop. It would kill them itself, saving nothing.
-stop_workers_of() {
-    local child
-    # shellcheck disable=SC2013 # words are wanted: the ids are on one line
-    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
-        if grep -qz '^MS_ROLE=MS_WORKER$' "/proc/$child/environ" 2>/dev/null; then
-            kill -TERM "$child" 2>/dev/null || true
+# Ends a training that is still there long after it was asked to stop.
+enforce_stop() {
+    if ((STOPPED != 0 && SECONDS >= STOP_DEADLINE)); then
+        end_launched
+    fi
+}
+
+# Ends everything that this script has launched, and what that has started: all that has its LAUNCHER_PID.
+end_launched() {
+    local ids attempt
+    for ((attempt = 0; attempt < 20; attempt++)); do # again for what was being started meanwhile
+        mapfile -t ids < <(grep -lsz "^LAUNCHER_PID=$$\$" /proc/[0-9]*/environ | cut -d / -f 3)
+        if ((${#ids[@]} == 0)); then
+            return 0
         fi
+        kill -KILL "${ids[@]}" 2>/dev/null || true
+        sleep 0.1 || true
     done
 }
 
 # end_all ID...: end processes that wait for one that has failed; they cannot stop by themselves.
 end_all() {
-    local id waited
+    local waited
     kill -TERM "$@" 2>/dev/null || true
-    for ((waited = 0; waited < 20; waited++)); do
+    for ((waited = 0; waited < SHORT_STOP_SECONDS * 2; waited++)); do
         kill -0 "$@" 2>/dev/null || return 0
-        sleep 0.5
+        sleep 0.5 || true
     done
-    for id in "$@"; do
-        kill -KILL -- "-$id" 2>/dev/null || true # with the processes that prepare its images
-    done
+    end_launched
 }
 
-# finish STATUS LOGS: the end of a run, with STATUS of its first process that failed, or that of the signal.
+# finish WHAT STATUS LOGS: the end of a run, with the status of its first process that failed, that of the signal, or
+# that of WHAT has launched them.
 finish() {
+    local status="$2" message
     if ((STOPPED != 0)); then
         return "$STOPPED"
     fi
-    if (($1 != 0)); then
-        show_failures "$2"
-        echo "error: a process failed, so the whole run was ended; the output of every process is in $2" >&2
+    message="$1 $(ending "$status")"
+    if [[ -s "$3/failed" ]]; then
+        read -r status message <"$3/failed"
     fi
-    return "$1"
+    if ((status != 0)); then
+        if ((status <= 128)); then # after a kill, other processes have nothing but errors that follow from it
+            show_failures "$3"
+        fi
+        echo "$message" >&2
+        echo "error: a process failed, so the whole run was ended; the output of every process is in $3" >&2
+    fi
+    return "$status"
 }
 
 # Print the end of the log of every process that failed; processes that say the same are shown once.

@@ -3,6 +3,8 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from src.common.file_lock import sole_user
+from src.common.leftovers import remove_leftovers
 from src.data.builders import build_eval_loader, build_train_loader
 from src.data.open_dataset import check_or_pack_dataset
 from src.engine.starting_point import checkpoint_to_resume
@@ -24,8 +26,12 @@ def train(config: Config) -> None:
         check_or_pack_dataset(config, training=False)
     device = setup_device(config)
     folder = Path(config.train_outputs) / config.brief
-    checkpoint = checkpoint_to_resume(config, folder)
     with ExitStack() as stack:
+        if device.is_main:
+            for written in sorted({folder.resolve(), config.checkpoint_folder.resolve()}):
+                stack.enter_context(sole_user(written, "training"))
+                remove_leftovers(written)
+        checkpoint = checkpoint_to_resume(config, folder)
         train_loader = build_train_loader(config, device.rank, device.world)
         stack.callback(train_loader.close)
         validation = None

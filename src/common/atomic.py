@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.common.leftovers import PREFIX, claim
 
 # What a disk says when it is full, broken, beyond a quota or a limit, or may not be written.
 REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, None})
@@ -41,8 +42,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         UserError: the file cannot be written there.
     """
     path = Path(path)
-    with writing(path):
-        temporary = _temporary_beside(path)
+    with writing(path), _temporary_beside(path) as temporary:
         try:
             yield temporary
             with temporary.open("rb+") as file:
@@ -65,7 +65,8 @@ def check_writable(path: str | Path) -> None:
     with writing(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        _temporary_beside(path).unlink()
+        with _temporary_beside(path) as temporary:
+            temporary.unlink()
 
 
 def _belongs_to(name: Path, path: Path) -> bool:
@@ -75,8 +76,13 @@ def _belongs_to(name: Path, path: Path) -> bool:
     return path.parent in name.parents and name.relative_to(path.parent).parts[0].startswith(".")
 
 
-def _temporary_beside(path: Path) -> Path:
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """A new hidden file, claimed for as long as the block lasts, see `src.common.leftovers`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    return Path(name)
+    handle, name = tempfile.mkstemp(prefix=f"{PREFIX}{path.stem}.", suffix=path.suffix, dir=path.parent)
+    try:
+        claim(handle)
+        yield Path(name)
+    finally:
+        os.close(handle)

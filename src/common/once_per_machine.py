@@ -6,11 +6,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
+from src.common.file_lock import take_lock
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,14 @@ def once_per_machine(
             with other content, or cannot be written.
     """
     arrived = time.time()
-    note = folder.with_name(f"{folder.name}.done.json")
+    lock_path, note = _traces(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        lock, alone = _wait_for_turn(lock_path, note, what, arrived + limit_seconds)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
-        if _wait_for_turn(lock, note, what, arrived + limit_seconds):
+        if alone:
             _work_unless_done(note, what, work, arrived)
             fcntl.flock(lock, fcntl.LOCK_SH)
         else:
@@ -56,17 +57,34 @@ def once_per_machine(
         os.close(lock)  # frees it
 
 
-def _wait_for_turn(lock: int, note: Path, what: str, deadline: float) -> bool:
-    """True: the lock is ours alone. False: we share it with processes that use the finished content."""
+def remove_traces(folder: Path) -> None:
+    """Remove what `once_per_machine` left beside a folder that is filled, unless a process is at it now.
+
+    A process that still waits for its turn then gets it: its work must see for itself that it is done.
+    """
+    lock_path, note = _traces(folder)
+    with suppress(OSError):  # none there, a file system without locks, a folder that cannot be written
+        lock = os.open(lock_path, os.O_RDWR)
+        try:
+            if take_lock(lock) and _is_there(lock, lock_path):
+                note.unlink(missing_ok=True)
+                lock_path.unlink()
+        finally:
+            os.close(lock)
+
+
+def _traces(folder: Path) -> tuple[Path, Path]:
+    """The lock file of a folder, and the note on how the work ended."""
+    return folder.with_name(f"{folder.name}.lock"), folder.with_name(f"{folder.name}.done.json")
+
+
+def _wait_for_turn(lock_path: Path, note: Path, what: str, deadline: float) -> tuple[int, bool]:
+    """The open lock file, and whether it is ours alone; else we share it with those that use the finished content."""
     news = time.time() + NEWS_SECONDS
     while True:
-        if _locked(lock, fcntl.LOCK_EX):
-            return True
-        if _locked(lock, fcntl.LOCK_SH):
-            if note.exists():
-                return False
-            # The process at work died between the two attempts, and nothing is finished: its turn is still free.
-            fcntl.flock(lock, fcntl.LOCK_UN)
+        turn = _try(lock_path, note)
+        if turn is not None:
+            return turn
         if time.time() > deadline:
             raise UserError(f"{what}: another process of this machine has been at it for too long; nothing was started")
         if time.time() > news:
@@ -75,13 +93,22 @@ def _wait_for_turn(lock: int, note: Path, what: str, deadline: float) -> bool:
         time.sleep(POLL_SECONDS)
 
 
-def _locked(lock: int, kind: int) -> bool:
-    """Take the lock, unless another process holds it."""
+def _try(lock_path: Path, note: Path) -> tuple[int, bool] | None:
+    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+    alone = take_lock(lock)
+    # Shared without a note: the process at work died between the two attempts, and its turn is still free.
+    if (alone or (take_lock(lock, fcntl.LOCK_SH) and note.exists())) and _is_there(lock, lock_path):
+        return lock, alone
+    os.close(lock)
+    return None
+
+
+def _is_there(lock: int, lock_path: Path) -> bool:
+    """Whether an open lock file is still the one that others open, not one that was removed meanwhile."""
     try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(lock), lock_path.stat())
+    except OSError:
         return False
-    return True
 
 
 def _work_unless_done(note: Path, what: str, work: Callable[[], None], arrived: float) -> None:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from src.common.errors import UserError
-from src.common.once_per_machine import once_per_machine
+from src.common.once_per_machine import once_per_machine, remove_traces
 from src.data.detection_dataset import DetectionDataset
 from src.data.formats.api import training_subset
 from src.data.formats.table import format_of
@@ -59,6 +59,7 @@ def check_or_pack_dataset(config: Config, training: bool) -> None:
         _pack(config, training, path, name)
     elif not training:
         format_of(config).named_annotations(config, training)
+    remove_traces(_packing_place(path))
     open_manifest(path, config.class_names, config.mask_options is not None)
 
 
@@ -66,11 +67,12 @@ def _pack(config: Config, training: bool, manifest: Path, name: str) -> None:
     logger.info(f"{manifest} does not exist: making {name} from the images and annotations")
 
     def create() -> None:
-        create_mindrecord(config, training=training)
+        if not manifest.exists():  # else another process has made it while this one waited for its turn
+            create_mindrecord(config, training=training)
 
     try:
         require_location(config, training)
-        with once_per_machine(manifest.with_name(f".{name}"), str(manifest), create):
+        with once_per_machine(_packing_place(manifest), str(manifest), create):
             pass
     except UserError as error:
         key = "prefix" if training else "eval_prefix"
@@ -78,6 +80,11 @@ def _pack(config: Config, training: bool, manifest: Path, name: str) -> None:
             f"no complete data set {name} in mindrecord_dir {config.mindrecord_dir}, and none can be made: {error} "
             f"(--{key} '' takes the images as they are)"
         ) from None
+
+
+def _packing_place(manifest: Path) -> Path:
+    """What the processes that would make a data set agree about; hidden files beside it say who is at it."""
+    return manifest.with_name(f".{manifest.stem}")
 
 
 def _mindrecord_name(config: Config, training: bool) -> str:

@@ -29,6 +29,7 @@ from src.engine.train_step import MeanOverDevices, Updater
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import VOC_STATISTICS
 from src.model_utils.device_adapter import Device
+from src.model_utils.local_adapter import note_step
 from src.models import build_detector
 from src.schema import Config
 from src.visual.curves import TRAIN_LOSS
@@ -176,6 +177,7 @@ class Trainer:
             self._stop_for_bad_loss(terms, group, rate)
         state.step += 1
         state.step_in_epoch += 1
+        note_step(state.step)
         state.loss_sum += loss
         self.log.advance(loss)
         if state.step_in_epoch % config.log_every == 0 or state.step_in_epoch == self.steps_per_epoch:

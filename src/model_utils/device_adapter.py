@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.common.errors import UserError
-from src.model_utils.local_adapter import launched_as
+from src.model_utils.local_adapter import is_scheduler, launched_as
 from src.schema import Config
 
 DEVICE_FILES = Path("/dev")
@@ -104,6 +104,10 @@ def _join(target: str, launched: tuple[int, int, int]) -> Device:
     try:
         init()
     except RuntimeError as error:
+        if is_scheduler():  # in its `init` a scheduler waits for the end of the training
+            raise UserError(
+                f"a process of the training died or no longer answers, see its log ({str(error).splitlines()[0]})"
+            ) from None
         raise UserError(f"communication did not start on {target} ({str(error).splitlines()[0]})") from None
     device = Device(target, get_rank(), get_group_size())
     if device.world != launched[1]:

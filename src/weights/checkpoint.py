@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from mindspore import nn
 
 from src.common.atomic import writing
 from src.common.errors import UserError
+from src.common.leftovers import writing_folder
 from src.schema import Config
 
 __all__ = [
@@ -183,8 +183,8 @@ def _write(path: Path, arrays: dict[str, np.ndarray], meta: dict) -> None:
 def _write_parameters(path: Path, parameters: list[dict], meta: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # MindSpore appends .ckpt to other names; its own temporary files stay in this folder if the process is killed.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing_") as folder:
-        temporary = Path(folder) / "weights.ckpt"
+    with writing_folder(path.parent) as folder:
+        temporary = folder / "weights.ckpt"
         ms.save_checkpoint(parameters, str(temporary), append_dict={META_NAME: json.dumps(meta)}, crc_check=True)
         temporary.chmod(0o644)
         with temporary.open("rb") as file:

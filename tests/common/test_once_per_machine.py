@@ -14,7 +14,7 @@ import pytest
 
 from src.common import once_per_machine as module
 from src.common.errors import UserError
-from src.common.once_per_machine import once_per_machine
+from src.common.once_per_machine import once_per_machine, remove_traces
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,6 +146,28 @@ def test_files_of_a_dead_run_hinder_nobody(folder: Path, tmp_path: Path) -> None
     (folder.parent / "data.done.json").write_text("{half")
     with once_per_machine(folder, "obs://bucket/data", lambda: filled(folder, tmp_path / "log", 0)):
         assert (folder / "file").read_text() == "whole"
+
+
+def test_traces_go_once_nobody_is_at_it(folder: Path, tmp_path: Path) -> None:
+    with once_per_machine(folder, "obs://bucket/data", lambda: filled(folder, tmp_path / "log", 0)):
+        remove_traces(folder)
+        assert (folder.parent / "data.lock").exists()
+    remove_traces(folder)
+    remove_traces(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["data"]
+
+
+def test_a_process_that_waits_while_the_traces_go_has_its_turn_alone(folder: Path, tmp_path: Path) -> None:
+    """It opens the lock file for each look, since one that was removed meanwhile would exclude nobody."""
+    log, reports = tmp_path / "log", tmp_path / "reports"
+    with once_per_machine(folder, "obs://bucket/data", lambda: filled(folder, log, 0)):
+        (folder.parent / "data.done.json").unlink()  # so that others wait
+        waiting = start(3, folder, lambda: filled(folder, log), reports, stay=0.3)
+        time.sleep(0.1)
+    remove_traces(folder)
+    join(waiting)
+    assert times_done(log) == 2
+    assert [(reports / str(i)).read_text() for i in range(3)] == ["whole"] * 3
 
 
 def test_a_folder_in_use_with_other_content_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -187,6 +187,27 @@ def test_two_processes_at_once(config, packed):
     assert len(build_train_loader(config).records) == 6
 
 
+def test_packing_leaves_nothing_hidden_and_the_next_start_clears_what_killed_ones_left(config, packed):
+    shutil.rmtree(packed)
+    check_or_pack_dataset(config, training=True)
+    names = {path.name for path in packed.iterdir()}
+    assert not [name for name in names if name.startswith(".")]
+    for left in (".train.mindrecord.lock", ".train.mindrecord.done.json"):
+        (packed / left).touch()
+    check_or_pack_dataset(config, training=True)
+    assert {path.name for path in packed.iterdir()} == names
+
+
+def test_a_process_that_waited_does_not_pack_again(config, packed, monkeypatch):
+    """Its turn comes after the others have left and cleared what they had noted."""
+    before = {path.name: path.stat().st_mtime_ns for path in packed.iterdir()}
+    manifest, exists = packed / "train.mindrecord.json", Path.exists
+    answers = iter([False])  # as it was when this process looked first
+    monkeypatch.setattr(Path, "exists", lambda path: next(answers, exists(path)) if path == manifest else exists(path))
+    check_or_pack_dataset(config, training=True)
+    assert {path.name: path.stat().st_mtime_ns for path in packed.iterdir()} == before
+
+
 def manifest_of(config, names: list[str]):
     manifest = read_manifest(Path(config.mindrecord_dir) / "train.mindrecord.json")
     files = [StoredFile(name=name, size=1, sha256="") for name in names]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,8 +129,10 @@ def test_a_process_that_dies_ends_the_whole_run(tmp_path: Path, shapes: Path) ->
     workers = workers_of(run)
     os.kill(workers[1], signal.SIGKILL)
     _, err = process.communicate(timeout=120)
-    assert process.returncode not in (0, None)
+    assert process.returncode == 128 + signal.SIGKILL
+    assert re.search(r"^rank 1 was ended by SIGKILL after step \d+$", err, re.MULTILINE)
     assert "a process failed, so the whole run was ended" in err
+    assert "communication did not start" not in err
     assert workers_of(run) == {}
 
 

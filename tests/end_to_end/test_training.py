@@ -1,5 +1,6 @@
 """train.py as a user runs it: logs, interruptions, resuming, mistakes."""
 
+import os
 import random
 import re
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.common.file_lock import sole_user
 from src.weights.checkpoint import load_checkpoint_weights, save_weights
 from tests.end_to_end.commands import FROZEN_NORM, logged, run, start
 
@@ -147,6 +149,22 @@ def test_mistakes_are_one_line(tiny: Path, whole_run: tuple[Path, str], tmp_path
     assert "fewer than" in err
     _, err = train(tiny, "x", "--pre_trained", tmp_path / "none.ckpt", expect=2)
     assert "none.ckpt does not exist" in err
+
+
+def test_a_folder_belongs_to_one_training(tiny: Path, whole_run: tuple[Path, str]) -> None:
+    """What a killed process was writing is cleared by the next training that has the folder for itself."""
+    folder = whole_run[0]
+    leftover = folder / "checkpoints/.writing_killed"
+    leftover.mkdir()
+    (leftover / "weights.ckpt").write_text("half")
+    arguments = ("--train_outputs", folder.parent)
+    with sole_user(folder, "training"):
+        _, err = train(tiny, "whole", *arguments, "--resume", 1, expect=2)
+    assert f"error: {folder}: another training (process {os.getpid()} on " in err
+    assert err.count("\n") == 1
+    assert leftover.exists()
+    train(tiny, "whole", *arguments, expect=2)
+    assert not leftover.exists()
 
 
 def test_fine_tuning_loads_what_fits_and_names_the_rest(tiny: Path, whole_run: tuple[Path, str], tmp_path) -> None:

@@ -12,6 +12,7 @@ from src.engine import trainer as trainer_module
 from src.engine.stop_request import StopRequest
 from src.engine.trainer import Trainer, Validation
 from src.model_utils.device_adapter import Device
+from src.model_utils.local_adapter import _step_file, note_step
 from src.schema import Config
 from src.weights.checkpoint import save_weights
 from tests.conftest import ROOT
@@ -80,6 +81,17 @@ def test_epochs_order_and_learning_rate_go_on_after_pre_trained_epoch_size(tmp_p
     assert rates == pytest.approx([trainer.schedule(step) for step in range(24, 32)], abs=1e-6)
     assert rates[0] < 0.1 * 0.9  # the cosine after the ramps, not the first of them
     assert trainer.state.step == 32
+
+
+def test_the_launching_script_learns_each_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEP_FILE", str(tmp_path / "step"))
+    steps = []
+    monkeypatch.setattr(trainer_module, "note_step", lambda step: steps.append(note_step(step)))
+    _step_file.cache_clear()
+    trained(tmp_path, monkeypatch, pre_trained_epoch_size=5, epoch_size=6)
+    _step_file.cache_clear()
+    assert len(steps) == STEPS
+    assert (tmp_path / "step").read_text() == str(6 * STEPS)
 
 
 def test_checkpoints_have_the_names_of_mindspores_callback(tmp_path, monkeypatch):

@@ -107,7 +107,7 @@ def differences(whole: Path, killed: Path) -> list[str]:
         problems.append("evaluations are missing")
     for name in ("last.ckpt", "best.ckpt"):
         load_checkpoint_weights(killed / "checkpoints" / name)
-    left = [path.name for path in killed.rglob(".*") if path.name.startswith(".writing_") or path.suffix == ".tmp"]
+    left = [path.name for path in killed.rglob(".*") if path.name != ".lock"]
     return problems + [f"left behind: {name}" for name in left]
 
 

@@ -8,7 +8,7 @@ from src.common.errors import UserError
 from src.config import load_config
 from src.model_utils import device_adapter
 from src.model_utils.device_adapter import find_device, setup_device
-from src.model_utils.local_adapter import launched_as
+from src.model_utils.local_adapter import _step_file, launched_as, note_step
 
 ROOT = Path(__file__).parents[2]
 OPEN_MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK")
@@ -60,3 +60,28 @@ def test_a_device_that_is_not_there_is_one_line() -> None:
     with pytest.raises(UserError, match="device_target Ascend is not usable here.*CPU always is") as caught:
         setup_device(config)
     assert "\n" not in str(caught.value)
+
+
+def test_the_scheduler_says_that_a_process_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its communication did start: its `init` lasts as long as the training."""
+    from mindspore import communication
+
+    def init() -> None:
+        raise RuntimeError("The total number of timed out node is 1. Timed out node list is: {1}\nC++ stack")
+
+    monkeypatch.setattr(communication, "init", init)
+    with pytest.raises(UserError, match="communication did not start on CPU"):
+        device_adapter._join("CPU", (0, 2, 0))
+    monkeypatch.setenv("MS_ROLE", "MS_SCHED")
+    with pytest.raises(UserError, match="a process of the training died or no longer answers.* node list is: .1}.$"):
+        device_adapter._join("CPU", (0, 2, 0))
+
+
+def test_steps_are_noted_for_the_launching_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (tmp_path / "none/step", tmp_path / "step"):  # a folder that is gone must not end the training
+        monkeypatch.setenv("STEP_FILE", str(path))
+        _step_file.cache_clear()
+        note_step(9)
+        note_step(10)
+    _step_file.cache_clear()
+    assert (tmp_path / "step").read_text() == "10"

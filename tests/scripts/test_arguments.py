@@ -1,5 +1,6 @@
 """Wrong arguments of the scripts: each mistake gets one line that names it, and exit code 2."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,26 @@ def test_bad_number_of_devices(number: str, files: dict[str, Path], tmp_path: Pa
     result = run_script("run_distribute_train_gpu.sh", *arguments, cwd=tmp_path, DEVICE_TARGET="CPU")
     assert result.returncode == 2
     assert result.stderr == f"error: DEVICE_NUM: must be a whole number from 1, not '{number}'\n"
+
+
+@pytest.mark.parametrize("number", ["4097", "18446744073709551618", "99999999999999999999"])
+def test_too_many_devices(number: str, files: dict[str, Path], tmp_path: Path) -> None:
+    """The second is 2 and the third not negative in arithmetic of 64 bits, which is bash's."""
+    arguments = arguments_of("run_distribute_train_gpu.sh", files)
+    arguments[1] = number
+    result = run_script("run_distribute_train_gpu.sh", *arguments, cwd=tmp_path, DEVICE_TARGET="CPU")
+    assert result.returncode == 2
+    assert result.stderr == f"error: DEVICE_NUM: must be at most 4096, not {number}\n"
+    assert not files["out"].exists()
+
+
+def test_too_many_processes_on_the_cpu(files: dict[str, Path], tmp_path: Path) -> None:
+    arguments = arguments_of("run_distribute_train_gpu.sh", files)
+    arguments[1] = "4096"
+    result = run_script("run_distribute_train_gpu.sh", *arguments, cwd=tmp_path, DEVICE_TARGET="CPU")
+    most = max(16, len(os.sched_getaffinity(0)))
+    assert result.returncode == 2
+    assert result.stderr == f"error: 4096 processes asked for, on the CPU of this machine there may be {most}\n"
 
 
 @pytest.mark.parametrize("brief", ["", "a/b", "..", "."])

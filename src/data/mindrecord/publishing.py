@@ -1,15 +1,16 @@
 """Files that appear in their folder together, the one that makes them valid last."""
 
-import fcntl
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
+from src.common.file_lock import take_lock
 from src.data.mindrecord.manifest import INDEX_SUFFIX, Manifest, manifest_path, read_manifest, write_manifest
 
 PLAN = "replacing.json"
@@ -80,12 +81,9 @@ class PartialFolder:
         return UserError(f"{error.filename or self.folder}: cannot be written ({error.strerror or error})")
 
     def _lock_or_refuse(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{self.path}: another create_data.py is making this data set now") from None
-        except OSError:
-            pass  # a file system without locks
+        with suppress(OSError):  # a file system without locks
+            if not take_lock(self._lock):
+                raise UserError(f"{self.path}: another create_data.py is making this data set now")
 
     def _clear_leftovers(self) -> None:
         """Remove what a killed process left here, and what it was about to replace, which is no longer whole."""
