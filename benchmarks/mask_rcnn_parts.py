@@ -40,8 +40,8 @@ class Parts:
         self.maps = Compiled(net.backbone)(batch["image"])
         self.levels = Compiled(net.neck)(self.maps)
         self.logits, self.deltas = Compiled(net.rpn_head)(self.levels)
-        self.train_call = Compiled(net.train_proposals)
-        self.test_call = Compiled(net.test_proposals)
+        self.train_call = Compiled(net.train_proposals[0])
+        self.test_call = Compiled(net.test_proposals[0])
         self.proposals, _, self.proposal_valid = self.train_call(self.logits, self.deltas, info)
         self.tested, _, self.test_valid = self.test_call(self.logits, self.deltas, info)
         self.roi_targets = Compiled(net.roi_head.targets[0])
@@ -102,7 +102,7 @@ class Parts:
         plain = {
             "proposals": (self.train_call, (*raw, info)),
             "proposals, prediction": (self.test_call, (*raw, info)),
-            "RPN targets": (Compiled(net.rpn_targets), (batch["boxes"], batch["valid"], info, self.seed)),
+            "RPN targets": (Compiled(net.rpn_targets[0]), (batch["boxes"], batch["valid"], info, self.seed)),
             "RoI targets": (self.roi_targets, self.target_inputs),
             "mask targets": (Compiled(head.mask_targets), (batch["masks"], batch["boxes"], few, self.few_matched)),
         }

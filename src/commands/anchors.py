@@ -29,17 +29,18 @@ def report_anchors(config: Config, picture: str | Path) -> dict:
         UserError: the data set cannot be read, or has no object.
     """
     dataset = open_dataset(config, training=True)
-    boxes = objects_in_network_pixels(dataset.records, config)
+    objects = objects_in_network_pixels(dataset.records, config)
+    boxes = objects.boxes
     if not len(boxes):
         raise UserError(f"{dataset.annotation_file}: no object to compare anchors with")
     prefix = anchor_spec(config).section
     section = anchor_section(config)
-    fit = fit_of(config, boxes)
-    changes, better, tried = suggest(config, boxes)
+    fit = fit_of(config, objects)
+    changes, better, tried = suggest(config, objects)
     most = max(np.count_nonzero(~record.crowd) for record in dataset.records)
-    height, width = config.input_hw
+    inputs = " or ".join(f"{width} x {height}" for height, width in config.input_shapes)
     print(
-        f"{len(boxes)} objects in {len(dataset.records)} images, resized for the input of {width} x {height}; "
+        f"{len(boxes)} objects in {len(dataset.records)} images, resized for the input of {inputs}; "
         f"at most {most} objects per image (num_gts: {config.num_gts})\n\n{_level_table(config, section, fit)}\n"
     )
     fits = {"this configuration": fit} | ({"suggestion": better} if changes else {})

@@ -80,7 +80,7 @@ def picture(batch: Batch, config: Config) -> np.ndarray:
     boxes, labels = batch.boxes[0][valid], batch.labels[0][valid]
     masks = None
     if batch.masks is not None and config.mask_options is not None:
-        masks = _patches(batch.masks[0][valid], boxes, config.mask_options.divider, config.input_hw)
+        masks = _patches(batch.masks[0][valid], boxes, config.mask_options.divider, (image.shape[0], image.shape[1]))
     drawn = draw_objects(image, boxes, labels, config.class_names, least_side=480, masks=masks)
     height, width = original_hw(batch.image_info[0]).astype(int)
     return with_title(drawn, f"{Path(batch.path[0]).name}  {width}x{height}, {np.count_nonzero(valid)} objects")

@@ -4,7 +4,7 @@ import logging
 import time
 from pathlib import Path
 
-from src.commands.trained_detector import trained_detector
+from src.commands.trained_detector import in_frame_of_file, trained_detector
 from src.common.atomic import check_writable
 from src.common.errors import UserError
 from src.data.builders import build_eval_loader
@@ -75,6 +75,7 @@ def evaluator_with_results(config: Config, path: Path) -> CocoEvaluator:
 
 
 def _evaluate_checkpoint(config: Config, save_to: Path | None) -> tuple[Metrics | None, CocoEvaluator]:
+    config = in_frame_of_file(config)
     net, device = trained_detector(config)
     loader = build_eval_loader(config, device.rank, device.world)
     _announce(loader.dataset, device)

@@ -40,6 +40,7 @@ def export(config: Config) -> Path:
     """
     require(config, "checkpoint_path")
     path = exported_path(config)
+    config = config.in_fixed_frame(turned=config.export_turned)
     _refuse_what_cannot_work(config)
     check_writable(path)
     arrays = load_checkpoint_weights(config.checkpoint_path, config.ema_eval)
@@ -68,9 +69,10 @@ def export(config: Config) -> Path:
 
 
 def exported_path(config: Config) -> Path:
-    """The file to write: `file_name`, or the checkpoint's name, with the format's suffix."""
+    """The file to write, with the format's suffix: `file_name`, or the checkpoint's name (and _turned, if it is)."""
     suffix = f".{config.file_format.lower()}"
-    name = config.file_name or str(Path(config.checkpoint_path).with_suffix(""))
+    default = f"{Path(config.checkpoint_path).with_suffix('')}{'_turned' if config.export_turned else ''}"
+    name = config.file_name or default
     others = {".mindir", ".onnx", ".air"} - {suffix}
     if Path(name).suffix.lower() in others:
         raise UserError(f"--file_name {name} has another suffix than --file_format {config.file_format}; leave it out")

@@ -1,6 +1,7 @@
 """Detect objects in an image or a folder of images: the work of infer.py."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +42,11 @@ def infer(config: Config) -> dict[str, dict]:
     check_writable(config.pred_output)
     paths = find_images(config.pred_input, key="pred_input")
 
-    from src.commands.trained_detector import trained_detector
+    from src.commands.trained_detector import in_frame_of_file, trained_detector
     from src.data.image import load_image
     from src.data.network_input import EvalTransform
 
+    config = in_frame_of_file(config)
     net, _ = trained_detector(config)
     prepare = EvalTransform.from_config(config)
     predictions, broken = detect_images(
@@ -97,7 +99,7 @@ def detect_images(
     options: InferenceOptions,
     progress: Callable[[Iterable], Iterable] = lambda items: items,
 ) -> tuple[dict[str, dict], list[str]]:
-    """Predict all images, in batches of one shape (the last one is filled up by repeating its last image).
+    """Predict all images, in batches of one shape (the last of each is filled up by repeating its last image).
 
     Args:
         predict: (images float32 [B, 3, H, W], image_info float32 [B, 6]) -> `Detections` of numpy arrays.
@@ -112,18 +114,18 @@ def detect_images(
     size = min(options.batch_size, len(paths))
     predictions: dict[str, dict] = {}
     broken: list[str] = []
-    batch: list[Loaded] = []
+    batches: dict[tuple[int, ...], list[Loaded]] = defaultdict(list)  # by the shape of their images
     for path, loaded in progress(_load_ahead(load, paths, options.workers, 2 * size)):
         if isinstance(loaded, ImageError):
             broken.append(str(loaded))
             continue
-        batch.append((path, *loaded))
-        if len(batch) == size:
-            predictions |= _entries(predict, batch, size, options)
-            batch = []
-    if batch:
+        shape = loaded[0].shape
+        batches[shape].append((path, *loaded))
+        if len(batches[shape]) == size:
+            predictions |= _entries(predict, batches.pop(shape), size, options)
+    for batch in batches.values():
         predictions |= _entries(predict, batch, size, options)
-    return predictions, broken
+    return {str(path): predictions[str(path)] for path in paths if str(path) in predictions}, broken
 
 
 def _entries(predict: Predict, batch: list[Loaded], size: int, options: InferenceOptions) -> dict[str, dict]:

@@ -1,5 +1,6 @@
 """A detector with the weights of a checkpoint, or an exported file, ready to predict."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from src.models import build_detector
 from src.models.api import Detector, Predictor
 from src.schema import Config
 from src.weights.checkpoint import load_checkpoint_weights, load_weights
+
+logger = logging.getLogger(__name__)
 
 
 def trained_detector(config: Config) -> tuple[Predictor, Device]:
@@ -32,6 +35,20 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
     arrays = load_checkpoint_weights(path, config.ema_eval)
     device = setup_device(config)
     return detector_of(config, arrays), device
+
+
+def in_frame_of_file(config: Config) -> Config:
+    """The configuration as what `checkpoint_path` names takes images: an exported file has one frame for all of them.
+
+    Raises:
+        UserError: see `load_card`.
+    """
+    path = config.checkpoint_path
+    if Path(path).suffix not in MODELS or config.turning_hw is None:
+        return config
+    frame = load_card(path).preprocessing
+    logger.info(f"{path} takes one frame: all images are resized into {frame.img_width} x {frame.img_height}")
+    return config.in_fixed_frame(turned=(frame.img_width, frame.img_height) == config.turning_hw)
 
 
 def detector_of(config: Config, arrays: dict[str, np.ndarray]) -> Detector:

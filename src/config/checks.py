@@ -14,6 +14,7 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
         yield "dataset", f"is {config.dataset!r}; known are {', '.join(FORMATS)}"
     yield from _class_list(config)
     yield from _training(config)
+    yield from _frame(config)
     yield from spec_of(config).checks(config)
 
 
@@ -54,6 +55,18 @@ def _training(config: Config) -> Iterator[Problem]:
         yield "ratio_range", f"is {config.ratio_range}; the smaller factor comes first"
     if config.rank_id >= config.device_num:
         yield "rank_id", f"is {config.rank_id}, but there are {config.device_num} devices"
+
+
+def _frame(config: Config) -> Iterator[Problem]:
+    """Frames that turn for images of the other orientation."""
+    if len(config.input_shapes) > 1 and not spec_of(config).takes_turned_frame:
+        yield (
+            "turn_frame",
+            f"is True, but {config.detector} takes inputs of one shape: give a square img_width and img_height, or "
+            "turn_frame: False",
+        )
+    if config.export_turned and config.turning_hw is None:
+        yield "export_turned", "is True, but there is no turned frame: turn_frame is False, or the frame is square"
 
 
 def _start(config: Config) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from src.data.mask_canvas import holds_whole_bitmaps
 from src.data.network_input import Normalizer, image_info
+from src.data.orientation import oriented
 from src.data.record import Record
 from src.data.sample import Sample, choose_targets
 
@@ -22,7 +23,7 @@ class Batch(Mapping[str, Any]):
     detector also takes a plain dict with these names.
 
     Attributes:
-        image: float32 [B, 3, H, W].
+        image: float32 [B, 3, H, W], all of one orientation.
         image_info: float32 [B, 6]; see `network_input.image_info`.
         image_id: int64 [B]; -1 in slots that fill up evaluation's last batch.
         boxes: float32 [B, N, 4], x1 y1 x2 y2 in network pixels.
@@ -83,6 +84,8 @@ class BatchLayout:
         num_gts: N; of more objects the N largest are kept.
         normalizer: pixel values.
         masks: size of the masks, which samples then have; None: batches without masks.
+        turning_hw: height and width of the frame that images are resized into, if it is turned for those that lie
+            across it; None: all images get the same frame.
     """
 
     batch_size: int
@@ -90,19 +93,21 @@ class BatchLayout:
     num_gts: int
     normalizer: Normalizer
     masks: MaskSize | None = None
+    turning_hw: tuple[int, int] | None = None
 
-    def empty(self) -> Batch:
-        """A batch whose slots are still to be written."""
+    def empty(self, turned: bool = False) -> Batch:
+        """A batch whose slots are still to be written, of the frame as it is or `turned`."""
         size, gts = self.batch_size, self.num_gts
+        input_hw = oriented(self.input_hw, turned)
         return Batch(
-            image=np.empty((size, 3, *self.input_hw), np.float32),
+            image=np.empty((size, 3, *input_hw), np.float32),
             image_info=np.zeros((size, 6), np.float32),
             image_id=np.full(size, FILLER_ID, np.int64),
             boxes=np.zeros((size, gts, 4), np.float32),
             labels=np.zeros((size, gts), np.int32),
             valid=np.zeros((size, gts), bool),
             path=[""] * size,
-            masks=None if self.masks is None else np.zeros((size, gts, *self._mask_hw(self.masks)), np.uint8),
+            masks=None if self.masks is None else np.zeros((size, gts, *_mask_hw(self.masks, input_hw)), np.uint8),
         )
 
     def write_sample(self, batch: Batch, slot: int, record: Record, sample: Sample) -> None:
@@ -121,8 +126,10 @@ class BatchLayout:
     def write_filler(self, batch: Batch, slot: int) -> None:
         """Put a black image of the input's own size, scale 1, into a slot that no image is left for."""
         batch.image[slot] = 0
-        batch.image_info[slot] = (*self.input_hw, *self.input_hw, 1, 1)
+        input_hw = batch.image.shape[2:]
+        batch.image_info[slot] = (*input_hw, *input_hw, 1, 1)
 
-    def _mask_hw(self, masks: MaskSize) -> tuple[int, int]:
-        is_whole = holds_whole_bitmaps(masks.crop_size, self.input_hw)
-        return self.input_hw if is_whole else (masks.crop_size, masks.crop_size)
+
+def _mask_hw(masks: MaskSize, input_hw: tuple[int, int]) -> tuple[int, int]:
+    is_whole = holds_whole_bitmaps(masks.crop_size, input_hw)
+    return input_hw if is_whole else (masks.crop_size, masks.crop_size)

@@ -63,7 +63,7 @@ def _layout(config: Config, batch_size: int, learns: bool) -> BatchLayout:
     normalizer = Normalizer(config.img_mean, config.img_std, config.to_rgb)
     options = config.mask_options if learns else None
     masks = None if options is None else MaskSize(options.crop_size, options.divider)
-    return BatchLayout(batch_size, config.input_hw, config.num_gts, normalizer, masks)
+    return BatchLayout(batch_size, config.input_hw, config.num_gts, normalizer, masks, config.turning_hw)
 
 
 def _workers(config: Config) -> WorkerOptions:

@@ -10,9 +10,11 @@ import numpy as np
 
 from src.common.errors import UserError
 from src.data.batch import Batch, BatchLayout
+from src.data.batch_plan import PlannedBatch, plan_batches
 from src.data.detection_dataset import DetectionDataset
 from src.data.image import ImageError
 from src.data.mask_canvas import DrawMasks
+from src.data.orientation import lies_across
 from src.data.record import Record
 from src.data.transforms import Transform
 from src.data.workers import WorkerOptions, Workers
@@ -31,8 +33,9 @@ class Shard:
 class BatchLoader:
     """Batches of fixed shapes from a data set, in an order that depends on (seed, epoch) alone.
 
-    With `world` processes, global batch t is images t*B*world ... of the order, and rank r takes the r-th B of them, so
-    that `world` processes of B images make the batches of one process of world*B.
+    With `world` processes, global batch t has B*world images (t*B*world ... of the order where all have one frame, see
+    `plan_batches` where it turns), and rank r takes the r-th B of them, so that `world` processes of B images make the
+    batches of one process of world*B.
 
     Attributes:
         dataset: the data set with its `records` and `problems`.
@@ -59,7 +62,7 @@ class BatchLoader:
             layout: what a batch holds.
             training: shuffle, leave out the last incomplete batch, and take a broken image for an error (unless
                 `skip_broken`: then the next readable image stands in). Otherwise: file order, all images, the last
-                batch filled up, and broken images become fillers.
+                batch (of either orientation) filled up, and broken images become fillers.
             seed: of order and augmentation.
             shard: this process among how many; None: alone.
             workers: what prepares images; None: the calling thread.
@@ -76,6 +79,8 @@ class BatchLoader:
         self.shard = shard or Shard()
         self.skip_broken = skip_broken
         self.broken: list[str] = []
+        sizes = ((record.height, record.width) for record in self.records)
+        self._turned: np.ndarray = np.array([lies_across(size, layout.turning_hw) for size in sizes], bool)
         steps = list(transforms)
         if layout.masks is not None:
             steps.append(DrawMasks(layout.num_gts, layout.input_hw, layout.masks.crop_size, layout.masks.divider))
@@ -88,8 +93,10 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """Batches per epoch, on each rank."""
-        across = self.layout.batch_size * self.shard.world
-        return len(self.records) // across if self.training else -(-len(self.records) // across)
+        size = self.layout.batch_size * self.shard.world
+        if self.training:
+            return len(self.records) // size
+        return sum(-(-count // size) for count in np.bincount(self._turned, minlength=2).tolist())
 
     def epoch(self, epoch_index: int, start_step: int = 0) -> Iterator[Batch]:
         """Batches `start_step`, `start_step` + 1, ... of an epoch. Earlier ones are not decoded.
@@ -97,15 +104,14 @@ class BatchLoader:
         Raises:
             UserError: a broken image in training without `skip_broken`.
         """
-        order = self._order(epoch_index)
-        steps = iter(range(start_step, len(self)))
+        planned = iter(self._plan(epoch_index)[start_step:])
         count = self._workers.options.count
         ahead = 1 + -(-count // self.layout.batch_size) if count else 1
         pending: deque[tuple[Batch, list[Future]]] = deque()
         try:
             while True:
-                while len(pending) < ahead and (step := next(steps, None)) is not None:
-                    pending.append(self._start_batch(order, epoch_index, step))
+                while len(pending) < ahead and (one := next(planned, None)) is not None:
+                    pending.append(self._start_batch(one, epoch_index))
                 if not pending:
                     return
                 batch, futures = pending.popleft()
@@ -126,27 +132,32 @@ class BatchLoader:
             return np.arange(len(self.records))
         return np.random.default_rng([self.seed, epoch_index]).permutation(len(self.records))
 
-    def _start_batch(self, order: np.ndarray, epoch_index: int, step: int) -> tuple[Batch, list[Future]]:
+    def _plan(self, epoch_index: int) -> list[PlannedBatch]:
+        """The batches of all devices."""
+        size = self.layout.batch_size * self.shard.world
+        return plan_batches(self._order(epoch_index), self._turned, size, self.training)
+
+    def _start_batch(self, planned: PlannedBatch, epoch_index: int) -> tuple[Batch, list[Future]]:
         """An empty batch, and the work that fills it."""
         size = self.layout.batch_size
-        first = (step * self.shard.world + self.shard.rank) * size
-        indices = order[first : first + size]
-        batch = self.layout.empty()
+        first = self.shard.rank * size
+        indices = planned.indices[first : first + size]
+        batch = self.layout.empty(planned.turned)
         for slot in range(len(indices), size):
             self.layout.write_filler(batch, slot)
         work = [
-            self._workers.submit(self._prepare_slot, batch, slot, int(index), epoch_index)
+            self._workers.submit(self._prepare_slot, batch, slot, int(index), epoch_index, planned.turned)
             for slot, index in enumerate(indices)
         ]
         return batch, work
 
-    def _prepare_slot(self, batch: Batch, slot: int, index: int, epoch_index: int) -> None:
+    def _prepare_slot(self, batch: Batch, slot: int, index: int, epoch_index: int, turned: bool) -> None:
         """Prepare image `index`, or what stands in for it, and write it into a slot."""
         for step in range(len(self.records)):
             tried = (index + step) % len(self.records)
             record = self.records[tried]
             try:
-                sample = self._workers.prepare(record, (self.seed, epoch_index, tried))
+                sample = self._workers.prepare(record, (self.seed, epoch_index, tried), turned)
             except ImageError as error:
                 if self.training and not self.skip_broken:
                     raise UserError(f"{error}; fix or remove it, or set skip_broken") from None

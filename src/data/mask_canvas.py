@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from src.data.masks import MaskPatch
+from src.data.orientation import oriented
 from src.data.sample import Mapping, Sample, choose_targets
 
 
@@ -192,7 +193,7 @@ class DrawMasks:
 
     Args:
         num_gts: of more objects the largest are kept.
-        input_hw: height and width of the padded network input.
+        input_hw: height and width of the padded network input; exchanged for a sample whose frame is turned.
         size: see `mask_windows`.
         divider: see `mask_windows`.
     """
@@ -213,7 +214,7 @@ class DrawMasks:
             [sample.masks[index] for index in chosen],
             sample.boxes[chosen],
             sample.mapping,
-            self.input_hw,
+            oriented(self.input_hw, sample.turned),
             self.size,
             self.divider,
             sample.image_hw,

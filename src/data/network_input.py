@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from src.data.orientation import lies_across, oriented
 from src.data.sample import Sample
 from src.data.transforms import Resize, resized_hw
 from src.schema import Config
@@ -53,12 +54,19 @@ class EvalTransform:
         input_hw: height and width of the network's input, at least `target_hw`.
         keep_ratio: keep the aspect ratio.
         normalizer: pixel values.
+        turns: height and width of both are exchanged for images that lie across `target_hw`.
     """
 
     def __init__(
-        self, target_hw: tuple[int, int], input_hw: tuple[int, int], keep_ratio: bool, normalizer: Normalizer
+        self,
+        target_hw: tuple[int, int],
+        input_hw: tuple[int, int],
+        keep_ratio: bool,
+        normalizer: Normalizer,
+        turns: bool = False,
     ) -> None:
         self.resize = Resize(target_hw, keep_ratio)
+        self.turning_hw = target_hw if turns else None
         self.input_hw = input_hw
         self.normalizer = normalizer
 
@@ -66,11 +74,13 @@ class EvalTransform:
     def from_config(cls, config: Config) -> "EvalTransform":
         """What the configuration says."""
         normalizer = Normalizer(config.img_mean, config.img_std, config.to_rgb)
-        return cls((config.img_height, config.img_width), config.input_hw, config.keep_ratio, normalizer)
+        target_hw = (config.img_height, config.img_width)
+        return cls(target_hw, config.input_hw, config.keep_ratio, normalizer, config.turn_frame)
 
     def info_of(self, original_hw: tuple[int, int]) -> np.ndarray:
         """The `image_info` of an image of this height and width, without its pixels."""
-        size = resized_hw(*original_hw, self.resize.target_hw, self.resize.keep_ratio)
+        target = oriented(self.resize.target_hw, lies_across(original_hw, self.turning_hw))
+        size = resized_hw(*original_hw, target, self.resize.keep_ratio)
         scale = (new / old for new, old in zip(size, original_hw, strict=True))
         return np.array([*original_hw, *size, *scale], np.float32)
 
@@ -84,7 +94,8 @@ class EvalTransform:
             (float32 [3, H, W], image_info float32 [6]); see `image_info`.
         """
         height, width = image.shape[:2]
-        sample = self.resize(Sample(image, (height, width)), np.random.default_rng(0))
-        canvas = np.empty((3, *self.input_hw), np.float32)
+        turned = lies_across((height, width), self.turning_hw)
+        sample = self.resize(Sample(image, (height, width), turned=turned), np.random.default_rng(0))
+        canvas = np.empty((3, *oriented(self.input_hw, turned)), np.float32)
         self.normalizer.write(sample.image, canvas)
         return canvas, image_info(sample)

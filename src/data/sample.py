@@ -28,6 +28,7 @@ class Sample:
             `mapping`, so that an object's pixels are resampled once, at the end (see `mask_canvas`).
         mapping: (scale_x, offset_x, scale_y, offset_y): x in `image` = scale_x * original x + offset_x, and y likewise.
         scale: (y, x), resized / original.
+        turned: whether the frame that it is resized into is turned by 90 degrees.
         canvases: uint8 [G, S, S], what `DrawMasks` makes of the masks; None: not drawn.
     """
 
@@ -39,6 +40,7 @@ class Sample:
     masks: list[MaskPatch] | None = None
     mapping: Mapping = IDENTITY
     scale: tuple[float, float] = (1.0, 1.0)
+    turned: bool = False
     canvases: np.ndarray | None = None
 
     @property
@@ -48,11 +50,11 @@ class Sample:
         return height, width
 
 
-def read_sample(record: Record) -> Sample:
+def read_sample(record: Record, turned: bool = False) -> Sample:
     """Decode a record's image and masks. Objects whose mask covers no pixel are left out. Raises ImageError."""
     image = load_image(record.image, (record.height, record.width))
     height, width = image.shape[:2]
-    sample = Sample(image, (height, width), record.boxes, record.labels, record.crowd)
+    sample = Sample(image, (height, width), record.boxes, record.labels, record.crowd, turned=turned)
     if record.masks is None:
         return sample
     sample.masks = _decode_masks(record, record.masks)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from src.data.orientation import oriented
 from src.data.sample import Mapping, Sample, select
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
@@ -33,7 +34,7 @@ class Resize:
     """Bilinear resize into (or, without keep_ratio, onto) a target times a random factor.
 
     Args:
-        target_hw: height and width in pixels.
+        target_hw: height and width in pixels; exchanged for a sample whose frame is turned.
         keep_ratio: keep the aspect ratio: the image then fits within the target.
         ratio_range: the target is multiplied by a factor drawn uniformly from it; (1, 1): no jitter.
     """
@@ -48,7 +49,8 @@ class Resize:
         low, high = self.ratio_range
         factor = rng.uniform(low, high) if low != high else low
         height, width = sample.image_hw
-        target = (self.target_hw[0] * factor, self.target_hw[1] * factor)
+        target_height, target_width = oriented(self.target_hw, sample.turned)
+        target = (target_height * factor, target_width * factor)
         new_height, new_width = resized_hw(height, width, target, self.keep_ratio)
         if (new_height, new_width) == (height, width):
             return sample
@@ -63,7 +65,11 @@ class Resize:
 
 
 class RandomCrop:
-    """Cut images larger than `size_hw` to a random window of that size; objects cut away are dropped."""
+    """Cut images larger than `size_hw` to a random window of that size; objects cut away are dropped.
+
+    Args:
+        size_hw: height and width in pixels; exchanged for a sample whose frame is turned.
+    """
 
     def __init__(self, size_hw: tuple[int, int]) -> None:
         self.size_hw = size_hw
@@ -71,7 +77,8 @@ class RandomCrop:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """The window of the sample."""
         image_height, image_width = sample.image_hw
-        height, width = min(image_height, self.size_hw[0]), min(image_width, self.size_hw[1])
+        most_height, most_width = oriented(self.size_hw, sample.turned)
+        height, width = min(image_height, most_height), min(image_width, most_width)
         top = int(rng.integers(image_height - height + 1))
         left = int(rng.integers(image_width - width + 1))
         if (height, width) == sample.image_hw:

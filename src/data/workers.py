@@ -48,11 +48,11 @@ class Workers:
         self._start()
         return (self._threads.submit if self._threads else _run_now)(task, *arguments)
 
-    def prepare(self, record: Record, key: tuple[int, ...]) -> Sample:
+    def prepare(self, record: Record, key: tuple[int, ...], turned: bool = False) -> Sample:
         """Decode and transform a record, in a process if there are any; see `prepare`."""
         if self._processes is None:
-            return prepare(record, self._transforms, key)
-        return self._processes.submit(_prepare_in_process, record, key).result()
+            return prepare(record, self._transforms, key, turned)
+        return self._processes.submit(_prepare_in_process, record, key, turned).result()
 
     def close(self) -> None:
         """Stop the workers; the next task starts new ones."""
@@ -75,9 +75,19 @@ class Workers:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="loader")
 
 
-def prepare(record: Record, transforms: Sequence[Transform], key: tuple[int, ...]) -> Sample:
-    """Decode and transform one record with a generator seeded by `key` (seed, epoch, index). Raises ImageError."""
-    return apply_transforms(read_sample(record), transforms, np.random.default_rng(key))
+def prepare(record: Record, transforms: Sequence[Transform], key: tuple[int, ...], turned: bool = False) -> Sample:
+    """Decode and transform one record.
+
+    Args:
+        record: of the image.
+        transforms: applied in their order.
+        key: (seed, epoch, index), the seed of their generator.
+        turned: whether the frame is turned for this image.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return apply_transforms(read_sample(record, turned), transforms, np.random.default_rng(key))
 
 
 _process_transforms: list[Transform] = []
@@ -99,8 +109,8 @@ def _exit_with_parent() -> None:
         os._exit(1)
 
 
-def _prepare_in_process(record: Record, key: tuple[int, ...]) -> Sample:
-    return prepare(record, _process_transforms, key)
+def _prepare_in_process(record: Record, key: tuple[int, ...], turned: bool) -> Sample:
+    return prepare(record, _process_transforms, key, turned)
 
 
 def _run_now(task: Callable[..., object], *arguments: object) -> Future:

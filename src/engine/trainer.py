@@ -108,7 +108,7 @@ class Trainer:
             self._evaluate(self.validation, stop, self.state.unevaluated_loss)
             self.log.redraw_curves()
         if self.config.mode == "graph" and self.state.epoch < self.config.epoch_size:
-            self.log.info("compiling the training step; the first step takes longest")
+            self.log.info(_compile_note(self.config))
         while self.state.epoch < self.config.epoch_size and not self._out_of_patience():
             start = time.perf_counter()
             self._train_epoch(stop)
@@ -264,6 +264,13 @@ def _steps_per_epoch(config: Config, device: Device, train_loader: BatchLoader) 
             f"one step of {needed}: lower --batch_size or --accumulate_step"
         )
     return steps
+
+
+def _compile_note(config: Config) -> str:
+    shapes = [f"{width} x {height}" for height, width in config.input_shapes]
+    if len(shapes) == 1:
+        return "compiling the training step; the first step takes longest"
+    return f"compiling the training step for {' and for '.join(shapes)}; the first step of each takes longest"
 
 
 def milliseconds_since(start: float) -> float:

@@ -7,11 +7,12 @@ anchor reaches an IoU is the best recall that proposals right at the anchors cou
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from src.blocks.anchor_generator import AnchorGenerator
+from src.data.orientation import lies_across, oriented
 from src.data.record import Record
 from src.data.transforms import resized_hw
 from src.models.anchors import anchor_section, build_anchor_generator, positive_iou
@@ -56,27 +57,45 @@ class AnchorFit:
         return round(float(self.recall(self.threshold)[0]), 3), float(self.best.mean())
 
 
-def objects_in_network_pixels(records: Sequence[Record], config: Config) -> np.ndarray:
-    """Boxes float64 [G, 4], x1 y1 x2 y2, of all training targets (no crowds), resized as the configuration says."""
-    boxes = [np.zeros((0, 4))]
+class NetworkObjects(NamedTuple):
+    """Objects of a data set in pixels of the network's input.
+
+    Attributes:
+        boxes: float64 [G, 4], x1 y1 x2 y2.
+        input_hw: int64 [G, 2], height and width of the input that each lies in.
+    """
+
+    boxes: np.ndarray
+    input_hw: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "NetworkObjects":
+        """Some of them."""
+        return NetworkObjects(self.boxes[rows], self.input_hw[rows])
+
+
+def objects_in_network_pixels(records: Sequence[Record], config: Config) -> NetworkObjects:
+    """All training targets (no crowds), resized as the configuration says."""
+    boxes, shapes = [np.zeros((0, 4))], [np.zeros((0, 2), np.int64)]
     for record in records:
-        target = (config.img_height, config.img_width)
+        turned = lies_across((record.height, record.width), config.turning_hw)
+        target = oriented((config.img_height, config.img_width), turned)
         height, width = resized_hw(record.height, record.width, target, config.keep_ratio)
         x, y = width / record.width, height / record.height
         boxes.append(record.boxes[~record.crowd].astype(np.float64) * (x, y, x, y))
-    return np.concatenate(boxes)
+        shapes.append(np.tile(oriented(config.input_hw, turned), (len(boxes[-1]), 1)))
+    return NetworkObjects(np.concatenate(boxes), np.concatenate(shapes))
 
 
-def fit_of(config: Config, boxes: np.ndarray, **changes: Any) -> AnchorFit:
+def fit_of(config: Config, objects: NetworkObjects, **changes: Any) -> AnchorFit:
     """The fit of the configuration's anchors, or of these with some keys of their section changed."""
     generator = build_anchor_generator(config, **changes)
     most = config.input_hw if getattr(anchor_section(config), "clip", False) else None
-    return AnchorFit(best_overlaps(generator, config.input_hw, boxes, most), positive_iou(config))
+    return AnchorFit(best_overlaps(generator, objects.input_hw, objects.boxes, most), positive_iou(config))
 
 
 def best_overlaps(
     generator: AnchorGenerator,
-    input_hw: tuple[int, int],
+    input_hw: tuple[int, int] | np.ndarray,
     boxes: np.ndarray,
     most_hw: tuple[int, int] | None = None,
 ) -> np.ndarray:
@@ -87,7 +106,7 @@ def best_overlaps(
 
     Args:
         generator: the anchors.
-        input_hw: height and width of the network's input.
+        input_hw: height and width of the network's input, for all boxes or [G, 2].
         boxes: float64 [G, 4], x1 y1 x2 y2.
         most_hw: anchors are not higher or wider than this; None: no limit.
 
@@ -95,15 +114,15 @@ def best_overlaps(
         float64 [G, L].
     """
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)[:, None]
+    shapes = np.broadcast_to(np.array(input_hw), (len(boxes), 2))
     result = []
-    for (rows, columns), stride, base in zip(
-        generator.feature_sizes(*input_hw), generator.strides, generator.base_anchors, strict=True
-    ):
+    for stride, base in zip(generator.strides, generator.base_anchors, strict=True):
         center, sides = (base[:, :2] + base[:, 2:]).astype(np.float64) / 2, (base[:, 2:] - base[:, :2]).astype(float)
         if most_hw is not None:
             sides = np.minimum(sides, most_hw[::-1])
         overlap = 1.0
-        for axis, count in ((0, columns), (1, rows)):
+        for axis in (0, 1):
+            count = -(-shapes[:, 1 - axis, None] // stride)
             low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
             cell = np.clip(np.round(((low + high) / 2 - center[:, axis]) / stride), 0, count - 1)
             middle, half = cell * stride + center[:, axis], sides[:, axis] / 2
@@ -113,7 +132,7 @@ def best_overlaps(
     return np.stack(result, axis=1)
 
 
-def suggest(config: Config, boxes: np.ndarray) -> tuple[dict[str, Any], AnchorFit, int]:
+def suggest(config: Config, objects: NetworkObjects) -> tuple[dict[str, Any], AnchorFit, int]:
     """Try other scales and ratios.
 
     Scales are those of the configuration times SCALE_FACTORS; ratios are its own, or the objects' quantiles.
@@ -123,18 +142,18 @@ def suggest(config: Config, boxes: np.ndarray) -> tuple[dict[str, Any], AnchorFi
         good), the fit of these on all objects, and the number of sets that were tried.
     """
     section = anchor_section(config)
-    chosen = np.random.default_rng(0).permutation(len(boxes))[:MOST_TRIED_ON]
-    sample, tried = boxes[chosen], []
-    for ratios in (section.ratios, _ratios_of(boxes, len(section.ratios))):
+    sample = objects.take(np.random.default_rng(0).permutation(len(objects.boxes))[:MOST_TRIED_ON])
+    tried = []
+    for ratios in (section.ratios, _ratios_of(objects.boxes, len(section.ratios))):
         for factor in SCALE_FACTORS:
             changes = {**_scaled(section, factor), "ratios": ratios}
             tried.append((fit_of(config, sample, **changes).quality, changes))
     own = fit_of(config, sample).quality
     quality, changes = max(tried, key=lambda item: item[0])
     if max(quality[0] - own[0], quality[1] - own[1]) < LEAST_GAIN:
-        return {}, fit_of(config, boxes), len(tried)
+        return {}, fit_of(config, objects), len(tried)
     changes = {name: value for name, value in changes.items() if value != getattr(section, name)}
-    return changes, fit_of(config, boxes, **changes), len(tried)
+    return changes, fit_of(config, objects, **changes), len(tried)
 
 
 def _scaled(section: Any, factor: float) -> dict:

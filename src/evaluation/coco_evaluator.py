@@ -168,16 +168,15 @@ class CocoEvaluator:
             self._masks.extend(result["segmentation"] for result in results)
 
     def results(self) -> list[dict]:
-        """All detections in COCO's results format."""
+        """All detections in COCO's results format, image by image in the order of the annotations."""
         ids, labels, scores, boxes = self._joined()
         categories = np.array(self.category_ids, np.int64)[labels].tolist()
         rows = zip(ids.tolist(), categories, boxes.tolist(), scores.tolist(), strict=True)
         results = [{"image_id": i, "category_id": c, "bbox": b, "score": s} for i, c, b, s in rows]
         for result, mask in zip(results, self._masks, strict=False):
-            counts = mask["counts"]
-            counts = counts.decode("ascii") if isinstance(counts, bytes) else counts
-            result["segmentation"] = {"size": list(mask["size"]), "counts": counts}
-        return results
+            result["segmentation"] = _text_code(mask)
+        place = {int(image["id"]): number for number, image in enumerate(self.annotations["images"])}
+        return sorted(results, key=lambda result: place[result["image_id"]])
 
     def compute_metrics(self, image_ids: list[int] | None = None) -> Metrics:
         """Match what was added: the metrics over all images of the annotations, or only over `image_ids`."""
@@ -245,7 +244,7 @@ class CocoEvaluator:
     def save_part(self, path: str | Path) -> None:
         """Write what was added here to `path` (.npz), atomically, for another rank's `load_part`."""
         ids, labels, scores, boxes = self._joined()
-        masks = json.dumps([result["segmentation"] for result in self.results()]) if self._masks else "[]"
+        masks = json.dumps([_text_code(mask) for mask in self._masks])
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
@@ -328,6 +327,12 @@ class CocoEvaluator:
                 fault = segmentation_fault(mask, *sizes[image])
             if fault:
                 raise UserError(f"predictions: a mask of image {image} cannot be evaluated: {fault}")
+
+
+def _text_code(mask: dict) -> dict:
+    """A run-length code as JSON can hold it."""
+    counts = mask["counts"]
+    return {"size": list(mask["size"]), "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
 
 
 def _box_of(result: dict) -> list[float]:

@@ -237,6 +237,7 @@ class DetectorSpec:
         default_config: (file name of a program, its command line's keys) -> the configuration of a published command
             that names none; None: not this detector's.
         region_counts: (network, configuration) -> work of the heads of regions; None: there are none.
+        takes_turned_frame: whether the network takes each of the configuration's `input_shapes`; else only the first.
     """
 
     config_class: Callable[[Mapping[str, Any]], type[Config]]
@@ -249,6 +250,7 @@ class DetectorSpec:
     published_weights: tuple[PublishedFormat, ...] = ()
     default_config: Callable[[str, Mapping[str, Any]], Path | None] = lambda program, arguments: None
     region_counts: Callable[[Any, Any], RegionCounts] | None = None
+    takes_turned_frame: bool = False
 
 
 class UnknownNameError(ValueError):

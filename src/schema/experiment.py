@@ -175,6 +175,9 @@ class Config(Section):
     img_std: Annotated[list[Positive], Field(min_length=3, max_length=3)] = key([58.395, 57.12, 57.375], "divided by")
     to_rgb: bool = key(True, "RGB, or BGR")
     keep_ratio: bool = key(True, "keep the aspect ratio and pad, or stretch")
+    turn_frame: bool = key(
+        False, "turn img_width x img_height by 90 degrees for images of the other orientation, or fit them in as it is"
+    )
 
     # augmentation
     flip_ratio: Fraction = key(0.5, "probability of a horizontal flip")
@@ -217,6 +220,7 @@ class Config(Section):
     )
     export_batch_size: PositiveInt = key(1, "images per call of the exported file")
     export_dynamic_batch: bool = key(False, "the exported file takes any number of images per call")
+    export_turned: bool = key(False, "turn_frame: the exported file takes the turned frame, img_height wide")
 
     # ModelArts
     enable_modelarts: bool = key(False, "run on ModelArts: data comes from data_url, results go to train_url")
@@ -242,6 +246,26 @@ class Config(Section):
         """Height and width of the network's input: `img_height`, `img_width` rounded up to `divider`."""
         height, width = (-(-side // self.divider) * self.divider for side in (self.img_height, self.img_width))
         return height, width
+
+    @property
+    def turning_hw(self) -> tuple[int, int] | None:
+        """`img_height` and `img_width` where they are exchanged for images of the other orientation; None: never."""
+        size = (self.img_height, self.img_width)
+        return size if self.turn_frame and self.img_height != self.img_width else None
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Each height and width that the network's input may have: `input_hw`, and turned where the frame turns."""
+        height, width = self.input_hw
+        if self.turning_hw is None or height == width:
+            return ((height, width),)
+        return (height, width), (width, height)
+
+    def in_fixed_frame(self, turned: bool = False) -> "Config":
+        """The same configuration with a frame that does not turn: the one that it has, or the `turned` one."""
+        width, height = (self.img_height, self.img_width) if turned else (self.img_width, self.img_height)
+        changes = {"img_width": width, "img_height": height, "turn_frame": False, "export_turned": False}
+        return self.model_copy(update=changes)
 
     @property
     def warmup_epochs(self) -> tuple[int, int, int, int, int]:

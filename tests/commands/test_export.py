@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from src.commands import export as exporter
+from src.commands.trained_detector import in_frame_of_file
 from src.common.errors import UserError
 from src.deploy.difference import Difference
-from src.deploy.export_card import load_card
+from src.deploy.export_card import ExportCard, load_card, refuse_other_config
 from src.deploy.exported_model import open_exported
 from src.deploy.raw_selection import build_selection
 from src.model_utils.device_adapter import Device
@@ -41,14 +42,32 @@ def onnx_file(retinanet, tmp_path_factory) -> Path:
     return exported(retinanet, tmp_path_factory.mktemp("onnx"), file_format="ONNX", export_dynamic_batch=True)
 
 
-@pytest.mark.parametrize(("detector", "file_format"), [("mask_rcnn", "MINDIR"), ("cascade_mask_rcnn", "ONNX")])
-def test_mask_models_with_nms_inside(detector, file_format, tmp_path, capsys):
-    config = small_model(detector, tmp_path)
-    path = exported(config, tmp_path, file_format=file_format)
-    card = load_card(path)
+def has_masks(card: ExportCard, printed: str) -> bool:
     assert [port.name for port in card.outputs] == ["boxes", "scores", "labels", "valid", "masks"]
     assert card.outputs[4].shape == [1, 8, 28, 28] and card.mask_threshold == 0.5
-    assert "largest difference from the checkpoint" in capsys.readouterr().out
+    return "largest difference from the checkpoint" in printed
+
+
+def test_a_mask_model_with_nms_inside(tmp_path, capsys):
+    path = exported(small_model("cascade_mask_rcnn", tmp_path), tmp_path, file_format="ONNX")
+    assert has_masks(load_card(path), capsys.readouterr().out)
+
+
+def test_a_mask_model_in_the_turned_frame(tmp_path, capsys):
+    config = small_model("mask_rcnn", tmp_path).model_copy(update={"img_width": 128})
+    path = exporter.export(config.model_copy(update={"export_turned": True}))
+    card = load_card(path)
+    assert has_masks(card, capsys.readouterr().out)
+    assert path.name == "mask_rcnn_turned.mindir" and card.inputs[0].shape == [1, 3, 128, 64]
+    frame = card.preprocessing
+    assert (frame.img_height, frame.img_width, frame.input_height, frame.input_width) == (128, 64, 128, 64)
+    fixed = in_frame_of_file(config.model_copy(update={"checkpoint_path": str(path)}))
+    assert (fixed.img_height, fixed.img_width, fixed.turn_frame) == (128, 64, False)
+    assert "takes one frame: all images are resized into 64 x 128" in capsys.readouterr().out
+    refuse_other_config(path, card, fixed)
+    with pytest.raises(UserError, match="was exported with img_height 128, but .* has 64"):
+        refuse_other_config(path, card, config.in_fixed_frame())
+    assert in_frame_of_file(config) is config  # a checkpoint takes either frame
 
 
 def test_raw_boxes_of_mask_models_give_the_checkpoints_boxes(tmp_path):

@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[2]
         ("mask_rcnn_r50_fpn", "action_prob: [0.5, 0, 0]", ["action_prob", "add up to 1"]),
         ("mask_rcnn_r50_fpn", "scale: [1.2, 0.8]", ["scale", "smaller one comes first"]),
         ("mask_rcnn_r50_fpn", "divider: 8", ["img_width", "multiple of 32"]),
+        ("mask_rcnn_r50_fpn", "turn_frame: 0\nexport_turned: 1", ["export_turned", "turn_frame is False"]),
+        ("default_config", "export_turned: 1", ["export_turned", "the frame is square"]),
         ("mask_rcnn_r50_fpn", "head_flag: 1", ["unknown key 'head_flag'"]),
         ("cascade_mask_rcnn_r50_fpn", "cascade: {num_stages: 2}", ["cascade.stage_loss_weights", "3 entries"]),
         ("cascade_mask_rcnn_r50_fpn", "bbox_head: {reg_class_agnostic: 0}", ["reg_class_agnostic", "True"]),
@@ -42,3 +44,19 @@ def test_mistakes_name_key_and_remedy(tmp_path: Path, experiment: str, text: str
         load_config(path)
     for part in [".yaml: ", *parts]:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn_r50_fpn", "mask_rcnn_r101_fpn", "cascade_mask_rcnn_r50_fpn"])
+def test_published_frames_turn(name: str) -> None:
+    config = load_config(ROOT / f"configs/instaboost/{name}.yaml")
+    assert config.turning_hw == (800, 1333) and config.input_shapes == ((800, 1344), (1344, 800))
+    assert load_config(ROOT / f"configs/instaboost/{name}.yaml", {"turn_frame": 0}).input_shapes == ((800, 1344),)
+
+
+@pytest.mark.parametrize("name", ["nas_fpn/default_config", "refinedet/refinedet_vgg16_320"])
+def test_frames_of_other_detectors_stay(name: str) -> None:
+    path, landscape = ROOT / f"configs/{name}.yaml", {"img_width": 768, "img_height": 512}
+    assert load_config(path, landscape).input_shapes == ((512, 768),)
+    assert load_config(path, {"turn_frame": 1}).turning_hw is None  # a square
+    with pytest.raises(UserError, match=r"turn_frame is True, but (retinanet|refinedet) takes inputs of one shape"):
+        load_config(path, {**landscape, "turn_frame": 1})

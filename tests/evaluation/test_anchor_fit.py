@@ -10,11 +10,23 @@ import pytest
 from src.blocks.anchor_generator import AnchorGenerator
 from src.config import load_config
 from src.data.record import Record
-from src.evaluation.anchor_fit import AnchorFit, best_overlaps, fit_of, objects_in_network_pixels, suggest
+from src.evaluation.anchor_fit import (
+    AnchorFit,
+    NetworkObjects,
+    best_overlaps,
+    fit_of,
+    objects_in_network_pixels,
+    suggest,
+)
 from tests.conftest import ROOT
 from tests.data.coco_files import NAMES, write_dataset
 
 RETINANET = ROOT / "configs/demo/spinenet_retinanet.yaml"
+
+
+def in_input(config, boxes) -> NetworkObjects:
+    """Boxes in the configuration's frame."""
+    return NetworkObjects(boxes, np.tile(config.input_hw, (len(boxes), 1)))
 
 
 def iou_with_all(anchors, boxes):
@@ -50,9 +62,27 @@ def test_objects_are_resized_as_the_configuration_says():
     record.crowd = np.array([False, True])
     sizes = {"img_width": 128, "img_height": 128}
     kept = objects_in_network_pixels([record], load_config(RETINANET, {**sizes, "keep_ratio": True}))
-    np.testing.assert_allclose(kept, [[0, 0, 12.8, 6.4]])
+    np.testing.assert_allclose(kept.boxes, [[0, 0, 12.8, 6.4]])
+    assert kept.input_hw.tolist() == [[128, 128]]
     stretched = objects_in_network_pixels([record], load_config(RETINANET, {**sizes, "keep_ratio": False}))
-    np.testing.assert_allclose(stretched, [[0, 0, 12.8, 12.8]])
+    np.testing.assert_allclose(stretched.boxes, [[0, 0, 12.8, 12.8]])
+
+
+def test_portraits_are_resized_into_the_turned_frame():
+    boxes = np.float32([[0, 0, 20, 10], [40, 90, 50, 100]])
+    records = [Record(f"{n}.png", *size, n, boxes, np.int32([0, 0])) for n, size in enumerate([(100, 50), (100, 200)])]
+    for record in records:
+        record.crowd = np.zeros(2, bool)
+    config = load_config(ROOT / "configs/demo/mask_rcnn.yaml", {"img_width": 100, "img_height": 64, "divider": 32})
+    found = objects_in_network_pixels(records, config)
+    np.testing.assert_allclose(found.boxes, [[0, 0, 20, 10], [40, 90, 50, 100], [0, 0, 10, 5], [20, 45, 25, 50]])
+    assert found.input_hw.tolist() == [[128, 64]] * 2 + [[64, 128]] * 2
+    alone = [fit_of(config, found.take(np.arange(4) // 2 == n)).overlaps for n in range(2)]
+    np.testing.assert_array_equal(fit_of(config, found).overlaps, np.concatenate(alone))
+    generator = AnchorGenerator([16, 32], [1.0], scales=[1])
+    anchors = generator.grid_anchors(generator.feature_sizes(128, 64))
+    expected = np.stack([iou_with_all(level.astype(np.float64), found.boxes[:2]).max(axis=1) for level in anchors], 1)
+    np.testing.assert_allclose(best_overlaps(generator, found.input_hw[:2], found.boxes[:2]), expected, atol=1e-6)
 
 
 def test_recall_and_levels_by_hand():
@@ -68,12 +98,13 @@ def test_suggestions_reach_small_and_flat_objects(name):
     rng = np.random.default_rng(1)
     corner, wide = rng.uniform(0, 80, (400, 2)), rng.uniform(9, 13, (400, 1))
     boxes = np.concatenate([corner, corner + wide * [1, 1 / 3]], axis=1)
-    own = fit_of(config, boxes)
-    changes, better, tried = suggest(config, boxes)
+    objects = in_input(config, boxes)
+    own = fit_of(config, objects)
+    changes, better, tried = suggest(config, objects)
     assert tried == 22 and len(set(changes) & {"scales", "octave_base_scale"}) == 1
     assert changes.get("ratios", [0.333]) == [0.333]  # once: the objects have no other shape
     assert better.best.mean() > own.best.mean() + 0.15
-    assert fit_of(config, boxes, **changes).quality == better.quality
+    assert fit_of(config, objects, **changes).quality == better.quality
 
 
 def test_anchors_that_fit_are_left_alone():
@@ -81,7 +112,7 @@ def test_anchors_that_fit_are_left_alone():
     sides = np.array([16.0, 32.0, 64.0])[np.arange(60) % 3]
     corner = np.arange(60)[:, None] % 8 * np.float64([8, 8])
     boxes = np.concatenate([corner, corner + sides[:, None]], axis=1)
-    assert suggest(config, boxes)[0] == {}
+    assert suggest(config, in_input(config, boxes))[0] == {}
 
 
 @pytest.mark.end_to_end

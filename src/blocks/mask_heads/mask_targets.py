@@ -14,14 +14,14 @@ class MaskTargets(nn.Cell):
     each cover a window around their object (`src.data.mask_canvas`); what lies outside is 0.
 
     Args:
-        input_hw: height and width of the network's input.
+        input_hw: height and width of the network's input, or of the turned one.
         mask_size: height and width of the targets.
         mask_divider: network pixels per canvas pixel, at least.
     """
 
     def __init__(self, input_hw: tuple[int, int], mask_size: int = 28, mask_divider: int = 1) -> None:
         super().__init__()
-        self.input_hw = tuple(input_hw)
+        self.bitmap_shapes = ((input_hw[0], input_hw[1]), (input_hw[1], input_hw[0]))
         self.mask_divider = mask_divider
         self.pool = RoIAlign(mask_size, (1,), sampling_ratio=0, aligned=True)
 
@@ -40,7 +40,7 @@ class MaskTargets(nn.Cell):
         batch, count, height, width = masks.shape
         masks = masks.reshape(batch * count, 1, height, width).astype(ms.float32)
         places = rois[:, 1:]
-        if (height, width) != self.input_hw:
+        if (height, width) not in self.bitmap_shapes:
             window = self._windows(boxes.reshape(-1, 4), height, width)
             start, scale = ops.split(ops.gather(window, matched, 0), 2, 1)
             places = (places - ops.concat((start, start), 1)) * ops.concat((scale, scale), 1)

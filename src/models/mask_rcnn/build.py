@@ -15,7 +15,7 @@ from src.blocks.roi_extractors import SingleRoIExtractor
 from src.models.backbones.table import build_backbone
 from src.models.config_values import box_loss_of, options_of
 from src.models.mask_rcnn.config import CascadeMaskRCNNConfig, MaskRCNNConfig, ProposalConfig, RoIExtractorConfig
-from src.models.mask_rcnn.detector import MaskRCNN, RegionProposals
+from src.models.mask_rcnn.detector import FrameAnchors, MaskRCNN, RegionProposals
 from src.models.mask_rcnn.roi_head import RoIHead, RoILossWeights, RoIStage
 
 
@@ -52,12 +52,28 @@ def selection_of(config: MaskRCNNConfig) -> RoISelection:
 
 def _build(config: MaskRCNNConfig, stages: list[StageOptions]) -> MaskRCNN:
     rpn = config.rpn
+    frames = [_frame_anchors(config, input_hw) for input_hw in config.input_shapes]
+    return MaskRCNN(
+        backbone=build_backbone(config.backbone),
+        neck=FPN(**options_of(config.neck.fpn)),
+        rpn=RegionProposals(
+            head=RPNHead(rpn.in_channels, rpn.feat_channels, frames[0].targets.num_anchors),
+            frames=frames,
+            loss_bbox=box_loss_of(rpn.loss_bbox),
+            weights=LossWeights(rpn.loss_cls.loss_weight, rpn.loss_bbox.loss_weight),
+        ),
+        roi_head=_roi_head(config, stages),
+        selection=selection_of(config),
+    )
+
+
+def _frame_anchors(config: MaskRCNNConfig, input_hw: tuple[int, int]) -> FrameAnchors:
+    rpn, train = config.rpn, config.train_cfg
     generator = AnchorGenerator(**options_of(rpn.anchor_generator))
     coder = DeltaXYWHBBoxCoder(rpn.bbox_coder.target_means, rpn.bbox_coder.target_stds)
-    train = config.train_cfg
     targets = RPNTargets(
         generator,
-        generator.feature_sizes(*config.input_hw),
+        generator.feature_sizes(*input_hw),
         coder,
         AssignerOptions(**options_of(train.rpn.assigner)),
         SamplerOptions(**options_of(train.rpn.sampler, "add_gt_as_proposals")),
@@ -67,20 +83,7 @@ def _build(config: MaskRCNNConfig, stages: list[StageOptions]) -> MaskRCNN:
     def proposals(section: ProposalConfig) -> ProposalGenerator:
         return ProposalGenerator(targets.level_anchors, targets.num_anchors, coder, **options_of(section))
 
-    return MaskRCNN(
-        backbone=build_backbone(config.backbone),
-        neck=FPN(**options_of(config.neck.fpn)),
-        rpn=RegionProposals(
-            head=RPNHead(rpn.in_channels, rpn.feat_channels, targets.num_anchors),
-            targets=targets,
-            loss_bbox=box_loss_of(rpn.loss_bbox),
-            weights=LossWeights(rpn.loss_cls.loss_weight, rpn.loss_bbox.loss_weight),
-            train_proposals=proposals(train.rpn_proposal),
-            test_proposals=proposals(config.test_cfg.rpn),
-        ),
-        roi_head=_roi_head(config, stages),
-        selection=selection_of(config),
-    )
+    return FrameAnchors(input_hw, targets, proposals(train.rpn_proposal), proposals(config.test_cfg.rpn))
 
 
 def _roi_head(config: MaskRCNNConfig, stages: list[StageOptions]) -> RoIHead:

@@ -161,6 +161,11 @@ class MaskRCNNConfig(InstaBoostKeys, Config):
     train_cfg: MaskRCNNTrainConfig = key(MaskRCNNTrainConfig(), "targets in training")
     test_cfg: MaskRCNNTestConfig = key(MaskRCNNTestConfig(), "post-processing")
 
+    # images
+    turn_frame: bool = key(
+        True, "turn img_width x img_height by 90 degrees for images of the other orientation, or fit them in as it is"
+    )
+
     # ground-truth masks
     mask_divider: PositiveInt = key(1, "ground-truth masks are kept at 1 / mask_divider of the network's resolution")
     mask_crop_size: Annotated[int, Field(ge=28)] = key(

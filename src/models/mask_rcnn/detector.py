@@ -1,5 +1,6 @@
 """Mask R-CNN (He et al. 2017) and, with several stages in its RoI head, Cascade Mask R-CNN (Cai & Vasconcelos 2018)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import mindspore as ms
@@ -18,24 +19,36 @@ from src.models.prediction import Compiled, as_array, as_tensor, evaluating
 MASK_ROW_STEP = 16  # prediction compiles the mask heads for multiples of it, not for each number of detections
 
 
+class FrameAnchors(NamedTuple):
+    """Parts of the first stage that hold the anchors of one shape of images.
+
+    Attributes:
+        input_hw: height and width of the images.
+        targets: what the anchors should predict.
+        train_proposals: proposal generator in training.
+        test_proposals: proposal generator in prediction.
+    """
+
+    input_hw: tuple[int, int]
+    targets: RPNTargets
+    train_proposals: ProposalGenerator
+    test_proposals: ProposalGenerator
+
+
 class RegionProposals(NamedTuple):
     """Parts of the first stage, the region proposal network.
 
     Attributes:
         head: levels to objectness logits and box deltas, a tuple of levels each.
-        targets: what the anchors should predict.
+        frames: parts with anchors, for each shape of images.
         loss_bbox: localization loss.
         weights: factors of the objectness and of the localization loss.
-        train_proposals: proposal generator in training.
-        test_proposals: proposal generator in prediction.
     """
 
     head: RPNHead
-    targets: RPNTargets
+    frames: Sequence[FrameAnchors]
     loss_bbox: BoxLoss
     weights: LossWeights
-    train_proposals: ProposalGenerator
-    test_proposals: ProposalGenerator
 
 
 class MaskRCNN(nn.Cell):
@@ -61,11 +74,12 @@ class MaskRCNN(nn.Cell):
         self.backbone = backbone
         self.neck = neck
         self.rpn_head = rpn.head
-        self.rpn_targets = rpn.targets
         self.rpn_loss_bbox = rpn.loss_bbox
         self.rpn_weights = rpn.weights
-        self.train_proposals = rpn.train_proposals
-        self.test_proposals = rpn.test_proposals
+        self.input_shapes = tuple(frame.input_hw for frame in rpn.frames)
+        self.rpn_targets = nn.CellList([frame.targets for frame in rpn.frames])
+        self.train_proposals = nn.CellList([frame.train_proposals for frame in rpn.frames])
+        self.test_proposals = nn.CellList([frame.test_proposals for frame in rpn.frames])
         self.roi_head = roi_head
         self.loss_names = ("loss_rpn_cls", "loss_rpn_bbox", *roi_head.loss_names)
         self.graph_selection = RoIGraphSelection(selection)
@@ -92,8 +106,15 @@ class MaskRCNN(nn.Cell):
         """Levels of the neck, class scores [B,M,K] and boxes [B,M,K or 1,4] in network pixels."""
         levels = self.extract_features(images)
         logits, deltas = self.rpn_head(levels)
-        proposals, _, valid = self.test_proposals(logits, deltas, image_info)
+        proposals, _, valid = self.test_proposals[self._frame(images)](logits, deltas, image_info)
         return levels, *self.roi_head.scored_boxes(levels, proposals, valid, image_info)
+
+    def _frame(self, images: Tensor) -> int:
+        """Which of `input_shapes` the images have; known when the graph is compiled."""
+        for index in range(len(self.input_shapes)):
+            if images.shape[2:] == self.input_shapes[index]:
+                return index
+        raise ValueError(f"images are {images.shape[2:]} (height, width); the network takes {self.input_shapes}")
 
     def predict(self, images: np.ndarray | Tensor, image_info: np.ndarray | Tensor) -> Detections:
         """See `Detector`; suppression runs on the host."""
@@ -131,10 +152,11 @@ class MaskRCNN(nn.Cell):
     ) -> dict[str, Tensor]:
         """See `Detector`; each loss is divided by the samples of its own batch."""
         seed = Tensor(0, ms.int32) if seed is None else seed
+        frame = self._frame(images)
         levels = self.extract_features(images)
         logits, deltas = self.rpn_head(levels)
-        values = self._rpn_losses(logits, deltas, self.rpn_targets(boxes, valid, image_info, seed))
-        proposals, _, proposal_valid = self.train_proposals(logits, deltas, image_info)
+        values = self._rpn_losses(logits, deltas, self.rpn_targets[frame](boxes, valid, image_info, seed))
+        proposals, _, proposal_valid = self.train_proposals[frame](logits, deltas, image_info)
         objects = (boxes, labels, valid, masks)
         values = values + self.roi_head.losses(levels, proposals, proposal_valid, image_info, objects, seed)
         terms = {}

@@ -20,7 +20,7 @@ class MaskRCNNDecoded(nn.Cell):
         self.net = net
         head = net.roi_head
         self.agnostic = head.class_agnostic
-        regions = net.test_proposals.max_per_img
+        regions = net.test_proposals[0].max_per_img
         self.level_sizes = [regions if self.agnostic else regions * head.num_classes]
         self.own = Tensor(np.eye(head.num_classes, dtype=np.float32))
 

@@ -97,6 +97,7 @@ MASK_RCNN = DetectorSpec(
     anchors=AnchorSpec("rpn.anchor_generator", "train_cfg.rpn.assigner.pos_iou_thr"),
     published_weights=(MMDETECTION_1, TORCHVISION),
     region_counts=region_counts,
+    takes_turned_frame=True,
 )
 # One class of networks: formats of published weights are looked for once, under Mask R-CNN.
 CASCADE_MASK_RCNN = replace(
