@@ -21,9 +21,9 @@ def plan_batches(order: np.ndarray, turned: np.ndarray, size: int, training: boo
     """Fill batches in an order, those of either orientation apart (mmdetection's AspectRatioBatchSampler).
 
     What is left of both orientations at the end is less than a batch of each. In evaluation it becomes a last,
-    incomplete batch of each. In training, where incomplete batches are left out, both together make one more batch if
-    they suffice, whose frame is that of most of its images and whose other images become smaller. So there are as many
-    batches as without orientations, and each image is as likely as any other to be left out of an epoch.
+    incomplete batch of each. In training, the end of the order that fills no batch is left out first, whatever its
+    orientations; what is then left of both is nothing, or one batch, whose frame is that of most of its images and
+    whose other images become smaller. So training has as many batches, of the same images, as without orientations.
 
     Args:
         order: int64 [N], the images.
@@ -31,6 +31,8 @@ def plan_batches(order: np.ndarray, turned: np.ndarray, size: int, training: boo
         size: images per batch.
         training: see above.
     """
+    if training:
+        order = order[: len(order) // size * size]
     batches: list[PlannedBatch] = []
     waiting: dict[bool, list[int]] = {False: [], True: []}  # places in the order
     for place, across in enumerate(turned[order].tolist()):
@@ -38,7 +40,7 @@ def plan_batches(order: np.ndarray, turned: np.ndarray, size: int, training: boo
         if len(waiting[across]) == size:
             batches.append(PlannedBatch(order[waiting[across]], across))
             waiting[across] = []
-    if training:
-        rest = order[sorted(waiting[False] + waiting[True])[:size]]
-        return [*batches, PlannedBatch(rest, bool(2 * turned[rest].sum() > size))] if len(rest) == size else batches
+    if training and any(waiting.values()):
+        rest = order[sorted(waiting[False] + waiting[True])]
+        return [*batches, PlannedBatch(rest, len(waiting[True]) > len(waiting[False]))]
     return batches + [PlannedBatch(order[places], across) for across, places in waiting.items() if places]
