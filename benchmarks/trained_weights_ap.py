@@ -6,9 +6,10 @@ r"""AP of a trained RefineDet here and in PyTorch: the same weights, everything 
 
 eval.py predicts the images of `val_dataset`, and so does a network in PyTorch (peers/torch_refinedet_ap.py), which gets
 the checkpoint as a state dict and has its own preparation of images, anchors, decoding, suppression and way back to the
-original pixels; thresholds and sizes are those of the configuration. Both results are files in `output_dir`, and
-pycocotools evaluates both. Detections agree where the other side has one of the same image and class within --iou and
-with a score within --score of it. Exit code 1 when the APs differ by more than 0.002.
+original pixels; thresholds and sizes are those of the configuration. A third result is PyTorch's for the inputs that
+this project prepares, to tell what the preparation of images adds to the difference. All results are files in
+`output_dir`, and pycocotools evaluates them. Detections agree where the other side has one of the same image and class
+within --iou and with a score within --score of it. Exit code 1 when the APs of the first two differ by more than 0.002.
 """
 
 import argparse
@@ -41,15 +42,21 @@ def write_state(checkpoint: Path, target: Path) -> int:
     return sum(array.size for array in arrays.values())
 
 
-def settings_of(config, threads: int) -> dict:
-    """What the peer is told of a configuration."""
+def write_inputs(config, dataset, target: Path) -> None:
+    """Write the network's inputs of all images as this project prepares them, float32 [images,3,H,W] (.npy)."""
+    from src.data.image import load_image
+    from src.data.network_input import EvalTransform
+
+    prepare = EvalTransform.from_config(config)
+    np.save(target, np.stack([prepare(load_image(record.image))[0] for record in dataset.records]))
+
+
+def settings_of(config, dataset, threads: int) -> dict:
+    """What the peer is told of a configuration and of the images."""
     backbone, neck, head, test = config.backbone, config.neck, config.bbox_head, config.test_cfg
     anchors, (centre_std, _, side_std, _) = head.anchor_generator, head.bbox_coder.target_stds
     if (config.detector, backbone.type) != ("refinedet", "resnet") or backbone.depth > 34 or head.prediction_blocks:
         raise SystemExit("the peer is RefineDet on a ResNet of 18 or 34 layers, without prediction_blocks")
-    from src.data.builders import build_eval_loader
-
-    dataset = build_eval_loader(config).dataset
     return {
         "threads": threads,
         "depth": backbone.depth,
@@ -117,32 +124,37 @@ def run(*command: object) -> None:
         raise SystemExit(f"{command[1]} ended with exit code {done.returncode}")
 
 
-def predict(arguments: argparse.Namespace, config) -> tuple[list[dict], list[dict]]:
-    """Both sides' results, ours first."""
+def predict(arguments: argparse.Namespace, config) -> list[list[dict]]:
+    """Our results, PyTorch's, and PyTorch's of our inputs."""
+    from src.data.builders import build_eval_loader
+
     folder = arguments.output_dir.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    ours, theirs, weights, settings = (
-        folder / name for name in ("ours.json", "pytorch.json", "weights.npz", "settings.json")
-    )
+    ours, *theirs = (folder / name for name in ("ours.json", "pytorch.json", "pytorch_same_inputs.json"))
+    settings, weights, inputs = (folder / name for name in ("settings.json", "weights.npz", "inputs.npy"))
     ours.unlink(missing_ok=True)  # eval.py would evaluate it instead of predicting
     checkpoint = arguments.checkpoint_path.resolve()
     source = ("--config_path", arguments.config_path.resolve(), "--checkpoint_path", checkpoint)
     data = ("--val_dataset", arguments.val_dataset.resolve(), "--device_target", "CPU")
     run(sys.executable, ROOT / "eval.py", *source, *data, "--prediction_path", ours)
-    settings.write_text(json.dumps(settings_of(config, arguments.threads)), encoding="utf-8")
+    dataset = build_eval_loader(config).dataset
+    settings.write_text(json.dumps(settings_of(config, dataset, arguments.threads)), encoding="utf-8")
+    write_inputs(config, dataset, inputs)
     print(f"{write_state(checkpoint, weights) / 1e6:.3f} M values in {weights}")
-    run(arguments.torch_python, PEER, settings, weights, theirs)
-    return json.loads(ours.read_text(encoding="utf-8")), json.loads(theirs.read_text(encoding="utf-8"))
+    run(arguments.torch_python, PEER, settings, weights, inputs, *theirs)
+    return [json.loads(path.read_text(encoding="utf-8")) for path in (ours, *theirs)]
 
 
-def report(stats: list[np.ndarray], shares: np.ndarray, counts: list[tuple[int, int]], least_score: float) -> None:
-    print(f"\n{'':<12}{'MindSpore':>12}{'PyTorch':>12}{'difference':>14}")
+def report(title: str, ours: np.ndarray, theirs: np.ndarray, counts: list[tuple[int, int]], least_score: float) -> None:
+    """Both sides' numbers, and how many detections agree (`agreement`'s counts)."""
+    print(f"\n{title:<24}{'MindSpore':>12}{'PyTorch':>12}{'difference':>14}")
     for name, place in METRICS.items():
-        a, b = (values[place] for values in stats)
-        print(f"{name:<12}{a:>12.6f}{b:>12.6f}{a - b:>+14.6f}")
+        a, b = ours[place], theirs[place]
+        print(f"{name:<24}{a:>12.6f}{b:>12.6f}{a - b:>+14.6f}")
     matched, total = np.sum(counts, axis=0)
+    shares = np.array([found / all_of_them for found, all_of_them in counts])
     print(
-        f"\nof PyTorch's {total} detections with a score of at least {least_score:g}, {matched} agree"
+        f"of PyTorch's {total} detections with a score of at least {least_score:g}, {matched} agree"
         f" ({100 * matched / total:.2f} %); per image {100 * shares.min():.1f} to 100 %, in {np.sum(shares == 1)} of"
         f" {len(shares)} images all"
     )
@@ -163,11 +175,12 @@ def main() -> int:
     from src.config import load_config
 
     overrides = {"val_dataset": str(arguments.val_dataset), "device_target": "CPU"}
-    results = predict(arguments, load_config(arguments.config_path, overrides))
-    stats = [evaluated(arguments.val_dataset, side) for side in results]
-    counts = list(agreement(*results, arguments).values())
-    report(stats, np.array([matched / total for matched, total in counts]), counts, arguments.least_score)
-    return 0 if abs(stats[0][0] - stats[1][0]) <= LIMIT else 1
+    ours, *theirs = predict(arguments, load_config(arguments.config_path, overrides))
+    our_stats, *their_stats = (evaluated(arguments.val_dataset, results) for results in (ours, *theirs))
+    for title, results, stats in zip(("own inputs", "the same inputs"), theirs, their_stats, strict=True):
+        counts = list(agreement(ours, results, arguments).values())
+        report(title, our_stats, stats, counts, arguments.least_score)
+    return 0 if abs(our_stats[0] - their_stats[0][0]) <= LIMIT else 1
 
 
 if __name__ == "__main__":

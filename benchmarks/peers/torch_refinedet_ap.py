@@ -2,8 +2,8 @@
 
 Network, anchors, preparation of images, decoding, suppression and the way back to the original pixels are written for
 this file and its neighbours or are torchvision's; from the other side come the weights and the numbers of its
-configuration.
-Arguments: settings.json, weights.npz, results.json.
+configuration. A second result is made of the inputs that the other side prepared.
+Arguments: settings.json, weights.npz, inputs.npy [images,3,H,W], and the two results to write.
 """
 
 import json
@@ -11,6 +11,7 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -77,7 +78,7 @@ def anchors_of(settings: dict) -> torch.Tensor:
 
 
 def main() -> None:
-    settings_file, weights, target = (Path(argument) for argument in sys.argv[1:4])
+    settings_file, weights, inputs, *targets = (Path(argument) for argument in sys.argv[1:6])
     settings = json.loads(settings_file.read_text(encoding="utf-8"))
     torch.set_num_threads(settings["threads"])
     width = settings["base_channels"]
@@ -88,15 +89,17 @@ def main() -> None:
     load_weights(net, str(weights))
     net.eval()
     anchors, rules = anchors_of(settings), Rules(**settings["rules"])
-    found = []
-    for image_id, path in settings["images"]:
-        pixels, resized_hw, original_hw = load(Path(path), *(settings[name] for name in IMAGE_SETTINGS))
-        with torch.inference_mode():
-            rows = detect(net(pixels[None]), anchors, nms, rules)
-        labels, scores, boxes = rows[:, 0].long(), rows[:, 1], rows[:, 2:]
-        boxes = to_original(boxes, resized_hw, original_hw)
-        found += results(image_id, boxes, scores, [settings["category_ids"][k] for k in labels.tolist()])
-    target.write_text(json.dumps(found), encoding="utf-8")
+    found = [], []
+    for (image_id, path), theirs in zip(settings["images"], np.load(inputs, mmap_mode="r"), strict=True):
+        own, resized_hw, original_hw = load(Path(path), *(settings[name] for name in IMAGE_SETTINGS))
+        for pixels, collected in zip((own, torch.from_numpy(theirs.copy())), found, strict=True):
+            with torch.inference_mode():
+                rows = detect(net(pixels[None]), anchors, nms, rules)
+            labels, scores, boxes = rows[:, 0].long(), rows[:, 1], rows[:, 2:]
+            boxes = to_original(boxes, resized_hw, original_hw)
+            collected += results(image_id, boxes, scores, [settings["category_ids"][k] for k in labels.tolist()])
+    for target, collected in zip(targets, found, strict=True):
+        target.write_text(json.dumps(collected), encoding="utf-8")
 
 
 if __name__ == "__main__":
