@@ -71,6 +71,7 @@ class OurSide:
         from src.models import build_detector
         from src.models.prediction import Compiled
         from src.weights.checkpoint import save_weights
+        from src.weights.convert import pytorch_names
 
         ms.set_device("CPU")
         ms.set_context(mode=ms.GRAPH_MODE)
@@ -85,7 +86,7 @@ class OurSide:
         self.image = np.random.default_rng(1).standard_normal((1, 3, size, size), np.float32)
         self.info = np.float32([[size, size, size, size, 1, 1]])
         weights = {p.name: p.asnumpy() for p in self.net.get_parameters()}
-        np.savez(folder / "weights.npz", **weights)
+        np.savez(folder / "weights.npz", **pytorch_names(weights))
         save_weights(folder / "weights.ckpt", weights)
         raw = {f"{kind}_{name}": x for kind in KINDS for name, x in zip(NAMES, self.raw[kind], strict=True)}
         np.savez(folder / "inputs.npz", image=self.image, image_info=self.info, anchors=anchors, **raw)

@@ -72,6 +72,7 @@ class OurSide:
         from src.engine.train_step import Updater
         from src.models import build_detector
         from src.weights.checkpoint import load_checkpoint_weights, load_weights, save_weights
+        from src.weights.convert import pytorch_names
 
         ms.set_device("CPU")
         ms.set_context(mode=ms.GRAPH_MODE)
@@ -87,7 +88,7 @@ class OurSide:
             settle_statistics(self.net, self.image)
             spread_logits(self.net, self.image, *logits)
         weights = {p.name: p.asnumpy() for p in self.net.get_parameters()}
-        np.savez(folder / "weights.npz", **weights)
+        np.savez(folder / "weights.npz", **pytorch_names(weights))
         if checkpoint and not Path(checkpoint).exists():
             save_weights(checkpoint, weights)
         optimizer = build_optimizer(config, self.net.trainable_params())

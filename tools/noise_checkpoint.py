@@ -1,7 +1,7 @@
 r"""A copy of a checkpoint with noise on its weights, from which a training shows how it recovers.
 
     python tools/noise_checkpoint.py --checkpoint_path mask_rcnn_r50.ckpt --output_file mask_rcnn_r50_noised.ckpt \
-        --noise_level 0.05
+        --noise_level 0.1
 
 Each learned tensor W (weights, biases, gamma and beta) becomes W + noise_level * std(W) * N(0, 1), drawn for each value
 on its own, with the standard deviation of that tensor. Running statistics of batch normalization stay as they are, and
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--checkpoint_path", required=True, help="checkpoint to read (.ckpt)")
     parser.add_argument("--output_file", required=True, help="checkpoint to write (.ckpt)")
     parser.add_argument(
-        "--noise_level", type=float, default=0.05, help="noise relative to each tensor's deviation (default: 0.05)"
+        "--noise_level", type=float, default=0.1, help="noise relative to each tensor's deviation (default: 0.1)"
     )
     parser.add_argument("--seed", type=int, default=0, help="another one draws anew (default: 0)")
     args = parser.parse_args()

@@ -1,11 +1,14 @@
-"""RefineDet on VGG-16 in PyTorch: the peer of refinedet_speed.py, which runs it with a Python that has torch.
+"""RefineDet in PyTorch, on VGG-16: the peer of refinedet_speed.py, which runs it with a Python that has torch.
 
 The same network from the paper's tables, with the same parameter names, and the detection step as PyTorch users write
-it: greedy suppression class by class, in PyTorch (as the public port does) or by torchvision's operator.
+it: greedy suppression class by class, in PyTorch (as the public port does) or by torchvision's operator. Its parts take
+other backbones too (torch_refinedet_ap.py).
 Arguments: weights.npz, inputs.npz, number of threads.
 """
 
 import sys
+from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +22,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sides import serve
 
 GROUPS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-SCORE_THR, OBJECTNESS_THR, IOU_THR, NMS_PRE, MAX_DETECTIONS = 0.01, 0.01, 0.45, 1000, 500
-VARIANCES = (0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How raw outputs become detections; by default the published way."""
+
+    score_thr: float = 0.01
+    objectness_thr: float = 0.01
+    iou_thr: float = 0.45
+    nms_pre: int = 1000
+    max_detections: int = 500
+    variances: tuple[float, float] = (0.1, 0.2)  # of centres and of sides
+
+
+PUBLISHED = Rules()
 
 
 def conv(channels: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -57,7 +73,7 @@ class L2Norm(nn.Module):
 
 
 class Levels(nn.Module):
-    """The ARM's four levels."""
+    """The ARM's four levels on VGG-16."""
 
     def __init__(self):
         super().__init__()
@@ -69,25 +85,30 @@ class Levels(nn.Module):
         return self.l2_norms[0](features[0]), self.l2_norms[1](features[1]), features[2], last
 
 
-def wrapped(name: str, module: nn.Module) -> nn.Module:
-    """A module that is called `name` inside its parent."""
-    outer = nn.Module()
-    outer.add_module(name, module)
-    return outer
+def unit(name: str, layer: nn.Module, channels: int, bn: bool) -> nn.Sequential:
+    """A layer that is called `name` inside its parent, and its normalization."""
+    layers = OrderedDict({name: layer})
+    if bn:
+        layers["bn"] = nn.BatchNorm2d(channels)
+    return nn.Sequential(layers)
 
 
 class TCB(nn.Module):
-    def __init__(self, channels: int, has_coarser: bool):
+    def __init__(self, inputs: int, channels: int, has_coarser: bool, bn: bool):
         super().__init__()
-        for name, inputs in (("conv1", channels), ("conv2", 256), ("conv3", 256)):
-            self.add_module(name, wrapped("conv", conv(inputs, 256, 3)))
-        self.upsample = wrapped("deconv", nn.ConvTranspose2d(256, 256, 2, 2)) if has_coarser else None
+        for name, width in (("conv1", inputs), ("conv2", channels), ("conv3", channels)):
+            layer = nn.Conv2d(width, channels, 3, 1, 1, bias=not bn)
+            self.add_module(name, unit("conv", layer, channels, bn))
+        self.upsample = None
+        if has_coarser:
+            layer = nn.ConvTranspose2d(channels, channels, 2, 2, bias=not bn)
+            self.upsample = unit("deconv", layer, channels, bn)
 
     def forward(self, x, coarser):
-        x = self.conv2.conv(F.relu_(self.conv1.conv(x)))
+        x = self.conv2(F.relu_(self.conv1(x)))
         if self.upsample is not None:
-            x = x + self.upsample.deconv(coarser)
-        return F.relu_(self.conv3.conv(F.relu_(x)))
+            x = x + self.upsample(coarser)
+        return F.relu_(self.conv3(F.relu_(x)))
 
 
 class Head(nn.Module):
@@ -106,14 +127,17 @@ class Head(nn.Module):
 
 
 class RefineDet(nn.Module):
-    """Raw outputs: the ARM's deltas and scores, the ODM's deltas and scores."""
+    """Raw outputs: the ARM's deltas and scores, the ODM's deltas and scores.
 
-    def __init__(self, outputs: int):
+    `widths`: channels of the ARM's four levels; `channels`: of the ODM's, with batch normalization where `bn`.
+    """
+
+    def __init__(self, backbone, levels, widths: list[int], outputs: int, channels: int = 256, bn: bool = False):
         super().__init__()
-        widths = [512, 512, 1024, 512]
-        self.backbone, self.levels = VGG16(), Levels()
-        self.neck = wrapped("blocks", nn.ModuleList([TCB(c, i < 3) for i, c in enumerate(widths)]))
-        self.arm_head, self.odm_head = Head(widths, 2), Head([256] * 4, outputs)
+        self.backbone, self.levels = backbone, levels
+        blocks = [TCB(width, channels, i < 3, bn) for i, width in enumerate(widths)]
+        self.neck = nn.Sequential(OrderedDict(blocks=nn.ModuleList(blocks)))
+        self.arm_head, self.odm_head = Head(widths, 2), Head([channels] * 4, outputs)
 
     def forward(self, images):
         levels = self.levels(self.backbone(images))
@@ -124,13 +148,13 @@ class RefineDet(nn.Module):
         return (*self.arm_head(levels), *self.odm_head(connected))
 
 
-def decode(deltas, boxes):
+def decode(deltas, boxes, variances):
     """Deltas [P,4] of boxes (centre, size) [P,4] -> the same."""
-    centre = boxes[:, :2] + deltas[:, :2] * VARIANCES[0] * boxes[:, 2:]
-    return torch.cat([centre, boxes[:, 2:] * torch.exp(deltas[:, 2:] * VARIANCES[1])], 1)
+    centre = boxes[:, :2] + deltas[:, :2] * variances[0] * boxes[:, 2:]
+    return torch.cat([centre, boxes[:, 2:] * torch.exp(deltas[:, 2:] * variances[1])], 1)
 
 
-def greedy(boxes, scores):
+def greedy(boxes, scores, iou_thr: float = PUBLISHED.iou_thr):
     """Suppression in PyTorch's operators: indices of the kept boxes."""
     order, area, kept = scores.argsort(descending=True), (boxes[:, 2:] - boxes[:, :2]).prod(1), []
     while len(order):
@@ -139,28 +163,28 @@ def greedy(boxes, scores):
         order = order[1:]
         sides = torch.minimum(boxes[first, 2:], boxes[order, 2:]) - torch.maximum(boxes[first, :2], boxes[order, :2])
         common = sides.clamp(min=0).prod(1)
-        order = order[common / (area[first] + area[order] - common) <= IOU_THR]
+        order = order[common / (area[first] + area[order] - common) <= iou_thr]
     return torch.tensor(kept)
 
 
-def detect(raw, anchors, nms):
+def detect(raw, anchors, nms, rules: Rules = PUBLISHED):
     """Raw outputs of one image -> rows (label, score, x1, y1, x2, y2) in network pixels, best first."""
     arm_loc, arm_conf, odm_loc, odm_conf = (x[0] for x in raw)
-    scores = odm_conf.softmax(1)[:, 1:] * (arm_conf.softmax(1)[:, 1:] > OBJECTNESS_THR)
-    boxes = decode(odm_loc, decode(arm_loc, anchors))
+    scores = odm_conf.softmax(1)[:, 1:] * (arm_conf.softmax(1)[:, 1:] > rules.objectness_thr)
+    boxes = decode(odm_loc, decode(arm_loc, anchors, rules.variances), rules.variances)
     boxes = torch.cat([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
     rows = []
     for label in range(scores.shape[1]):
-        found = scores[:, label] > SCORE_THR
+        found = scores[:, label] > rules.score_thr
         if not found.any():
             continue
         score, box = scores[found, label], boxes[found]
         score, order = score.sort(descending=True)
-        score, box = score[:NMS_PRE], box[order[:NMS_PRE]]
-        kept = nms(box, score)
+        score, box = score[: rules.nms_pre], box[order[: rules.nms_pre]]
+        kept = nms(box, score, rules.iou_thr)
         rows.append(torch.cat([torch.full((len(kept), 1), float(label)), score[kept, None], box[kept]], 1))
     rows = torch.cat(rows) if rows else torch.zeros(0, 6)
-    return rows[rows[:, 1].argsort(descending=True)[:MAX_DETECTIONS]]
+    return rows[rows[:, 1].argsort(descending=True)[: rules.max_detections]]
 
 
 def torchvision_nms():
@@ -169,7 +193,12 @@ def torchvision_nms():
         from torchvision.ops import nms
     except ImportError:
         return None
-    return lambda boxes, scores: nms(boxes, scores, IOU_THR)
+    return nms
+
+
+def centred(corners):
+    """Boxes by their corners [P,4] -> by centre and size."""
+    return torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
 
 
 def main() -> None:
@@ -177,11 +206,10 @@ def main() -> None:
     torch.set_num_threads(threads)
     with np.load(inputs) as data:
         arrays = {name: torch.from_numpy(data[name]) for name in data.files}
-    net = RefineDet(arrays["typical_odm_conf"].shape[-1])
+    net = RefineDet(VGG16(), Levels(), [512, 512, 1024, 512], arrays["typical_odm_conf"].shape[-1])
     load_weights(net, weights)
     net.eval()
-    corners = arrays["anchors"]
-    anchors = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
+    anchors = centred(arrays["anchors"])
     by_operator = torchvision_nms()
 
     def network(save_to: str | None) -> dict:

@@ -18,16 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sides import serve
 
-RENAMED = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-
 
 def load_weights(net: nn.Module, path: str) -> None:
-    """Load the weights that the MindSpore side saved; every one must have its place."""
-    state = {}
+    """Load the weights that the MindSpore side saved by PyTorch's names; every one must have its place."""
     with np.load(path) as arrays:
-        for name in arrays.files:
-            stem, _, leaf = name.rpartition(".")
-            state[f"{stem}.{RENAMED.get(leaf, leaf)}"] = torch.from_numpy(arrays[name])
+        state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     missing, unexpected = net.load_state_dict(state, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:

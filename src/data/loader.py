@@ -16,10 +16,13 @@ from src.data.image import ImageError
 from src.data.mask_canvas import DrawMasks
 from src.data.orientation import lies_across
 from src.data.record import Record
+from src.data.sample import Sample
 from src.data.transforms import Transform
 from src.data.workers import WorkerOptions, Workers
 
 logger = logging.getLogger(__name__)
+
+REDRAWS = 100  # images drawn for one whose objects were all cut away, before it is taken as it is
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class BatchLoader:
             transforms: applied to each sample; each image has a generator of its own, seeded by (seed, epoch, index).
             layout: what a batch holds.
             training: shuffle, leave out the last incomplete batch, and take a broken image for an error (unless
-                `skip_broken`: then the next readable image stands in). Otherwise: file order, all images, the last
+                `skip_broken`: then the next readable image stands in). For an image of which the transforms cut away
+                all objects a random one stands in, as in mmdetection. Otherwise: file order, all images, the last
                 batch (of either orientation) filled up, and broken images become fillers.
             seed: of order and augmentation.
             shard: this process among how many; None: alone.
@@ -153,24 +157,45 @@ class BatchLoader:
 
     def _prepare_slot(self, batch: Batch, slot: int, index: int, epoch_index: int, turned: bool) -> None:
         """Prepare image `index`, or what stands in for it, and write it into a slot."""
+        prepared = self._prepare(index, (self.seed, epoch_index), turned)
+        for attempt in range(1, REDRAWS + 1):
+            if prepared is None or not (self.training and _lost_its_objects(*prepared)):
+                break
+            key = (self.seed, epoch_index, index, attempt)
+            prepared = self._prepare(int(np.random.default_rng(key).integers(len(self.records))), key, turned)
+        if prepared is None:
+            self.layout.write_filler(batch, slot)
+        else:
+            self.layout.write_sample(batch, slot, *prepared)
+
+    def _prepare(self, index: int, key: tuple[int, ...], turned: bool) -> tuple[Record, Sample] | None:
+        """Image `index` with a generator seeded by `key` and its number, in the frame as it is or `turned`.
+
+        Returns:
+            What was prepared, for a broken image what the constructor says; None: a filler takes its place.
+
+        Raises:
+            UserError: a broken image in training without `skip_broken`, or no image that can be read.
+        """
         for step in range(len(self.records)):
             tried = (index + step) % len(self.records)
             record = self.records[tried]
             try:
-                sample = self._workers.prepare(record, (self.seed, epoch_index, tried), turned)
+                return record, self._workers.prepare(record, (*key, tried), turned)
             except ImageError as error:
                 if self.training and not self.skip_broken:
                     raise UserError(f"{error}; fix or remove it, or set skip_broken") from None
                 self._note_broken(str(error))
                 if not self.training:
-                    self.layout.write_filler(batch, slot)
-                    return
-            else:
-                self.layout.write_sample(batch, slot, record, sample)
-                return
+                    return None
         raise UserError(f"{self.dataset.annotation_file}: not one of its images can be read")
 
     def _note_broken(self, line: str) -> None:
         if line not in self.broken:
             self.broken.append(line)
             logger.warning("%s; skipped", line)
+
+
+def _lost_its_objects(record: Record, sample: Sample) -> bool:
+    """Whether a record has objects to learn and the sample made of it none."""
+    return not record.crowd.all() and bool(sample.crowd.all())

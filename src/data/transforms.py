@@ -12,8 +12,6 @@ from src.data.sample import Mapping, Sample, select
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
-MIN_VISIBLE_SIDE = 1.0  # pixels; an object of which a crop leaves less is dropped
-
 
 def _then(mapping: Mapping, x: tuple[float, float] = (1.0, 0.0), y: tuple[float, float] = (1.0, 0.0)) -> Mapping:
     """The mapping followed by (scale, offset) along x and y."""
@@ -33,6 +31,9 @@ def resized_hw(height: int, width: int, target_hw: tuple[float, float], keep_rat
 class Resize:
     """Bilinear resize into (or, without keep_ratio, onto) a target times a random factor.
 
+    Sizes are those of mmdetection's RandomResize: the target times the factor is cut to whole pixels, and the image is
+    resized by what then fits.
+
     Args:
         target_hw: height and width in pixels; exchanged for a sample whose frame is turned.
         keep_ratio: keep the aspect ratio: the image then fits within the target.
@@ -50,7 +51,7 @@ class Resize:
         factor = rng.uniform(low, high) if low != high else low
         height, width = sample.image_hw
         target_height, target_width = oriented(self.target_hw, sample.turned)
-        target = (target_height * factor, target_width * factor)
+        target = (int(target_height * factor), int(target_width * factor))
         new_height, new_width = resized_hw(height, width, target, self.keep_ratio)
         if (new_height, new_width) == (height, width):
             return sample
@@ -66,6 +67,9 @@ class Resize:
 
 class RandomCrop:
     """Cut images larger than `size_hw` to a random window of that size; objects cut away are dropped.
+
+    As mmdetection's RandomCrop of an absolute size: each place of the window is as likely as the others, boxes are
+    clipped to it, and an object stays that has any part inside. What then has no object is the loader's concern.
 
     Args:
         size_hw: height and width in pixels; exchanged for a sample whose frame is turned.
@@ -90,7 +94,7 @@ def crop(sample: Sample, left: int, top: int, right: int, bottom: int) -> tuple[
     """Cut the image to a window and the boxes with it.
 
     Returns:
-        The sample with all its objects, and bool [G]: which of them can still be seen.
+        The sample with all its objects, and bool [G]: which of them have a part inside.
     """
     offset: np.ndarray = np.array([left, top, left, top], np.float32)
     boxes = np.clip(sample.boxes - offset, 0, np.array([right - left, bottom - top] * 2, np.float32))
@@ -100,7 +104,7 @@ def crop(sample: Sample, left: int, top: int, right: int, bottom: int) -> tuple[
         boxes=boxes,
         mapping=_then(sample.mapping, (1.0, -left), (1.0, -top)),
     )
-    visible = np.min(boxes[:, 2:] - boxes[:, :2], axis=1, initial=np.inf) >= MIN_VISIBLE_SIDE
+    visible = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return cropped, visible & _masks_inside(cropped)
 
 

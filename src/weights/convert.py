@@ -120,6 +120,23 @@ def our_names(arrays: Arrays) -> Arrays:
     return renamed
 
 
+def pytorch_names(arrays: Arrays) -> Arrays:
+    """The reverse of `our_names`: weights as the state dict of a PyTorch network with mmdetection's modules.
+
+    Args:
+        arrays: {parameter name: array}, all weights of a detector or some.
+
+    Returns:
+        {name in PyTorch: the same array}; of what such a state dict has, only `num_batches_tracked` is missing.
+    """
+    theirs = {ours: name for name, ours in BN_NAMES.items()}
+    renamed = {}
+    for name, array in arrays.items():
+        module, _, leaf = name.rpartition(".")
+        renamed[f"{module}.{theirs.get(leaf, leaf)}"] = array
+    return renamed
+
+
 def _check_classes(arrays: Arrays, shapes: dict[str, tuple], config: Config) -> None:
     bias = next((bias for bias in spec_of(config).class_biases if bias.name in arrays), None)
     if bias is None or arrays[bias.name].shape == shapes[bias.name]:

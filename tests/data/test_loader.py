@@ -166,6 +166,23 @@ def test_crowds_are_no_targets(tmp_path):
     assert batch["valid"].sum() == 1 and batch["labels"][0, 0] == 2
 
 
+def test_another_image_stands_in_where_a_crop_leaves_no_object(tmp_path):
+    """Three images with a small object in a corner, two with a large one, one that never had any."""
+    corner = [annotation(n, 10 + 3 * n, [0, 0, 6, 6]) for n in range(3)]
+    large = [annotation(n, 10 + 3 * n, [0, 0, 60, 40], IDS[1]) for n in (3, 4)]
+    write_dataset(tmp_path, annotations=corner + large)
+    config = make_config(tmp_path, batch_size=6, expand_ratio=0.0, ratio_range=[3.0, 3.0])
+    seen = []
+    for index in range(20):
+        (batch,) = epoch(config, index)
+        empty = ~batch["valid"].any(axis=1)
+        assert set(batch["image_id"][empty].tolist()) == {10 + 3 * 5}
+        seen += batch["image_id"].tolist()
+    counts = [seen.count(10 + 3 * n) for n in range(5)]
+    assert max(counts[:3]) < 20 < min(counts[3:]) and min(counts[:3]) > 0
+    assert_same(epoch(config, 1), epoch(config.model_copy(update={"num_parallel_workers": 2}), 1))
+
+
 def test_the_largest_objects_are_learnt_when_there_are_too_many(tmp_path):
     boxes = np.array([[0, 0, 5, 5], [0, 0, 9, 9], [0, 0, 2, 2], [0, 0, 7, 7]], np.float32)
     assert choose_targets(boxes, np.zeros(4, bool), 2).tolist() == [1, 3]

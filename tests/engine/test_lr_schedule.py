@@ -36,6 +36,31 @@ def test_cosine_is_not_linear() -> None:
     assert rate(25) == pytest.approx(0.853553, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("path", "base", "warmup_steps", "milestones", "epochs", "images"),
+    [
+        ("nas_fpn/retinanet_r50_nasfpn_640_50e", 0.08, 1000, (30, 40), 50, 64),
+        ("spinenet_retinanet/retinanet_spinenet_49_640_350e", 0.07, 8000, (320, 340), 350, 64),
+    ],
+)
+def test_the_recipes_rates_equal_mmdetections(path, base, warmup_steps, milestones, epochs, images) -> None:
+    """Its step policy with linear warm-up in versions 1 and 2, which the published weights are of."""
+    steps_per_epoch = 117266 // images  # COCO's training images that have objects
+    rate = build_schedule(load_config(ROOT / f"configs/{path}.yaml"), steps_per_epoch)
+    edges = [milestone * steps_per_epoch + shift for milestone in milestones for shift in (-1, 0, 1)]
+    steps = [*range(0, warmup_steps, warmup_steps // 100), warmup_steps - 1, warmup_steps, warmup_steps + 1, *edges]
+    steps += range(warmup_steps, epochs * steps_per_epoch, epochs * steps_per_epoch // 110)
+    assert len(steps) >= 200
+    for step in steps:
+        expected = base * 0.1 ** sum(step // steps_per_epoch >= milestone for milestone in milestones)
+        if step < warmup_steps:
+            expected *= 1 - (1 - step / warmup_steps) * (1 - 0.1)
+        assert rate(step) == pytest.approx(expected, rel=1e-12)
+        if step < warmup_steps:  # version 3 is at the full rate one step earlier
+            version_3 = base * (0.1 + 0.9 * step / (warmup_steps - 1))
+            assert rate(step) == pytest.approx(version_3, rel=1.0 / warmup_steps)
+
+
 # The published log: 916 steps an epoch, "epoch: 2 step: 916 ... lr:[0.000003]", and so on.
 PUBLISHED_RATES = {2: "0.000003", 3: "0.000028", 4: "0.000046", 5: "0.000064", 6: "0.000082"}
 NAS_FPN = ROOT / "configs/nas_fpn/retinanet_r50_nasfpn_640.yaml"
