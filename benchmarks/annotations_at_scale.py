@@ -8,11 +8,11 @@ MB) and as many empty images, and opens it as the training data of a mask model,
 
     first         nothing is cached yet
     second start  the cache is there
-    further       while another process has the data open; memory is what it holds after reading every record once
+    further       while another process has the data open
     plain lists   the peer: the file as dicts and lists, as `json.load` gives them, kept for the run
 
-`own` is the memory that belongs to the process alone, and `PSS` counts what processes share by halves, thirds, ...;
-imports are taken off all of them.
+Peak memory is that of opening. RSS, own and PSS are what the process holds after every record and mask was read once,
+as in an epoch: all, what belongs to it alone, and with shared pages by halves, thirds, ...; imports are taken off.
 """
 
 import argparse
@@ -136,8 +136,8 @@ def serve(kind: str, path: Path) -> None:
     opened = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - start_cpu}
     after = memory()
     start = time.perf_counter()
-    objects = 0 if kind == "plain" else sum(len(record.boxes) for record in data.records)
-    opened |= {"epoch": time.perf_counter() - start, "objects": objects, "peak": after["peak"]}
+    polygons = 0 if kind == "plain" else sum(len(mask) for record in data.records for mask in record.masks)
+    opened |= {"epoch": time.perf_counter() - start, "polygons": polygons, "peak": after["peak"]}
     read = memory()
     opened |= {f"opened_{key}": after[key] - before[key] for key in ("rss", "pss", "own")}
     print(json.dumps(opened | {f"read_{key}": read[key] - before[key] for key in ("rss", "pss", "own")}), flush=True)
@@ -195,7 +195,7 @@ def measure(path: Path, cache: Path, peer: int) -> None:
     report("second start", found)
     further, found = start("ours", path, cache)
     report("further", found)
-    print(f"{'':<14}every record of the {found['objects']} objects once: {found['epoch']:.2f} s")
+    print(f"{'':<14}every record and mask once: {found['epoch']:.2f} s")
     end(further)
     end(second)
     if peer:

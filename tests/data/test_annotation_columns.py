@@ -336,6 +336,6 @@ def test_boxes_are_clipped_together_as_one_by_one():
     boxes = np.concatenate([rng.uniform(-30, 90, (200, 4)), [[0, 0, 1e308, 1], [1e308] * 4, [59.9995, 1, 1, 1]]])
     height, width = rng.integers(1, 60, (2, len(boxes)))
     corners, usable = clip_boxes(boxes, height, width)
-    for (x, y, w, h), *size, found, kept in zip(boxes, height, width, corners, usable, strict=True):
+    for (x, y, w, h), *size, found, kept in zip(boxes.tolist(), height, width, corners, usable, strict=True):
         expected = clip_box((x, y, x + w, y + h), *map(int, size))
         assert kept == (expected is not None) and (expected is None or tuple(found) == expected)

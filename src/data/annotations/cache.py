@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -63,15 +65,14 @@ def _load(file: Path) -> AnnotationColumns | None:
     """What a file of the cache holds; None where there is none, or it is damaged (then it is removed)."""
     try:
         columns = AnnotationColumns.from_arrays(*map_arrays(file))
-        file.touch()
     except FileNotFoundError:
         return None
     except (ArrayFileError, KeyError) as error:
         logger.warning(f"{file}: {error}; the annotations are parsed again")
         _remove(file)
         return None
-    except OSError:  # the disk is read-only by now
-        pass
+    with suppress(OSError):  # the disk is read-only by now, or another process removed the file
+        os.utime(file)  # those that were not used for longest are removed first
     return columns
 
 

@@ -16,7 +16,7 @@ from src.data.record import Record
 class ObjectMasks(Sequence):
     """COCO's segmentations of an image's objects, each made when it is asked for; pickled as a list of them."""
 
-    def __init__(self, columns: AnnotationColumns, objects: np.ndarray) -> None:
+    def __init__(self, columns: AnnotationColumns, objects: Sequence[int] | np.ndarray) -> None:
         self._columns = columns
         self._objects = objects
 
@@ -96,24 +96,27 @@ class ColumnRecords(Sequence[Record]):
     def _record(self, row: int, maker: CocoRecordMaker | None = None) -> Record:
         """The record of an image; a maker notes what is left out of it."""
         columns = self._columns
-        image_id, height, width = int(columns.image_ids[row]), int(columns.heights[row]), int(columns.widths[row])
-        path = os.path.join(self._images_dir, columns.names[row].decode("utf-8", "surrogatepass"))  # noqa: PTH118  quick
+        image_id, height, width = columns.image_ids[row].item(), columns.heights[row].item(), columns.widths[row].item()
+        name = columns.names[row].decode("utf-8", "surrogatepass")
+        path = os.path.join(self._images_dir, name)  # noqa: PTH118  a Path for each of 100,000 is slow
         if row in self._odd:
             maker = maker or CocoRecordMaker(self._category_ids, self._with_masks)
             annotations = parse_json(columns.odd_annotations[self._odd[row]])
             return maker.record(path, {"id": image_id, "height": height, "width": width}, annotations)
-        objects = np.arange(columns.first[row], columns.first[row + 1])
+        start, end = columns.first[row : row + 2].tolist()
+        objects: slice | np.ndarray = slice(start, end)
+        numbers: Sequence[int] | np.ndarray = range(start, end)
         if row in self._partly:
-            objects = self._with_mask(path, objects, maker)
+            objects = numbers = self._with_mask(path, np.arange(start, end), maker)
         return Record(
             image=path,
             height=height,
             width=width,
             image_id=image_id,
-            boxes=columns.boxes[objects],
+            boxes=columns.boxes[objects].copy(),
             labels=self._labels[columns.object_categories[objects]],
-            crowd=columns.crowd[objects],
-            masks=ObjectMasks(columns, objects) if self._with_masks else None,
+            crowd=columns.crowd[objects].copy(),
+            masks=ObjectMasks(columns, numbers) if self._with_masks else None,
         )
 
     def _with_mask(self, path: str, objects: np.ndarray, maker: CocoRecordMaker | None) -> np.ndarray:
