@@ -17,7 +17,7 @@ from src.data.masks import segmentation_fault
 from src.data.reader_checks import clip_boxes
 from src.data.reading_speed import parse_json
 
-CHUNK = 1024  # annotations; their Python objects stay in the processor's cache
+CHUNK = 2048  # annotations; their numbers stay in the processor's cache
 
 LEAST_COORDINATES = 6  # of the longest polygon of an object, see `segmentation_fault`
 
@@ -29,7 +29,7 @@ class _Annotation(msgspec.Struct, gc=False):
 
     image_id: Whole
     category_id: Whole
-    bbox: tuple[float, float, float, float]
+    bbox: Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)]
     id: Whole | None = None
     iscrowd: int | bool | None = 0
     segmentation: list[list[float]] | dict[str, Any] | None = None
@@ -143,55 +143,55 @@ class _Parser:
         self._category_of = {category_id: index for index, category_id in enumerate(entries)}
         self._decode = _decoder(self.content.annotations)
 
-    def add(self, start: int, chunk: Sequence[Any]) -> None:
+    def add(self, start: int, annotations: Sequence[Any]) -> None:
         """Parse annotations number `start`, `start` + 1, ..."""
-        numbers, entries, polygons = self._decoded(start, chunk)
-        rows = self.images.rows(np.array([entry.image_id for entry in entries], np.int64))
-        category = [self._category_of.get(entry.category_id, -1) for entry in entries]
+        chunk = self._decoded(start, annotations)
+        rows = self.images.rows(np.frombuffer(chunk.image_ids, np.int64))
         height, width = self.images.heights[rows], self.images.widths[rows]
-        boxes, usable = clip_boxes(np.array([entry.bbox for entry in entries]).reshape(-1, 4), height, width)
-        faulty = polygons.faulty() | self._add_run_lengths(numbers, entries, height, width)
+        boxes, usable = clip_boxes(np.frombuffer(chunk.boxes, np.float64).reshape(-1, 4), height, width)
+        faulty = chunk.polygons_faulty()
+        for index, segmentation in chunk.dicts:
+            if segmentation_fault(segmentation, int(height[index]), int(width[index])):
+                faulty[index] = True
+            else:
+                self.run_lengths.append((chunk.numbers[index], msgspec.json.encode(segmentation)))
         self.odd_rows.append(rows[(rows >= 0) & (faulty | ~usable)])
-        parts = np.array(polygons.counts, np.int32)
+        parts = np.frombuffer(chunk.parts, np.int64)
         first = self._parts + np.cumsum(parts) - parts
-        self._parts += len(polygons.lengths)
-        self.part_lengths.append(np.array(polygons.lengths, np.int64))
-        self.points.append(_compact(np.frombuffer(polygons.points, np.float64)))
-        ids = [NO_ID if entry.id is None else entry.id for entry in entries]
-        crowd = [bool(entry.iscrowd) for entry in entries]
-        columns = (numbers, np.int64), (rows, np.int64), (ids, np.int64), (category, np.int32), (crowd, bool)
-        self.objects.append((*(np.array(*column) for column in columns), boxes.astype(np.float32), first, parts))
+        self._parts += len(chunk.lengths)
+        self.part_lengths.append(np.frombuffer(chunk.lengths, np.int64))
+        self.points.append(_compact(np.frombuffer(chunk.points, np.float64)))
+        numbers, ids, category = (np.frombuffer(one, np.int64) for one in (chunk.numbers, chunk.ids, chunk.categories))
+        crowd = np.frombuffer(chunk.crowd, np.int8).astype(bool)
+        columns = numbers, rows, ids, category.astype(np.int32), crowd, boxes.astype(np.float32), first
+        self.objects.append((*columns, parts.astype(np.int32)))
 
-    def _decoded(self, start: int, chunk: Sequence[Any]) -> tuple[list[int], list[_Annotation], "_Polygons"]:
-        """Numbers and entries of the annotations that fit, and their polygons, which the entries no longer have."""
-        numbers, entries, polygons = [], [], _Polygons()
-        for number, text in enumerate(chunk, start):
+    def _decoded(self, start: int, annotations: Sequence[Any]) -> "_Chunk":
+        """The annotations that fit; each is forgotten before the next one comes, which takes the same memory again."""
+        chunk = _Chunk()
+        decode, category_of = self._decode, self._category_of.get
+        for number, text in enumerate(annotations, start):
             try:
-                entry = self._decode(text)
+                entry = decode(text)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self.odd.append((number, _plain(text)))
                 continue
-            if type(entry.segmentation) is list:
-                polygons.add(entry.segmentation)
-                entry.segmentation = None  # frees its memory at once: the next annotation then takes the same again
-            else:
-                polygons.counts.append(0)
-            numbers.append(number)
-            entries.append(entry)
-        return numbers, entries, polygons
-
-    def _add_run_lengths(
-        self, numbers: list[int], entries: list[_Annotation], height: np.ndarray, width: np.ndarray
-    ) -> np.ndarray:
-        """Keeps the run lengths; gives whether they are faulty, bool [n]."""
-        faulty = np.zeros(len(entries), bool)
-        for index, entry in enumerate(entries):
-            if type(entry.segmentation) is dict:
-                if segmentation_fault(entry.segmentation, int(height[index]), int(width[index])):
-                    faulty[index] = True
-                else:
-                    self.run_lengths.append((numbers[index], msgspec.json.encode(entry.segmentation)))
-        return faulty
+            segmentation, count = entry.segmentation, 0
+            if isinstance(segmentation, list):
+                count = len(segmentation)
+                for polygon in segmentation:
+                    chunk.points.fromlist(polygon)
+                    chunk.lengths.append(len(polygon))
+            elif segmentation is not None:
+                chunk.dicts.append((len(chunk.numbers), segmentation))
+            chunk.numbers.append(number)
+            chunk.image_ids.append(entry.image_id)
+            chunk.ids.append(NO_ID if entry.id is None else entry.id)
+            chunk.categories.append(category_of(entry.category_id, -1))
+            chunk.crowd.append(1 if entry.iscrowd else 0)
+            chunk.boxes.fromlist(entry.bbox)
+            chunk.parts.append(count)
+        return chunk
 
     def check(self, path: Path, number: np.ndarray, ids: np.ndarray, category: np.ndarray) -> None:
         """Raise UserError when an annotation has the id of another, or a category that the file lacks."""
@@ -271,32 +271,32 @@ class _Parser:
         return np.array(odd_images, np.int64), Texts.of(b"[" + one + b"]" for one in lists), strays
 
 
-class _Polygons:
-    """The polygons of some annotations.
+class _Chunk:
+    """Some annotations that fit.
 
     Attributes:
-        points: float64, x and y by turns.
+        numbers, image_ids, ids, categories, crowd, boxes, parts: of each annotation: its number in the file, COCO's
+            image_id, id (or `NO_ID`), index of the category (or -1), 0 or 1, four numbers, number of polygons.
         lengths: numbers in each polygon.
-        counts: polygons of each annotation.
+        points: of the polygons.
+        dicts: index among these annotations, and segmentation, where that is not polygons.
     """
 
+    __slots__ = (
+        "boxes", "categories", "crowd", "dicts", "ids", "image_ids", "lengths", "numbers", "parts", "points",
+    )  # fmt: skip
+
     def __init__(self) -> None:
-        self.points = array("d")
-        self.lengths: list[int] = []
-        self.counts: list[int] = []
+        self.numbers, self.image_ids, self.ids, self.categories = array("q"), array("q"), array("q"), array("q")
+        self.crowd, self.parts, self.lengths = array("b"), array("q"), array("q")
+        self.boxes, self.points = array("d"), array("d")
+        self.dicts: list[tuple[int, dict]] = []
 
-    def add(self, polygons: list[list[float]]) -> None:
-        """Those of an annotation."""
-        for polygon in polygons:
-            self.points.fromlist(polygon)
-            self.lengths.append(len(polygon))
-        self.counts.append(len(polygons))
-
-    def faulty(self) -> np.ndarray:
-        """bool, whether an annotation has polygons that are not usable, as `segmentation_fault` has it."""
-        counts, lengths = np.array(self.counts, np.int64), np.array(self.lengths, np.int64)
-        owner = np.repeat(np.arange(len(counts)), counts)
-        faulty = counts > 0
+    def polygons_faulty(self) -> np.ndarray:
+        """Whether the polygons of an annotation are not usable, as `segmentation_fault` has it: bool [n]."""
+        parts, lengths = np.frombuffer(self.parts, np.int64), np.frombuffer(self.lengths, np.int64)
+        owner = np.repeat(np.arange(len(parts)), parts)
+        faulty = parts > 0
         faulty[owner[lengths >= LEAST_COORDINATES]] = False
         faulty[owner[lengths % 2 == 1]] = True
         return faulty
