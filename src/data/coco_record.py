@@ -51,8 +51,7 @@ class CocoRecordMaker:
                 continue
             segmentation = annotation.get("segmentation")
             if self._with_masks and (fault := segmentation_fault(segmentation, height, width)):
-                self.unusable_masks.append(fault)
-                self.problems.append(f"{path}: annotation {annotation.get('id')} is left out: {fault}")
+                self.leave_out(path, annotation.get("id"), fault)
                 continue
             boxes.append(box)
             labels.append(self._label_of[annotation["category_id"]])
@@ -68,6 +67,11 @@ class CocoRecordMaker:
             crowd=np.array(crowd, bool),
             masks=masks if self._with_masks else None,
         )
+
+    def leave_out(self, path: str, annotation_id: Any, fault: str) -> None:
+        """Note an annotation whose mask cannot be used, and why."""
+        self.unusable_masks.append(fault)
+        self.problems.append(f"{path}: annotation {annotation_id} is left out: {fault}")
 
     def check_masks(self, records: Sequence[Record], source: object) -> None:
         """Raise a UserError when masks were asked for and not one object has any; `source` is named in the message."""

@@ -1,5 +1,6 @@
 """What training and evaluation need of a data set, whatever its format."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ class DetectionDataset(Protocol):
     """Images with their objects.
 
     Attributes:
-        records: the images that are there, in the order of the annotations.
+        records: the images that are there, in the order of the annotations; a list, or made when they are asked for.
         class_names: names of the foreground classes; label k is `class_names[k]`.
         category_ids: the data set's own id of each class, in class order.
         annotation_file: what messages call the data set.
@@ -19,13 +20,16 @@ class DetectionDataset(Protocol):
         voc_metrics: whether evaluation reports the mean AP of Pascal VOC beside COCO's.
     """
 
-    records: list[Record]
     class_names: list[str]
     category_ids: list[int]
     annotation_file: Path
     problems: list[str]
     missing_images: list[str]
     voc_metrics: bool
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """See above."""
 
     def __len__(self) -> int:
         """Number of records."""

@@ -76,7 +76,7 @@ class BatchLoader:
             UserError: training with fewer images than a batch of all devices.
         """
         self.dataset = dataset
-        self.records: list[Record] = dataset.records
+        self.records: Sequence[Record] = dataset.records
         self.layout = layout
         self.training = training
         self.seed = seed

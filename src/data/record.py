@@ -1,5 +1,6 @@
 """What every reader produces and everything after the readers takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,7 +31,7 @@ class Record:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     crowd: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
-    masks: list | None = None
+    masks: Sequence | None = None
     difficult: np.ndarray | None = None
 
     @property

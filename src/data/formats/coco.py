@@ -2,16 +2,23 @@
 
 import json
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from src.common.errors import UserError
-from src.data.coco_record import CocoRecordMaker
+from src.data.annotations.cache import cached_columns
+from src.data.annotations.columns import AnnotationColumns
+from src.data.annotations.parsing import Content, check_unique_ids, make_columns, split_content
+from src.data.annotations.records import ColumnRecords
 from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
 from src.data.formats.coco_files import PREFIXES, find_annotation_file, find_images_dir
 from src.data.reader_checks import FolderListings, subset
 from src.data.reading_speed import parse_json, without_garbage_collection
+from src.data.record import Record
 from src.schema import Config
 
 _ANNOTATIONS = (*(f"annotations/{prefix}*.json" for prefix in PREFIXES), "*/labels.json")
@@ -21,7 +28,7 @@ class CocoDataset:
     """A `DetectionDataset` in COCO's format: one record per image, images without objects included.
 
     Attributes:
-        records: list of `Record`, in the order of the annotation file.
+        records: sequence of `Record`, in the order of the annotation file; each is made when it is asked for.
         class_names: names of the foreground classes; label k is `class_names[k]`.
         category_ids: the data set's own category ids, in class order.
         annotation_file: what was found.
@@ -48,7 +55,7 @@ class CocoDataset:
             path: see `find_annotation_file`.
             class_names: names of the foreground classes, in label order.
             split: "train" or "val".
-            with_masks: keep the segmentations (they take most of the memory), leave out objects without a usable one.
+            with_masks: keep the segmentations, leave out objects without a usable one.
             first: keep the first so many images; 0: all.
             every: then keep images 0, n, 2n, ...; 0: all.
             images_dir: folder that file names are relative to; empty: see `find_images_dir`.
@@ -64,18 +71,30 @@ class CocoDataset:
             self._read(first, every, with_masks, images_dir)
 
     def _read(self, first: int, every: int, with_masks: bool, images_dir: str | os.PathLike) -> None:
-        content = read_annotations(self.annotation_file)
-        self.category_ids = self._map_categories(content["categories"])
-        images = self._check_images(content["images"])
-        kept = subset(images, first, every)
-        names = (image["file_name"] for image in images)
+        try:
+            columns = cached_columns(self.annotation_file, self._parse)
+        except OSError as error:
+            raise UserError(f"{self.annotation_file}: {error.strerror or error}") from None
+        self.category_ids = self._map_categories(columns.categories)
+        names = columns.names.decoded()
         self.images_dir = Path(images_dir) if images_dir else find_images_dir(self.annotation_file, names)
-        annotations = self._group(content["annotations"], {image["id"] for image in images})
-        present, self.missing_images = self._look_up(kept)
-        maker = CocoRecordMaker(self.category_ids, with_masks)
-        self.records = [maker.record(self._path(image), image, annotations.get(image["id"], ())) for image in present]
+        if columns.strays:
+            self.problems.append(
+                f"{self.annotation_file}: {columns.strays} annotations of images that it does not list were skipped "
+                f"(the first: image_id {columns.first_stray})"
+            )
+        rows = self._look_up(names, subset(list(range(len(names))), first, every))
+        records = ColumnRecords(columns, rows, self.images_dir, self.category_ids, with_masks)
+        self.records: Sequence[Record] = records
+        maker = records.report()
         self.problems += maker.problems
         maker.check_masks(self.records, self.annotation_file)
+
+    def _parse(self) -> AnnotationColumns:
+        """Parse and check the annotation file."""
+        content = _split(self.annotation_file)
+        self._map_categories(content.categories)
+        return make_columns(self.annotation_file, replace(content, images=self._check_images(content.images)))
 
     def coco_annotations(self) -> dict:
         """The content of the annotation file."""
@@ -111,47 +130,35 @@ class CocoDataset:
             lacking = [name for name in ("file_name", "height", "width") if not image.get(name)]
             if lacking:
                 raise UserError(f"{self.annotation_file}: image {image['id']} lacks {' and '.join(lacking)}")
-        _check_unique(self.annotation_file, "image", [image["id"] for image in images])
+        check_unique_ids(self.annotation_file, "image", [image["id"] for image in images])
         return images
 
-    def _group(self, annotations: list[dict], image_ids: set) -> dict[int, list[dict]]:
-        """Annotations of each image; those of unknown images are skipped and counted, unknown categories an error."""
-        _check_unique(self.annotation_file, "annotation", [a["id"] for a in annotations if a.get("id") is not None])
-        known = set(self.category_ids)
-        groups = defaultdict(list)
-        stray = []
-        for annotation in annotations:
-            if annotation.get("category_id") not in known:
-                raise UserError(
-                    f"{self.annotation_file}: annotation {annotation.get('id')} has category_id "
-                    f"{annotation.get('category_id')}, which its categories lack (they are {sorted(known)})"
-                )
-            if annotation.get("image_id") not in image_ids:
-                stray.append(annotation.get("image_id"))
-            else:
-                groups[annotation["image_id"]].append(annotation)
-        if stray:
-            self.problems.append(
-                f"{self.annotation_file}: {len(stray)} annotations of images that it does not list were skipped "
-                f"(the first: image_id {stray[0]})"
-            )
-        return groups
-
-    def _look_up(self, images: list[dict]) -> tuple[list[dict], list[str]]:
-        """Images whose file is there, and the paths of the others."""
+    def _look_up(self, names: list[str], rows: list[int]) -> np.ndarray:
+        """Those of `rows` whose file is there; the others are noted as missing."""
         listings = FolderListings()
-        present, missing = [], []
-        for image in images:
-            path = self._path(image)
+        here = listings.names(os.fspath(self.images_dir))
+        present: list[int] = []
+        self.missing_images: list[str] = []
+        for row in rows:
+            if names[row] in here:
+                present.append(row)
+                continue
+            path = os.path.join(self.images_dir, names[row])  # noqa: PTH118  a Path for each of 100,000 is slow
             if path in listings:
-                present.append(image)
+                present.append(row)
             else:
-                missing.append(path)
+                self.missing_images.append(path)
                 self.problems.append(f"{path}: missing; {self.annotation_file} names it")
-        return present, missing
+        return np.array(present, np.int64)
 
-    def _path(self, image: dict) -> str:
-        return os.path.join(self.images_dir, image["file_name"])  # noqa: PTH118  a Path for each of 100,000 is slow
+
+def _split(path: Path) -> Content:
+    """The three lists of an annotation file; the annotations are parsed later, where the file is plain JSON."""
+    content = split_content(path.read_bytes())
+    if content is not None:
+        return content
+    parsed = read_annotations(path)
+    return Content(parsed["images"], parsed["categories"], parsed["annotations"])
 
 
 def read_annotations(path: Path) -> dict:
@@ -168,12 +175,6 @@ def read_annotations(path: Path) -> dict:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{path}: no list '{name}'; a COCO annotation file has images, annotations and categories")
     return content
-
-
-def _check_unique(path: Path, what: str, ids: list) -> None:
-    if len(set(ids)) != len(ids):
-        twice = next(value for value, count in Counter(ids).items() if count > 1)
-        raise UserError(f"{path}: {what} id {twice} is used more than once; ids must be unique")
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> CocoDataset:
