@@ -16,9 +16,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from src.common.errors import UserError
+from src.common.text import shortened, shown
 from src.config.checks import inconsistencies
 from src.config.published_keys import published_keys, standard_keys
-from src.config.words import shortened, shown, words_as_values
+from src.config.words import words_as_values
 from src.config.yaml_values import DEEPEST, YamlError, parse_yaml
 from src.models.api import UnknownNameError
 from src.models.paths import CONFIGS

@@ -6,10 +6,10 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from src.common.errors import UserError
+from src.common.text import shortened
 from src.config.yaml_values import YamlError, parse_texts, parse_yaml
 
 EMPTY_TEXTS = ("''", '""')  # how YAML writes an empty text, for those who do so on a command line, too
-LONGEST_SHOWN = 80
 
 
 def word_value(name: str, word: Any, field: FieldInfo | None = None) -> Any:
@@ -34,19 +34,6 @@ def word_value(name: str, word: Any, field: FieldInfo | None = None) -> Any:
         return parse_texts(word) if entries and _is_text(entries[0]) else parse_yaml(word)
     except YamlError as error:
         raise UserError(f"command line: --{name} {shortened(word)}: cannot be read as a value ({error})") from None
-
-
-def shortened(text: str) -> str:
-    """A text for a message of one line."""
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
-
-
-def shown(value: Any) -> str:
-    """A value for a message of one line."""
-    try:
-        return shortened(repr(value))
-    except ValueError:  # a number of more digits than Python writes
-        return f"a huge {type(value).__name__}"
 
 
 def words_as_values(words: Mapping[str, Any], fields: Mapping[str, FieldInfo], spellings: Mapping[str, tuple]) -> dict:

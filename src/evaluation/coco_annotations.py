@@ -2,13 +2,16 @@
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from src.common.errors import UserError
-from src.data.masks import segmentation_fault
+from src.common.text import shortened
+from src.data.masks import mask_fault
+from src.data.reader_checks import box_numbers
 from src.evaluation.coco_matching import Objects
 
 logger = logging.getLogger(__name__)
@@ -64,38 +67,41 @@ def check_segmentations(annotations: dict, name: str) -> None:
         )
 
 
-def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[int], with_masks: bool) -> Objects:
+def ground_truth(
+    annotations: dict,
+    image_ids: np.ndarray,
+    category_ids: list[int],
+    with_masks: bool,
+    origin: str | Path = "annotations",
+) -> Objects:
     """The objects of the images `image_ids` (sorted) in the classes `category_ids`, crowds and difficult ones included.
 
-    Annotations without a usable box, or without a usable mask where `with_masks`, are left out with a warning. Masks
-    become run-length codes.
+    Annotations without a usable box, or without a usable mask where `with_masks`, are left out with a warning that
+    names `origin` and the first of them. Masks become run-length codes.
     """
     label_of = {int(category): label for label, category in enumerate(category_ids)}
     position_of = {int(image): position for position, image in enumerate(image_ids)}
-    sizes = image_sizes(annotations) if with_masks else {}
-    rows, kept, broken = [], [], 0
+    sizes = image_sizes(annotations) if with_masks else None
+    rows, masks, broken = [], [], []
     for annotation in annotations.get("annotations") or []:
         try:
             position = position_of.get(int(annotation["image_id"]))
             label = label_of.get(int(annotation["category_id"]))
             if position is None or label is None:
                 continue
-            x, y, width, height = (float(value) for value in annotation["bbox"])
-            area = float(annotation.get("area", width * height))
-            if with_masks and (fault := segmentation_fault(annotation["segmentation"], *sizes[image_ids[position]])):
-                raise ValueError(fault)
-            flags = bool(annotation.get("iscrowd", 0)), bool(annotation.get("difficult", 0))
-            rows.append((position, label, x, y, width, height, area, *flags))
-            kept.append(annotation)
-        except (KeyError, TypeError, ValueError):
-            broken += 1
+            rows.append((position, label, *_numbers_of(annotation)))
+            if sizes is not None:
+                masks.append(_run_length_code(annotation, *sizes[int(image_ids[position])]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            del rows[len(masks) if sizes is not None else len(rows) :]  # its row, where only the mask is unusable
+            broken.append(_named(annotation, error))
     if broken:
         needed = "image_id, category_id, bbox or segmentation" if with_masks else "image_id, category_id or bbox"
-        logger.warning("%d annotations have no usable %s and were left out", broken, needed)
+        logger.warning(
+            "%s: %d annotations have no usable %s and were left out, the first: %s",
+            origin, len(broken), needed, broken[0],
+        )  # fmt: skip
     table = np.array(rows, np.float64).reshape(-1, 9)
-    masks = None
-    if with_masks:
-        masks = [_run_length_code(one["segmentation"], *sizes[int(one["image_id"])]) for one in kept]
     return Objects(
         image=table[:, 0].astype(np.int64),
         label=table[:, 1].astype(np.int64),
@@ -103,9 +109,31 @@ def ground_truth(annotations: dict, image_ids: np.ndarray, category_ids: list[in
         area=table[:, 6],
         score=np.zeros(len(table)),
         crowd=table[:, 7].astype(bool),
-        masks=masks,
+        masks=masks if with_masks else None,
         difficult=table[:, 8].astype(bool),
     )
+
+
+def _numbers_of(annotation: dict) -> tuple[float, ...]:
+    """x, y, width, height, area, crowd, difficult of an annotation. Raises what is wrong with them."""
+    x, y, width, height = box_numbers(annotation["bbox"])
+    area = annotation.get("area")
+    area = width * height if area is None else float(area)
+    crowd, difficult = annotation.get("iscrowd", 0), annotation.get("difficult", 0)
+    if not math.isfinite(x + y + width + height + area):
+        raise ValueError("a number of its box or area is not finite")
+    if crowd not in (0, 1) or difficult not in (0, 1):
+        raise ValueError("iscrowd and difficult are 0 or 1")
+    return x, y, width, height, area, crowd, difficult
+
+
+def _named(annotation: object, error: Exception) -> str:
+    """An annotation and what is wrong with it, in one line."""
+    if not isinstance(annotation, dict):
+        return f"{shortened(repr(annotation))} is no annotation"
+    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    number, image = annotation.get("id"), annotation.get("image_id")
+    return f"annotation {shortened(str(number))} of image {shortened(str(image))}: {reason}"
 
 
 def image_sizes(annotations: dict) -> dict[int, tuple[int, int]]:
@@ -114,8 +142,17 @@ def image_sizes(annotations: dict) -> dict[int, tuple[int, int]]:
     return {int(image["id"]): (int(image["height"]), int(image["width"])) for image in known}
 
 
-def _run_length_code(mask: list | dict, height: int, width: int) -> dict:
-    """A mask (polygons, or a run-length code, compressed or not) as a compressed run-length code."""
+def _run_length_code(annotation: dict, height: int, width: int) -> dict:
+    """The mask (polygons, or a run-length code, compressed or not) as a compressed run-length code.
+
+    Raises:
+        ValueError: it cannot be decoded.
+    """
+    mask = annotation["segmentation"]
+    if fault := mask_fault(mask, height, width):
+        raise ValueError(fault)
     if isinstance(mask, list):
-        return coco_mask.merge(coco_mask.frPyObjects(mask, height, width))
+        # pycocotools takes a first polygon of two points for a box
+        polygons = mask if len(mask[0]) >= 6 else [polygon for polygon in mask if len(polygon) >= 6]
+        return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
     return coco_mask.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask

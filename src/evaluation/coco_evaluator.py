@@ -56,11 +56,12 @@ class CocoEvaluator:
         with_voc: bool = False,
         origin: str | Path = "annotations",
     ) -> None:
+        self.origin = origin if isinstance(annotations, dict) else annotations
         self.annotations = read_annotations(annotations)
         check_categories(self.annotations, class_names, category_ids)
         self.class_names, self.category_ids, self.iou_types = list(class_names), list(category_ids), tuple(iou_types)
         if "segm" in self.iou_types:
-            check_segmentations(self.annotations, str(origin if isinstance(annotations, dict) else annotations))
+            check_segmentations(self.annotations, str(self.origin))
         self.with_voc = with_voc
         self.all_image_ids = image_ids_of(self.annotations)
         self._known: set[int] = set(self.all_image_ids.tolist())
@@ -217,7 +218,9 @@ class CocoEvaluator:
     def truth(self, evaluated: np.ndarray, with_masks: bool = False) -> Objects:
         """The objects in the images `evaluated` (ids, sorted), each image by its position there."""
         if with_masks not in self._truth:
-            everything = ground_truth(self.annotations, self.all_image_ids, self.category_ids, with_masks)
+            everything = ground_truth(
+                self.annotations, self.all_image_ids, self.category_ids, with_masks, self.origin
+            )
             self._truth[with_masks] = everything
         truth = self._truth[with_masks]
         if evaluated is self.all_image_ids:
