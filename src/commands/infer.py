@@ -42,14 +42,14 @@ def infer(config: Config) -> dict[str, dict]:
     paths = find_images(config.pred_input, key="pred_input")
 
     from src.commands.trained_detector import trained_detector
-    from src.data.image import load_image
+    from src.data.image import ImageRules, load_image
     from src.data.network_input import EvalTransform
 
     net, _ = trained_detector(config)
-    prepare = EvalTransform.from_config(config)
+    prepare, rules = EvalTransform.from_config(config), ImageRules.of(config)
     predictions, broken = detect_images(
         net.predict,
-        lambda path: prepare(load_image(path)),
+        lambda path: prepare(load_image(path, rules=rules)),
         paths,
         InferenceOptions(
             config.class_names,

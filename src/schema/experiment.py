@@ -138,6 +138,13 @@ class Config(Section):
     tensorboard: bool = key(False, "write metrics for TensorBoard too: event files in tensorboard/ of the experiment")
     skip_broken: bool = key(False, "train in spite of missing or broken images")
 
+    max_image_pixels: PositiveInt = key(
+        100_000_000, "images of more pixels are refused before they are decoded, which takes 3 bytes for each"
+    )
+    strict_images: bool = key(
+        False, "refuse JPEG files that are damaged, but can be decoded, as broken ones; 0: a warning names them"
+    )
+
     # distributed training
     run_distribute: bool = key(False, "distributed training")
     device_id: NonNegativeInt = key(0, "device to use")
