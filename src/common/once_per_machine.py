@@ -42,7 +42,7 @@ def once_per_machine(
     note = folder.with_name(f"{folder.name}.done.json")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        lock = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
     try:
@@ -106,10 +106,13 @@ def _check(note: Path, what: str) -> None:
 
 
 def _read(note: Path) -> dict:
+    """What a note says; {} where it is broken, or not this user's."""
     try:
-        return json.loads(note.read_text())
+        with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW)) as file:
+            found = json.load(file) if os.fstat(file.fileno()).st_uid == os.geteuid() else {}
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write(note: Path, what: str, error: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.common.json_files import parse_json
 from src.data.coco_record import CocoRecordMaker
 from src.data.mindrecord.manifest import (
     AGAIN,
@@ -17,7 +18,7 @@ from src.data.mindrecord.manifest import (
 from src.data.mindrecord.rows import rows_sha256
 from src.data.mindrecord.shard_file import Placed, read_shard
 from src.data.reader_checks import subset
-from src.data.reading_speed import parse_json, without_garbage_collection
+from src.data.reading_speed import without_garbage_collection
 from src.data.record import Record
 from src.data.stored_image import StoredImage
 
@@ -107,17 +108,14 @@ class MindRecordDataset:
         self._check_positions([one.row.position for one in placed])
         return sorted(placed, key=lambda one: one.row.position)
 
-
     def _check_positions(self, stored: list[int]) -> None:
         """Raise a UserError unless each image of the source is stored once or left out once."""
-        manifest = self._manifest
+        manifest, where = self._manifest, self.annotation_file
         if len(stored) != manifest.images:
-            raise UserError(
-                f"{self.annotation_file}: says {manifest.images} images, its MindRecord files have {len(stored)}: {AGAIN}"
-            )
+            raise UserError(f"{where}: says {manifest.images} images, its MindRecord files have {len(stored)}: {AGAIN}")
         positions = [*stored, *(one.position for one in manifest.left_out)]
         if sorted(positions) != list(range(len(positions))):
-            raise UserError(f"{self.annotation_file}: images are missing between its rows, or there twice: {AGAIN}")
+            raise UserError(f"{where}: images are missing between its rows, or there twice: {AGAIN}")
 
     def _check_objects(self, counts: Counter[int]) -> None:
         """Raise a UserError unless the rows have as many objects of each category id as the manifest says."""
