@@ -50,7 +50,10 @@ class FolderListings:
     def names(self, folder: str) -> set[str]:
         """Names of what a folder holds; none where there is no such folder."""
         if folder not in self._names:
-            self._names[folder] = {entry.name for entry in os.scandir(folder)} if Path(folder).is_dir() else set()
+            try:
+                self._names[folder] = {entry.name for entry in os.scandir(folder)} if Path(folder).is_dir() else set()
+            except OSError as error:
+                raise UserError(f"{folder}: cannot read this folder ({error.strerror})") from None
         return self._names[folder]
 
 

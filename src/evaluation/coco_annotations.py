@@ -1,55 +1,66 @@
 """The ground truth of a COCO annotation file, as evaluation needs it."""
 
-import json
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from src.common.entries import check_list
 from src.common.errors import UserError
+from src.common.json_files import parse_json
 from src.common.text import shortened
-from src.data.masks import mask_fault
+from src.data.coco_content import check_categories, check_images
+from src.data.masks import run_length_code
 from src.data.reader_checks import box_numbers
 from src.evaluation.coco_matching import Objects
 
 logger = logging.getLogger(__name__)
 
 
-def read_annotations(source: str | Path | dict) -> dict:
-    """The parsed annotation file (a dict is returned as it is).
+def read_annotations(source: str | Path | dict, origin: str | Path = "annotations") -> dict:
+    """The parsed annotation file (a dict is returned as it is), checked as far as evaluation needs it.
+
+    Args:
+        source: the file, or its content.
+        origin: what messages call content.
 
     Raises:
-        UserError: the file is missing, not JSON, or has no list of images.
+        UserError: the file is missing, not JSON, or has no list of images, each with an id; categories or annotations
+            that are no lists, or categories without ids.
     """
-    name = "annotations" if isinstance(source, dict) else str(source)
     if not isinstance(source, dict):
-        try:
-            with Path(source).open(encoding="utf-8") as file:
-                source = json.load(file)
-        except OSError as error:
-            raise UserError(f"{name}: cannot read the annotation file ({error.strerror})") from error
-        except ValueError as error:
-            raise UserError(f"{name}: not a JSON file ({error})") from error
+        origin = source
+        source = _parsed(Path(source))
     if not isinstance(source, dict) or not isinstance(source.get("images"), list):
-        raise UserError(f"{name}: not a COCO annotation file, which is an object with a list 'images'")
+        raise UserError(f"{origin}: not a COCO annotation file, which is an object with a list 'images'")
+    check_images(source, origin, with_files=False)
+    if source.get("categories"):
+        check_categories(source, origin)
+    check_list(source.get("annotations") or [], f"{origin}: annotations")
     return source
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return parse_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the annotation file ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not a JSON file ({error})") from error
 
 
 def image_ids_of(annotations: dict) -> np.ndarray:
     """Image ids, int64 [I], sorted and each once."""
-    try:
-        return np.unique(np.array([int(image["id"]) for image in annotations["images"]], np.int64))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"annotations: each of 'images' needs a whole number as 'id' ({error!r})") from error
+    return np.unique(np.array([image["id"] for image in annotations["images"]], np.int64))
 
 
-def check_categories(annotations: dict, class_names: list[str], category_ids: list[int]) -> None:
+def check_class_categories(annotations: dict, class_names: list[str], category_ids: list[int]) -> None:
     """Raise UserError unless each class has a category of that id and name (a file without categories has none)."""
     if len(class_names) != len(category_ids):
         raise UserError(f"category_ids: {len(category_ids)} ids for {len(class_names)} class names")
-    known = {int(category["id"]): category.get("name") for category in annotations.get("categories") or []}
+    known = {category["id"]: str(category["name"]) for category in annotations.get("categories") or []}
     pairs = zip(category_ids, class_names, strict=True)
     wrong = [f"{i} '{name}'" for i, name in pairs if known.get(int(i)) != name]
     if known and wrong:
@@ -91,7 +102,7 @@ def ground_truth(
                 continue
             rows.append((position, label, *_numbers_of(annotation)))
             if sizes is not None:
-                masks.append(_run_length_code(annotation, *sizes[int(image_ids[position])]))
+                masks.append(run_length_code(annotation["segmentation"], *sizes[int(image_ids[position])]))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             del rows[len(masks) if sizes is not None else len(rows) :]  # its row, where only the mask is unusable
             broken.append(_named(annotation, error))
@@ -138,21 +149,5 @@ def _named(annotation: object, error: Exception) -> str:
 
 def image_sizes(annotations: dict) -> dict[int, tuple[int, int]]:
     """(height, width) of each image that has them, by its id."""
-    known = (image for image in annotations["images"] if {"height", "width"} <= image.keys())
+    known = (image for image in annotations["images"] if image.get("height") and image.get("width"))
     return {int(image["id"]): (int(image["height"]), int(image["width"])) for image in known}
-
-
-def _run_length_code(annotation: dict, height: int, width: int) -> dict:
-    """The mask (polygons, or a run-length code, compressed or not) as a compressed run-length code.
-
-    Raises:
-        ValueError: it cannot be decoded.
-    """
-    mask = annotation["segmentation"]
-    if fault := mask_fault(mask, height, width):
-        raise ValueError(fault)
-    if isinstance(mask, list):
-        # pycocotools takes a first polygon of two points for a box
-        polygons = mask if len(mask[0]) >= 6 else [polygon for polygon in mask if len(polygon) >= 6]
-        return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    return coco_mask.frPyObjects(mask, height, width) if isinstance(mask["counts"], list) else mask

@@ -242,7 +242,10 @@ def test_a_mask_that_is_garbage_is_reported_as_training_does(garbage, caplog):
 
 def test_a_polygon_of_two_points_before_a_real_one_is_no_box():
     outline = [5, 0, 5, 10, 6, 10, 6, 0]
-    assert masks_of_two_images([[1, 1, 2, 2], outline]).stats["segm_mAP"] == masks_of_two_images([outline]).stats["segm_mAP"]
+    assert (
+        masks_of_two_images([[1, 1, 2, 2], outline]).stats["segm_mAP"]
+        == masks_of_two_images([outline]).stats["segm_mAP"]
+    )
 
 
 @pytest.mark.parametrize("counts", ["x", "oooooooooooooooooooo", "11", [2**70]])

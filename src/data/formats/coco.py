@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.common.json_files import parse_json
+from src.data.coco_content import check_annotations, check_categories, check_images
 from src.data.coco_record import CocoRecordMaker
 from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
 from src.data.formats.coco_files import PREFIXES, find_annotation_file, find_images_dir
 from src.data.reader_checks import FolderListings, subset
-from src.data.reading_speed import parse_json, without_garbage_collection
+from src.data.reading_speed import without_garbage_collection
 from src.schema import Config
 
 _ANNOTATIONS = (*(f"annotations/{prefix}*.json" for prefix in PREFIXES), "*/labels.json")
@@ -66,7 +68,7 @@ class CocoDataset:
     def _read(self, first: int, every: int, with_masks: bool, images_dir: str | os.PathLike) -> None:
         content = read_annotations(self.annotation_file)
         self.category_ids = self._map_categories(content["categories"])
-        images = self._check_images(content["images"])
+        images = content["images"]
         kept = subset(images, first, every)
         names = (image["file_name"] for image in images)
         self.images_dir = Path(images_dir) if images_dir else find_images_dir(self.annotation_file, names)
@@ -101,33 +103,19 @@ class CocoDataset:
         by_name = {str(category["name"]): category["id"] for category in categories}
         return [by_name[name] for name in self.class_names]
 
-    def _check_images(self, images: list[dict]) -> list[dict]:
-        """Images in file order; duplicate ids and impossible entries are errors."""
-        if not images:
-            raise UserError(f"{self.annotation_file}: names no images")
-        for image in images:
-            if not isinstance(image.get("id"), int):
-                raise UserError(f"{self.annotation_file}: image {image} has no whole number as id")
-            lacking = [name for name in ("file_name", "height", "width") if not image.get(name)]
-            if lacking:
-                raise UserError(f"{self.annotation_file}: image {image['id']} lacks {' and '.join(lacking)}")
-        _check_unique(self.annotation_file, "image", [image["id"] for image in images])
-        return images
-
     def _group(self, annotations: list[dict], image_ids: set) -> dict[int, list[dict]]:
         """Annotations of each image; those of unknown images are skipped and counted, unknown categories an error."""
-        _check_unique(self.annotation_file, "annotation", [a["id"] for a in annotations if a.get("id") is not None])
         known = set(self.category_ids)
         groups = defaultdict(list)
         stray = []
         for annotation in annotations:
-            if annotation.get("category_id") not in known:
+            if annotation["category_id"] not in known:
                 raise UserError(
                     f"{self.annotation_file}: annotation {annotation.get('id')} has category_id "
-                    f"{annotation.get('category_id')}, which its categories lack (they are {sorted(known)})"
+                    f"{annotation['category_id']}, which its categories lack (they are {sorted(known)})"
                 )
-            if annotation.get("image_id") not in image_ids:
-                stray.append(annotation.get("image_id"))
+            if annotation["image_id"] not in image_ids:
+                stray.append(annotation["image_id"])
             else:
                 groups[annotation["image_id"]].append(annotation)
         if stray:
@@ -155,7 +143,7 @@ class CocoDataset:
 
 
 def read_annotations(path: Path) -> dict:
-    """The content of a COCO annotation file, with its three lists checked to be there."""
+    """The content of a COCO annotation file, checked to be one (see `coco_content`)."""
     try:
         content = parse_json(path.read_bytes())
     except OSError as error:
@@ -167,13 +155,11 @@ def read_annotations(path: Path) -> dict:
     for name in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{path}: no list '{name}'; a COCO annotation file has images, annotations and categories")
+    if not check_images(content, path):
+        raise UserError(f"{path}: names no images")
+    check_categories(content, path)
+    check_annotations(content, path)
     return content
-
-
-def _check_unique(path: Path, what: str, ids: list) -> None:
-    if len(set(ids)) != len(ids):
-        twice = next(value for value, count in Counter(ids).items() if count > 1)
-        raise UserError(f"{path}: {what} id {twice} is used more than once; ids must be unique")
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> CocoDataset:
