@@ -19,3 +19,12 @@ def shown(value: Any) -> str:
         return shortened(repr(value))
     except (ValueError, RecursionError):  # a number of more digits than Python writes, or nested too deeply
         return f"a huge {type(value).__name__}"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written in UTF-8: JSON, YAML and file names can hold halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from src.common.errors import UserError
-from src.common.text import shortened, shown
+from src.common.text import is_unicode, shortened, shown
 from src.config.checks import inconsistencies
 from src.config.published_keys import published_keys, standard_keys
 from src.config.words import words_as_values
@@ -116,8 +116,8 @@ def _nested(overrides: dict[str, Any]) -> dict:
     nested: dict[str, Any] = {}
     for name, value in overrides.items():
         section, parts = nested, name.split(".")
-        if len(parts) > DEEPEST:
-            raise UserError(f"{COMMAND_LINE}: unknown key '{shortened(name)}'; --help lists the keys")
+        if len(parts) > DEEPEST or not is_unicode(name):
+            raise UserError(f"{COMMAND_LINE}: unknown key {shown(name)}; --help lists the keys")
         for part in parts[:-1]:
             if not isinstance(section.get(part), dict):
                 section[part] = {}

@@ -4,6 +4,8 @@ from typing import Any
 
 import yaml
 
+from src.common.text import is_unicode
+
 MOST_BYTES = 2**19
 MOST_NODES = 10_000  # values of a file, each counted as often as aliases repeat it
 DEEPEST = 30
@@ -61,10 +63,10 @@ class _BoundedLoader(_TextLoader, yaml.SafeLoader):
         return value
 
     def construct_yaml_str(self, node: yaml.ScalarNode) -> str:
-        """A text without NUL, which no path can hold."""
+        """A text without what no path and no file in UTF-8 can hold."""
         value = super().construct_yaml_str(node)
-        if "\0" in value:
-            raise YamlError("a text holds a NUL character", node.start_mark.line + 1)
+        if "\0" in value or not is_unicode(value):
+            raise YamlError("a text holds NUL or half of a surrogate pair", node.start_mark.line + 1)
         return value
 
 
@@ -75,8 +77,9 @@ _BoundedLoader.add_constructor("tag:yaml.org,2002:str", _BoundedLoader.construct
 def _load(text: str, loader_class: type) -> Any:
     if len(text) > MOST_BYTES:
         raise YamlError(f"over {MOST_BYTES} characters")
-    loader = loader_class(text)
+    loader = None
     try:
+        loader = loader_class(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -85,11 +88,13 @@ def _load(text: str, loader_class: type) -> Any:
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise YamlError(str(getattr(error, "problem", error)), mark.line + 1 if mark else None) from None
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
+        raise YamlError(str(problem), mark.line + 1 if mark else None) from None
     except ValueError as error:  # a date such as 2024-02-30
         raise YamlError(str(error)) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:

@@ -47,8 +47,7 @@ class _ImageEntry(_Strict):
     predictions: list[_Prediction]
 
 
-FileName = Annotated[str, Field(pattern=r"^[^\x00]+$")]
-_PREDICTIONS = TypeAdapter(dict[FileName, _ImageEntry])
+_ENTRIES = TypeAdapter(list[_ImageEntry])
 
 
 def save_results(path: str | Path, results: list[dict]) -> None:
@@ -149,12 +148,16 @@ def load_predictions(path: str | Path) -> dict[str, dict]:
 
 def _check_entries(path: str | Path, predictions: dict) -> None:
     """Raise a UserError that names the first image whose entry is not as `image_entry` makes it."""
+    for name in predictions:
+        if not name or "\0" in name:
+            raise UserError(f"{path}: {shown(name)} is not the name of an image")
     try:
-        _PREDICTIONS.validate_python(predictions)
+        _ENTRIES.validate_python(list(predictions.values()))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name, *place = (str(part) for part in first["loc"])
-        what = f"{'.'.join(place)} is {shown(first['input'])}: {first['msg'].lower()}"
+        number, *place = first["loc"]
+        name = list(predictions)[int(number)]
+        what = f"{'.'.join(map(str, place))} is {shown(first['input'])}: {first['msg'].lower()}"
         raise UserError(f"{path}: {shortened(name)}: not as infer.py writes it: {what}") from None
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -212,7 +213,10 @@ def _array(path: Path, name: str, entry: ms.Tensor) -> np.ndarray:
 
 def _meta(path: Path, text: str) -> dict:
     """What stands beside the weights."""
+    if max(map(ord, text), default=0) > sys.maxunicode:  # MindSpore makes such strings of damaged files
+        raise UserError(f"checkpoint {path} is damaged: its {META_NAME} is no text")
     try:
+        text.encode()
         meta = parse_json(text)
     except ValueError as error:
         raise UserError(f"checkpoint {path}: its {META_NAME} is not JSON ({error})") from None
