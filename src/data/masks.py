@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from src.common.text import shown
+
 POLYGON_STEPS = 5  # pycocotools rounds polygon points to fifths of a pixel
 FARTHEST_POINT = 1e5  # pixels; the time and memory that rasterising takes grow with the outline
 
@@ -104,7 +106,7 @@ def segmentation_fault(segmentation: object, height: int, width: int) -> str | N
     if isinstance(segmentation, dict):
         size = segmentation.get("size")
         if not isinstance(size, list | tuple) or list(size) != [height, width]:
-            return f"its RLE has size {segmentation.get('size')}, the image is {[height, width]} (height, width)"
+            return f"its RLE has size {shown(segmentation.get('size'))}, the image is {[height, width]} (height, width)"
         counts = segmentation.get("counts")
         return None if counts and isinstance(counts, str | bytes | list) else "its RLE has no counts"
     if not isinstance(segmentation, list) or not segmentation:

@@ -21,8 +21,8 @@ Shape = Annotated[list[Annotated[int, Field(ge=-1, lt=2**31)]], Field(max_length
 Side = Annotated[int, Field(gt=0, le=2**16)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Mean = Annotated[list[float], Field(min_length=3, max_length=3)]
-Std = Annotated[list[Annotated[float, Field(gt=1e-30)]], Field(min_length=3, max_length=3)]
+Mean = Annotated[list[Annotated[float, Field(ge=-1e30, le=1e30)]], Field(min_length=3, max_length=3)]
+Std = Annotated[list[Annotated[float, Field(gt=1e-30, le=1e30)]], Field(min_length=3, max_length=3)]
 
 
 DETECTIONS = ["boxes", "scores", "labels", "valid"]

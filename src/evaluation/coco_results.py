@@ -12,7 +12,7 @@ from src.common.errors import UserError
 from src.common.text import shown
 from src.data.masks import MaskError, run_length_code
 
-FARTHEST = 1e300
+FARTHEST = 1e15  # of a coordinate or a score
 WHOLE = Rule("a whole number", (int, float), lambda value: -(2**63) <= value < 2**63 and value == int(value))
 BOX = Rule("a list [x, y, width, height] of numbers", (list, tuple), lambda box: len(box) == 4)
 
@@ -68,7 +68,7 @@ def _finite(rows: Sequence, name: str, where: str) -> np.ndarray:
         table = np.array(rows)
     except ValueError:  # rows of different lengths
         table = np.array([None])
-    if not len(rows) or (table.dtype.kind in "iuf" and np.isfinite(table).all()):
+    if not len(rows) or (table.dtype.kind in "iuf" and (np.abs(table) <= FARTHEST).all()):
         return table.astype(np.float64)
     for number, row in enumerate(rows):
         if not all(type(value) in (int, float) and abs(value) <= FARTHEST for value in row):

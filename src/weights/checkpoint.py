@@ -38,6 +38,7 @@ __all__ = [
 
 OPTIMIZER_PREFIX = "optimizer/"
 META_NAME = "meta_json"
+CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 10
 NUMPY_TYPES = (
     ms.float16, ms.float32, ms.float64, ms.bool_, ms.int8, ms.int16, ms.int32, ms.int64, ms.uint8, ms.uint16, ms.uint32,
     ms.uint64,
@@ -200,8 +201,17 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     finally:
         logging.disable(logging.NOTSET)
     meta = entries.pop(META_NAME, None)
+    if meta is not None and not _has_checksum(path):  # MindSpore's own have none, and no such entry
+        raise UserError(f"checkpoint {path} is damaged: its checksum is not there")
     arrays = {name: _array(path, name, entry) for name, entry in entries.items() if hasattr(entry, "asnumpy")}
     return arrays, {} if meta is None else _meta(path, str(meta))
+
+
+def _has_checksum(path: Path) -> bool:
+    """Whether a file ends with MindSpore's checksum; one without it is loaded without being checked."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - len(CHECKSUM_MARK) - CHECKSUM_BYTES, 0))
+        return file.read().startswith(CHECKSUM_MARK)
 
 
 def _array(path: Path, name: str, entry: ms.Tensor) -> np.ndarray:
@@ -213,7 +223,8 @@ def _array(path: Path, name: str, entry: ms.Tensor) -> np.ndarray:
 
 def _meta(path: Path, text: str) -> dict:
     """What stands beside the weights."""
-    if max(map(ord, text), default=0) > sys.maxunicode:  # MindSpore makes such strings of damaged files
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    if (codes > sys.maxunicode).any():  # MindSpore makes such strings of damaged files
         raise UserError(f"checkpoint {path} is damaged: its {META_NAME} is no text")
     try:
         text.encode()

@@ -250,10 +250,9 @@ def checkpoints(folder: Path) -> Case:
 
     def read() -> None:
         found, noted = _read(path)
-        if not sealed[0]:
-            check(
-                noted == meta and all(np.array_equal(found[name], array) for name, array in arrays.items()), "changed"
-            )
+        if not sealed[0] and noted:  # a file cut off before both is like MindSpore's own, which have no checksum
+            intact = noted == meta and all(np.array_equal(found[name], array) for name, array in arrays.items())
+            check(intact, "a checkpoint whose checksum does not fit was read")
         checkpoint_config(path)
         if "step" in noted:
             state = _state(path, noted)
@@ -365,7 +364,7 @@ def images(folder: Path) -> Case:
         path.write_bytes(damaged_bytes(rng.choice(good), rng))
 
     def read() -> None:
-        for rules in (ImageRules(), ImageRules(max_pixels=10_000, strict=True)):
+        for rules in (ImageRules(max_pixels=10_000_000), ImageRules(max_pixels=10_000, strict=True)):
             check_image(path, rules)
 
     return Case(damage, read)

@@ -3,11 +3,13 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from src.common.errors import UserError
+from tests.faults import campaign
 from tests.faults.borders import BORDERS
-from tests.faults.campaign import CLEAN, HANDLED, SILENT, TRACEBACK, SilentError, classify, run_border
+from tests.faults.campaign import CLEAN, HANDLED, HANG, MEMORY, SILENT, TRACEBACK, SilentError, classify, run_border
 
 NUMBER = 40
 
@@ -23,7 +25,12 @@ def test_every_fault_is_refused_in_one_line_or_handled(border, tmp_path: Path) -
     assert outcome.counts.total() == NUMBER and outcome.counts[CLEAN] + outcome.counts[HANDLED] == NUMBER
 
 
-def test_faults_are_told_apart() -> None:
+def spin() -> None:
+    while True:
+        pass
+
+
+def test_faults_are_told_apart(monkeypatch) -> None:
     def raises(error: BaseException):
         def read() -> None:
             raise error
@@ -35,4 +42,6 @@ def test_faults_are_told_apart() -> None:
     assert classify(raises(UserError("two\nlines")))[0] == TRACEBACK
     assert classify(raises(KeyError("x")))[0] == TRACEBACK
     assert classify(raises(SilentError("x")))[0] == SILENT
-    assert classify(lambda: bytearray(2**29))[0] == "memory"
+    assert classify(lambda: np.ones(2**25))[0] == MEMORY
+    monkeypatch.setattr(campaign, "SECONDS", 0.1)
+    assert classify(spin)[0] == HANG
