@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import UserError
+from src.data.coco_content import check_annotations
 from src.data.image import ImageError, load_image
 from src.data.masks import MaskError, MaskPatch, decode_mask
+from src.data.reader_checks import box_numbers
 from src.evaluation.coco_annotations import read_annotations
 from src.evaluation.predictions import load_predictions
 from src.visual.pictures import draw_objects, page, save_picture, side_by_side, with_title
@@ -119,9 +121,12 @@ class _GroundTruth:
         self.names = {category["id"]: str(category["name"]) for category in content.get("categories") or []}
         self.image_id = {Path(str(image.get("file_name", ""))).name: image["id"] for image in content["images"]}
         self.annotations: dict[object, list[dict]] = {}
-        for annotation in content.get("annotations") or []:
-            if len(annotation.get("bbox") or []) == 4:
-                self.annotations.setdefault(annotation.get("image_id"), []).append(annotation)
+        for annotation in check_annotations(content, path) if content.get("annotations") else []:
+            try:
+                box_numbers(annotation.get("bbox"))
+            except ValueError:  # a picture shows what there is
+                continue
+            self.annotations.setdefault(annotation["image_id"], []).append(annotation)
 
     def objects_of(self, image: str, size: tuple[int, int] | None) -> Drawn | None:
         """Objects of the image file, None if it is not in the annotations; with masks where a size (h, w) is given."""
@@ -142,10 +147,7 @@ class _ColorOf:
 
     def __init__(self, predictions: dict[str, dict], truth: _GroundTruth | None) -> None:
         known = {
-            p["class"]["name"]: int(p["class"]["label"])
-            for entry in predictions.values()
-            for p in entry["predictions"]
-            if isinstance(p.get("class"), dict) and {"name", "label"} <= p["class"].keys()
+            p["class"]["name"]: int(p["class"]["label"]) for entry in predictions.values() for p in entry["predictions"]
         }
         names = [name for name, _ in sorted(known.items(), key=lambda item: item[1])]
         names += [name for name in (truth.names.values() if truth else []) if name not in known] + ["?"]
@@ -175,18 +177,16 @@ def _mask_or_nothing(segmentation: list | dict | None, height: int, width: int) 
 
 
 def _predicted(entry: dict, score_thr: float, where: str) -> Drawn:
+    kept = [p for p in entry["predictions"] if p["score"] >= score_thr]
+    rows = [[p["bbox"][key] for key in ("x_min", "y_min", "width", "height")] for p in kept]
+    boxes = np.array(rows, np.float64).reshape(-1, 4)
+    names, scores = [p["class"]["name"] for p in kept], [float(p["score"]) for p in kept]
+    with_masks = any("mask" in p for p in entry["predictions"])
+    size = entry["height"], entry["width"]
     try:
-        kept = [p for p in entry["predictions"] if p["score"] >= score_thr]
-        rows = [[p["bbox"][key] for key in ("x_min", "y_min", "width", "height")] for p in kept]
-        boxes = np.array(rows, np.float64).reshape(-1, 4)
-        names, scores = [p["class"]["name"] for p in kept], [float(p["score"]) for p in kept]
-        with_masks = any("mask" in p for p in entry["predictions"])
-        size = entry["height"], entry["width"]
-        masks = [decode_mask(p["mask"], *size) for p in kept] if with_masks else None
+        masks = [decode_mask(p.get("mask") or [], *size) for p in kept] if with_masks else None
     except MaskError as error:
         raise UserError(f"{where}: a mask cannot be drawn: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: not as infer.py writes bbox, class, mask and score ({error!r})") from error
     boxes[:, 2:] += boxes[:, :2]
     return Drawn(boxes, names, scores, masks=masks)
 

@@ -70,7 +70,7 @@ def evaluator_with_results(config: Config, path: Path) -> CocoEvaluator:
     """An evaluator of `val_dataset` with the detections of a file that eval.py or infer.py wrote."""
     dataset = build_eval_loader(config, 0, 1).dataset
     evaluator = CocoEvaluator.for_dataset(dataset, config.iou_types)
-    evaluator.add_results(load_results(path, dataset))
+    evaluator.add_results(load_results(path, dataset), path)
     return evaluator
 
 

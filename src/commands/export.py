@@ -10,7 +10,7 @@ from src.blocks.detections import Detections
 from src.commands.trained_detector import detector_of
 from src.common.atomic import atomic_path, check_writable
 from src.common.errors import UserError
-from src.data.image import ImageError, load_image
+from src.data.image import ImageError, ImageRules, load_image
 from src.data.image_files import find_images
 from src.data.network_input import EvalTransform
 from src.data.synthetic_scene import SceneOptions, random_scene
@@ -131,7 +131,7 @@ def check_inputs(config: Config) -> dict[str, np.ndarray]:
     if config.pred_input:
         paths = (find_images(config.pred_input, key="pred_input") * count)[:count]
         try:
-            pictures = [load_image(path) for path in paths]
+            pictures = [load_image(path, rules=ImageRules.of(config)) for path in paths]
         except ImageError as error:
             raise UserError(str(error)) from None
     else:

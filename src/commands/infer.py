@@ -43,15 +43,15 @@ def infer(config: Config) -> dict[str, dict]:
     paths = find_images(config.pred_input, key="pred_input")
 
     from src.commands.trained_detector import in_frame_of_file, trained_detector
-    from src.data.image import load_image
+    from src.data.image import ImageRules, load_image
     from src.data.network_input import EvalTransform
 
     config = in_frame_of_file(config)
     net, _ = trained_detector(config)
-    prepare = EvalTransform.from_config(config)
+    prepare, rules = EvalTransform.from_config(config), ImageRules.of(config)
     predictions, broken = detect_images(
         net.predict,
-        lambda path: prepare(load_image(path)),
+        lambda path: prepare(load_image(path, rules=rules)),
         paths,
         InferenceOptions(
             config.class_names,

@@ -53,6 +53,8 @@ def postprocess(
     card = load_card(mindir_path)
     if card.selection is None:
         raise UserError(f"{mindir_path}: gives detections; result files are made with the raw form of a network")
+    if (columns := card.outputs[1].shape[2]) != len(card.class_names):
+        raise UserError(f"{mindir_path}: its card has {columns} columns of scores for {len(card.class_names)} classes")
     select = build_selection(card.selection)
     if not Path(result_path).is_dir():
         raise UserError(f"--result_path: no such folder: {result_path}")

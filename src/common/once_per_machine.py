@@ -64,7 +64,7 @@ def remove_traces(folder: Path) -> None:
     """
     lock_path, note = _traces(folder)
     with suppress(OSError):  # none there, a file system without locks, a folder that cannot be written
-        lock = os.open(lock_path, os.O_RDWR)
+        lock = os.open(lock_path, os.O_RDWR | os.O_NOFOLLOW)
         try:
             if take_lock(lock) and _is_there(lock, lock_path):
                 note.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ def _wait_for_turn(lock_path: Path, note: Path, what: str, deadline: float) -> t
 
 
 def _try(lock_path: Path, note: Path) -> tuple[int, bool] | None:
-    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     alone = take_lock(lock)
     # Shared without a note: the process at work died between the two attempts, and its turn is still free.
     if (alone or (take_lock(lock, fcntl.LOCK_SH) and note.exists())) and _is_there(lock, lock_path):
@@ -133,10 +133,13 @@ def _check(note: Path, what: str) -> None:
 
 
 def _read(note: Path) -> dict:
+    """What a note says; {} where it is broken, or not this user's."""
     try:
-        return json.loads(note.read_text())
+        with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW)) as file:
+            found = json.load(file) if os.fstat(file.fileno()).st_uid == os.geteuid() else {}
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write(note: Path, what: str, error: str) -> None:

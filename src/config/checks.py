@@ -1,5 +1,6 @@
 """Checks of the configuration that need more than one key."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from src.data.formats.table import FORMATS
@@ -29,7 +30,7 @@ def _class_list(config: Config) -> Iterator[Problem]:
             f"is {config.num_classes}, but coco_classes has {len(names)} names (background included); "
             f"num_classes: {len(names)} would fit",
         )
-    duplicates = sorted({name for name in names if names.count(name) > 1})
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     if duplicates:
         yield "coco_classes", f"names {', '.join(duplicates)} more than once"
     if config.category_ids and len(config.category_ids) != len(names) - 1:

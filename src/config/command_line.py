@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from src.common.errors import UserError
-from src.config.load import leaves, load_config, parse_value
+from src.config.load import leaves, load_config
 from src.config.published_keys import published_keys
+from src.config.words import word_value
 from src.models.table import DEFAULT_DETECTOR, DETECTORS
 from src.schema import Config, lookup
 from src.schema.sections import is_published_only
@@ -56,7 +57,7 @@ def config_and_options(
     for name, default in values.items():
         if name in arguments:
             word = arguments.pop(name)
-            values[name] = word if isinstance(default, str) else parse_value(name, word)
+            values[name] = word if isinstance(default, str) else word_value(name, word)
     return _load(path, arguments, fallbacks), Namespace(**values)
 
 

@@ -17,8 +17,11 @@ from pydantic_core import ErrorDetails
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
+from src.common.text import is_unicode, shortened, shown
 from src.config.checks import inconsistencies
 from src.config.published_keys import published_keys, standard_keys
+from src.config.words import words_as_values
+from src.config.yaml_values import DEEPEST, YamlError, parse_yaml
 from src.models.api import UnknownNameError
 from src.models.paths import CONFIGS
 from src.models.table import DEFAULT_DETECTOR, DETECTORS
@@ -34,7 +37,8 @@ def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Co
 
     Args:
         path: YAML file.
-        overrides: {"key" or "section.key": value}; strings are read as YAML ("0.1", "[1, 2]", "true").
+        overrides: {"key" or "section.key": value}; strings are taken as they are for keys that hold texts, and read as
+            YAML for others ("0.1", "[1, 2]", "true").
 
     Returns:
         The checked configuration.
@@ -42,8 +46,7 @@ def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Co
     Raises:
         UserError: an unknown key (the nearest known one is named), a wrong type, an impossible or contradictory value.
     """
-    layers = [*_read_with_bases(Path(path), ()), (COMMAND_LINE, _nested(overrides or {}))]
-    return _validate(*_combined(layers), str(path))
+    return _checked(_read_with_bases(Path(path), ()), overrides or {}, str(path))
 
 
 def config_from_values(values: dict[str, Any], origin: str, overrides: dict[str, Any] | None = None) -> Config:
@@ -54,7 +57,7 @@ def config_from_values(values: dict[str, Any], origin: str, overrides: dict[str,
         origin: where they are from, for messages.
         overrides: as of `load_config`.
     """
-    return _validate(*_combined([(origin, values), (COMMAND_LINE, _nested(overrides or {}))]), origin)
+    return _checked([(origin, values)], overrides or {}, origin)
 
 
 def save_config(config: Config, path: str | Path) -> None:
@@ -62,6 +65,28 @@ def save_config(config: Config, path: str | Path) -> None:
     text = yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None, width=120)
     with atomic_path(path) as temporary:
         temporary.write_text(text)
+
+
+def _checked(files: list[Layer], overrides: dict[str, Any], path: str) -> Config:
+    """The configuration of the files' values with those of the command line on top."""
+    command_line = _nested(_read_words(files, overrides))
+    return _validate(*_combined([*files, (COMMAND_LINE, command_line)]), path)
+
+
+def _read_words(files: list[Layer], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The values of the command line's words, which depend on the keys of the detector and backbone that are chosen."""
+    choices: dict[str, Any] = {name: overrides[name] for name in ("detector", "backbone.type") if name in overrides}
+    merged, _ = _combined([*files, (COMMAND_LINE, _nested(choices))])
+    detector = merged.get("detector", DEFAULT_DETECTOR)
+    try:
+        model = DETECTORS[detector].config_class(merged) if _is_detector(detector) else Config
+    except UnknownNameError:  # reported when the whole configuration is checked
+        model = Config
+    return words_as_values(overrides, dict(leaves(model)), published_keys(detector))
+
+
+def _is_detector(name: Any) -> bool:
+    return isinstance(name, str) and name in DETECTORS
 
 
 def _read_with_bases(path: Path, seen: tuple[Path, ...]) -> list[Layer]:
@@ -90,15 +115,17 @@ def _find_base(path: Path, base: str) -> Path:
 
 
 def _nested(overrides: dict[str, Any]) -> dict:
-    """{'a.b': 'text'} -> {'a': {'b': value}}."""
+    """{'a.b': value} -> {'a': {'b': value}}."""
     nested: dict[str, Any] = {}
     for name, value in overrides.items():
         section, parts = nested, name.split(".")
+        if len(parts) > DEEPEST or not is_unicode(name):
+            raise UserError(f"{COMMAND_LINE}: unknown key {shown(name)}; --help lists the keys")
         for part in parts[:-1]:
             if not isinstance(section.get(part), dict):
                 section[part] = {}
             section = section[part]
-        section[parts[-1]] = parse_value(name, value) if isinstance(value, str) else value
+        section[parts[-1]] = value
     return nested
 
 
@@ -119,7 +146,7 @@ def _combined(layers: list[Layer]) -> tuple[dict, dict[str, str]]:
 def _drop_keys_of_another_backbone(merged: dict, values: dict, detector: Any) -> None:
     """A layer that names its own backbone inherits only the keys that this backbone has."""
     inherited, own = merged.get("backbone"), values.get("backbone")
-    if not (isinstance(inherited, dict) and isinstance(own, dict) and "type" in own and detector in DETECTORS):
+    if not (isinstance(inherited, dict) and isinstance(own, dict) and "type" in own and _is_detector(detector)):
         return
     try:
         config_class = DETECTORS[detector].config_class({"backbone": own})
@@ -140,13 +167,14 @@ def _read_yaml(path: Path) -> dict:
     if not path.is_file():
         raise UserError(f"configuration {path} does not exist")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        values = parse_yaml(path.read_text(encoding="utf-8"))
+    except YamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise UserError(f"{path}{line}: not valid YAML ({error})") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the configuration ({error.strerror})") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no keys; a configuration is a list of 'key: value' lines")
     return values
@@ -162,21 +190,11 @@ def _merge(target: dict, values: dict, origins: dict, origin: str, prefix: tuple
             origins[".".join(here)] = origin
 
 
-def parse_value(name: str, text: Any) -> Any:
-    """The value that a word of the command line stands for, read as YAML."""
-    if not isinstance(text, str) or text == "":  # `--key` alone is True
-        return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"command line: --{name} {text}: cannot be read as a value") from None
-
-
 def _model(values: dict, origins: dict, path: str) -> type[Config]:
     """The class of configurations that `detector` and its spec choose."""
     name = values.get("detector", DEFAULT_DETECTOR)
     try:
-        if not isinstance(name, str) or name not in DETECTORS:
+        if not _is_detector(name):
             raise UnknownNameError("detector", name, list(DETECTORS))
         return DETECTORS[name].config_class(values)
     except UnknownNameError as error:
@@ -206,7 +224,7 @@ def _origin(name: str, origins: dict, path: str) -> str:
 
 
 def _explain(error: ErrorDetails, model: type[Config], origins: dict, path: str) -> str:
-    parts = [str(part) for part in error["loc"]]
+    parts = [shortened(str(part)) for part in error["loc"]]
     name = ".".join(parts)
     where = _origin(name, origins, path)
     if error["type"] == "extra_forbidden":
@@ -214,8 +232,9 @@ def _explain(error: ErrorDetails, model: type[Config], origins: dict, path: str)
         where = next((origin for key, origin in origins.items() if key.startswith(f"{name}.")), where)
         close = _nearest_key(parts, model)
         return f"{where}: unknown key '{name}'" + (f"; did you mean '{close}'?" if close else "; --help lists the keys")
-    what = error["msg"][0].lower() + error["msg"][1:]
-    return f"{where}: {name}: {error['input']!r} is not allowed: {what}"
+    message = error["msg"].removeprefix("Value error, ")
+    what = message[0].lower() + message[1:]
+    return f"{where}: {name}: {shown(error['input'])} is not allowed: {what}"
 
 
 def _nearest_key(parts: list[str], model: type[Config]) -> str | None:

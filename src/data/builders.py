@@ -6,6 +6,7 @@ from src.common.errors import UserError
 from src.data.augmentation import train_transforms
 from src.data.batch import BatchLayout, MaskSize
 from src.data.detection_dataset import DetectionDataset
+from src.data.image import ImageRules
 from src.data.instaboost import build_instaboost
 from src.data.loader import BatchLoader, Shard
 from src.data.network_input import Normalizer
@@ -67,7 +68,7 @@ def _layout(config: Config, batch_size: int, learns: bool) -> BatchLayout:
 
 
 def _workers(config: Config) -> WorkerOptions:
-    return WorkerOptions(config.num_parallel_workers, config.python_multiprocessing)
+    return WorkerOptions(config.num_parallel_workers, config.python_multiprocessing, ImageRules.of(config))
 
 
 def _augmentation(config: Config) -> list[Transform]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from src.common.errors import UserError
 from src.data.masks import segmentation_fault
-from src.data.reader_checks import clip_box
+from src.data.reader_checks import box_numbers, clip_box
 from src.data.record import Record
 from src.data.stored_image import StoredImage
 
@@ -86,7 +86,7 @@ class CocoRecordMaker:
 def _clipped_box(box: Any, height: int, width: int) -> tuple[float, float, float, float] | None:
     """[x, y, w, h] -> (x1, y1, x2, y2) inside the image; None when nothing of it is left, or it is not a box."""
     try:
-        x, y, w, h = (float(value) for value in box)
-    except (TypeError, ValueError):
+        x, y, w, h = box_numbers(box)
+    except ValueError:
         return None
     return clip_box((x, y, x + w, y + h), height, width)

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from src.common.text import shown
+
 POLYGON_STEPS = 5  # pycocotools rounds polygon points to fifths of a pixel
 FARTHEST_POINT = 1e5  # pixels; the time and memory that rasterising takes grow with the outline
 
@@ -75,15 +77,36 @@ def decode_mask(segmentation: list | dict, height: int, width: int) -> MaskPatch
     if fault := segmentation_fault(segmentation, height, width):
         raise MaskError(fault)
     if isinstance(segmentation, dict):
-        return _decode_runs(_run_lengths(segmentation["counts"]), height, width)
-    return _decode_polygons(segmentation, height, width)
+        return _decode_runs(_checked_runs(segmentation["counts"], height, width), height)
+    return _decode_polygons([polygon.reshape(-1, 2) for polygon in checked_polygons(segmentation)], height, width)
+
+
+def run_length_code(segmentation: object, height: int, width: int) -> dict:
+    """A COCO segmentation as a compressed run-length code, as pycocotools has it.
+
+    Raises:
+        MaskError: not a segmentation of an image of this size.
+    """
+    if fault := segmentation_fault(segmentation, height, width):
+        raise MaskError(fault)
+    if isinstance(segmentation, dict):
+        _checked_runs(segmentation["counts"], height, width)
+        is_list = isinstance(segmentation["counts"], list)
+        return coco_mask.frPyObjects(segmentation, height, width) if is_list else segmentation
+    polygons: list = segmentation  # type: ignore[assignment]  # as segmentation_fault says
+    checked = checked_polygons(polygons)
+    # pycocotools draws polygons of two points, too, but takes them for boxes where they come first.
+    drawn = checked if len(checked) == len(polygons) or len(polygons[0]) < 6 else polygons
+    runs = coco_mask.frPyObjects(drawn, height, width)
+    return runs[0] if len(runs) == 1 else coco_mask.merge(runs)
 
 
 def segmentation_fault(segmentation: object, height: int, width: int) -> str | None:
     """What can be seen to be wrong with a segmentation without decoding it; None: nothing."""
     if isinstance(segmentation, dict):
-        if list(segmentation.get("size") or ()) != [height, width]:
-            return f"its RLE has size {segmentation.get('size')}, the image is {[height, width]} (height, width)"
+        size = segmentation.get("size")
+        if not isinstance(size, list | tuple) or list(size) != [height, width]:
+            return f"its RLE has size {shown(segmentation.get('size'))}, the image is {[height, width]} (height, width)"
         counts = segmentation.get("counts")
         return None if counts and isinstance(counts, str | bytes | list) else "its RLE has no counts"
     if not isinstance(segmentation, list) or not segmentation:
@@ -97,16 +120,25 @@ def segmentation_fault(segmentation: object, height: int, width: int) -> str | N
     return None
 
 
-def _decode_polygons(polygons: list, height: int, width: int) -> MaskPatch:
-    """Rasterise in the window of the polygons only: an object is mostly much smaller than its image."""
+def checked_polygons(polygons: list) -> list[np.ndarray]:
+    """Coordinates float64 [2 n] of each polygon that has at least three points. Raises MaskError."""
     try:
-        points = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in polygons if len(polygon) >= 6]
-    except (TypeError, ValueError):
+        flat = [np.asarray(polygon, np.float64) for polygon in polygons if len(polygon) >= 6]
+    except (TypeError, ValueError, OverflowError):
         raise MaskError("a polygon of it holds something other than numbers") from None
+    for polygon in flat:
+        if polygon.ndim != 1:
+            raise MaskError("a polygon of it is no plain list of numbers")
+        # The norm bounds every coordinate, in a tenth of the time. NaN compares false.
+        if not polygon @ polygon < FARTHEST_POINT**2 and not (farthest := np.abs(polygon).max()) < FARTHEST_POINT:
+            raise MaskError(f"a polygon of it has a coordinate of size {farthest:g}, far outside of the image")
+    return flat
+
+
+def _decode_polygons(points: list[np.ndarray], height: int, width: int) -> MaskPatch:
+    """Rasterise in the window of the polygons only: an object is mostly much smaller than its image."""
     every = np.concatenate(points)
     low, high = every.min(axis=0), every.max(axis=0)
-    if not max(-low.min(), high.max()) < FARTHEST_POINT:  # NaN compares false
-        raise MaskError(f"a polygon of it has the point {low.tolist()} or {high.tolist()}, far outside of the image")
     start = np.maximum(np.floor(low), 0).astype(int)
     stop = np.minimum(np.ceil(high).astype(int) + 1, (width, height))
     if (stop <= start).any():
@@ -129,14 +161,25 @@ def _moved(points: np.ndarray, start: np.ndarray) -> np.ndarray:
 def _run_lengths(counts: str | bytes | Sequence[int]) -> np.ndarray:
     """int64 [n] run lengths of a compressed or uncompressed RLE."""
     if isinstance(counts, str | bytes):
-        return _decompressed(counts.encode() if isinstance(counts, str) else counts)
+        return _decompressed(counts.encode("utf-8", "replace") if isinstance(counts, str) else counts)
     try:
         lengths = np.asarray(counts)
-    except ValueError:
+    except (ValueError, OverflowError):
         lengths = np.zeros(0)
     if lengths.ndim != 1 or not np.issubdtype(lengths.dtype, np.integer):
         raise MaskError("the counts of its RLE are not whole numbers")
     return lengths.astype(np.int64)
+
+
+def _checked_runs(counts: str | bytes | Sequence[int], height: int, width: int) -> np.ndarray:
+    """int64 [n] run lengths that cover the image. Raises MaskError."""
+    lengths = _run_lengths(counts)
+    pixels = height * width
+    if lengths.min() < 0 or lengths.max() > pixels:
+        raise MaskError(f"one of the runs of its RLE has {lengths[(lengths < 0) | (lengths > pixels)][0]} pixels")
+    if lengths.sum() != pixels:
+        raise MaskError(f"the runs of its RLE end after {lengths.sum()} pixels, the image has {pixels}")
+    return lengths
 
 
 def _decompressed(text: bytes) -> np.ndarray:
@@ -161,11 +204,9 @@ def _decompressed(text: bytes) -> np.ndarray:
     return numbers
 
 
-def _decode_runs(lengths: np.ndarray, height: int, width: int) -> MaskPatch:
+def _decode_runs(lengths: np.ndarray, height: int) -> MaskPatch:
     """Only the columns that hold the object are written out."""
     ends = np.cumsum(lengths)
-    if lengths.min() < 0 or ends[-1] != height * width:
-        raise MaskError(f"the runs of its RLE end after {ends[-1]} pixels, the image has {height * width}")
     ones = np.flatnonzero(lengths[1::2]) * 2 + 1
     if len(ones) == 0:
         return MaskPatch(np.zeros((0, 0), np.uint8), 0, 0)

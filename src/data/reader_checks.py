@@ -9,8 +9,11 @@ from typing import TypeVar
 import numpy as np
 
 from src.common.errors import UserError
+from src.common.text import shown
 
 Item = TypeVar("Item")
+
+_NUMBERS = {int, float}
 
 MIN_BOX_SIDE = 1e-3  # pixels; a box that is thinner than this after clipping to its image is left out
 
@@ -23,6 +26,17 @@ def clip_box(corners: Sequence[float], height: int, width: int) -> tuple[float, 
     x1, x2 = max(x1, 0.0), min(x2, float(width))
     y1, y2 = max(y1, 0.0), min(y2, float(height))
     return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= MIN_BOX_SIDE else None
+
+
+def box_numbers(box: object) -> tuple[float, float, float, float]:
+    """The four numbers of a box in JSON; raises ValueError where it is anything else."""
+    if not isinstance(box, list | tuple) or len(box) != 4 or not _NUMBERS.issuperset(map(type, box)):
+        raise ValueError(f"its box is {shown(box)}, not four numbers")
+    try:
+        x1, y1, x2, y2 = map(float, box)
+    except OverflowError:
+        raise ValueError(f"its box is {shown(box)}, beyond all images") from None
+    return x1, y1, x2, y2
 
 
 class FolderListings:
@@ -38,7 +52,10 @@ class FolderListings:
     def names(self, folder: str) -> set[str]:
         """Names of what a folder holds; none where there is no such folder."""
         if folder not in self._names:
-            self._names[folder] = {entry.name for entry in os.scandir(folder)} if Path(folder).is_dir() else set()
+            try:
+                self._names[folder] = {entry.name for entry in os.scandir(folder)} if Path(folder).is_dir() else set()
+            except OSError as error:
+                raise UserError(f"{folder}: cannot read this folder ({error.strerror})") from None
         return self._names[folder]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from src.data.image import ImageError, load_image
+from src.data.image import USUAL_RULES, ImageError, ImageRules, load_image
 from src.data.masks import MaskError, MaskPatch, decode_mask
 from src.data.record import Record
 
@@ -50,9 +50,9 @@ class Sample:
         return height, width
 
 
-def read_sample(record: Record, turned: bool = False) -> Sample:
+def read_sample(record: Record, turned: bool = False, rules: ImageRules = USUAL_RULES) -> Sample:
     """Decode a record's image and masks. Objects whose mask covers no pixel are left out. Raises ImageError."""
-    image = load_image(record.image, (record.height, record.width))
+    image = load_image(record.image, (record.height, record.width), rules)
     height, width = image.shape[:2]
     sample = Sample(image, (height, width), record.boxes, record.labels, record.crowd, turned=turned)
     if record.masks is None:

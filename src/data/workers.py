@@ -11,6 +11,7 @@ from multiprocessing import connection, get_context, parent_process
 import cv2
 import numpy as np
 
+from src.data.image import USUAL_RULES, ImageRules
 from src.data.record import Record
 from src.data.sample import Sample, read_sample
 from src.data.transforms import Transform, apply_transforms
@@ -23,10 +24,12 @@ class WorkerOptions:
     Attributes:
         count: workers; 0: images are prepared in the calling thread.
         use_processes: decode and transform in processes; else in threads.
+        rules: which images are read.
     """
 
     count: int = 0
     use_processes: bool = False
+    rules: ImageRules = USUAL_RULES
 
 
 class Workers:
@@ -51,7 +54,7 @@ class Workers:
     def prepare(self, record: Record, key: tuple[int, ...], turned: bool = False) -> Sample:
         """Decode and transform a record, in a process if there are any; see `prepare`."""
         if self._processes is None:
-            return prepare(record, self._transforms, key, turned)
+            return prepare(record, self._transforms, key, turned, self.options.rules)
         return self._processes.submit(_prepare_in_process, record, key, turned).result()
 
     def close(self) -> None:
@@ -70,12 +73,18 @@ class Workers:
         if self.options.use_processes:
             # Not fork: MindSpore's threads are running by now.
             self._processes = ProcessPoolExecutor(
-                count, get_context("spawn"), initializer=_start_process, initargs=(self._transforms,)
+                count, get_context("spawn"), initializer=_start_process, initargs=(self._transforms, self.options.rules)
             )
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="loader")
 
 
-def prepare(record: Record, transforms: Sequence[Transform], key: tuple[int, ...], turned: bool = False) -> Sample:
+def prepare(
+    record: Record,
+    transforms: Sequence[Transform],
+    key: tuple[int, ...],
+    turned: bool = False,
+    rules: ImageRules = USUAL_RULES,
+) -> Sample:
     """Decode and transform one record.
 
     Args:
@@ -83,22 +92,25 @@ def prepare(record: Record, transforms: Sequence[Transform], key: tuple[int, ...
         transforms: applied in their order.
         key: (seed, epoch, index), the seed of their generator.
         turned: whether the frame is turned for this image.
+        rules: which images are taken.
 
     Raises:
         ImageError: it cannot be read.
     """
-    return apply_transforms(read_sample(record, turned), transforms, np.random.default_rng(key))
+    return apply_transforms(read_sample(record, turned, rules), transforms, np.random.default_rng(key))
 
 
 _process_transforms: list[Transform] = []
+_process_rules: list[ImageRules] = []
 
 
-def _start_process(transforms: list[Transform]) -> None:
+def _start_process(transforms: list[Transform], rules: ImageRules) -> None:
     """Runs once in each worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it then closes the pool.
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _process_transforms[:] = transforms
+    _process_rules[:] = [rules]
 
 
 def _exit_with_parent() -> None:
@@ -110,7 +122,7 @@ def _exit_with_parent() -> None:
 
 
 def _prepare_in_process(record: Record, key: tuple[int, ...], turned: bool) -> Sample:
-    return prepare(record, _process_transforms, key, turned)
+    return prepare(record, _process_transforms, key, turned, _process_rules[0])
 
 
 def _run_now(task: Callable[..., object], *arguments: object) -> Future:

@@ -6,19 +6,35 @@ configuration and no checkpoint.
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from src.common.atomic import atomic_path
 from src.common.checksum import sha256_of
 from src.common.errors import UserError
+from src.common.text import shown
 from src.schema import Config
 
-Shape = list[int]  # -1: any number
+# -1: any number
+Shape = Annotated[list[Annotated[int, Field(ge=-1, lt=2**31)]], Field(max_length=8)]
+Side = Annotated[int, Field(gt=0, le=2**16)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Mean = Annotated[list[Annotated[float, Field(ge=-1e30, le=1e30)]], Field(min_length=3, max_length=3)]
+Std = Annotated[list[Annotated[float, Field(gt=1e-30, le=1e30)]], Field(min_length=3, max_length=3)]
 
 
-class Port(BaseModel):
+DETECTIONS = ["boxes", "scores", "labels", "valid"]
+
+
+class CardPart(BaseModel):
+    """No unknown names, and no infinite numbers."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Port(CardPart):
     """An input or an output of the file."""
 
     name: str
@@ -26,21 +42,21 @@ class Port(BaseModel):
     dtype: Literal["float32", "int32", "bool"] = "float32"
 
 
-class Preprocessing(BaseModel):
+class Preprocessing(CardPart):
     """From an image to the network's input.
 
     Resize into (keep_ratio) or onto img_height x img_width, (pixel - mean) / std per channel, planes; what is left of
     input_height x input_width, right and below, is 0.
     """
 
-    img_height: int
-    img_width: int
-    input_height: int
-    input_width: int
+    img_height: Side
+    img_width: Side
+    input_height: Side
+    input_width: Side
     keep_ratio: bool
     to_rgb: bool
-    img_mean: list[float]
-    img_std: list[float]
+    img_mean: Mean
+    img_std: Std
 
     @classmethod
     def of(cls, config: Config) -> "Preprocessing":
@@ -50,7 +66,32 @@ class Preprocessing(BaseModel):
         return cls(input_height=height, input_width=width, **{name: getattr(config, name) for name in names})
 
 
-class ExportCard(BaseModel):
+class LevelsSelection(CardPart):
+    """The best pairs of each level: fields of a `DenseSelection`, which knows what those left out are."""
+
+    kind: Literal["levels"]
+    level_sizes: list[Annotated[int, Field(ge=0, lt=2**31)]]
+    score_thr: Fraction = 0.0
+    nms_pre: Count = 1
+    iou_threshold: Fraction = 0.0
+    max_per_img: Count = 1
+    min_bbox_size: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ClassesSelection(CardPart):
+    """The best boxes of each class: fields of a `MultiBoxSelection`, which knows what those left out are."""
+
+    kind: Literal["classes"]
+    score_thr: Fraction = 0.0
+    nms_pre: Count = 1
+    iou_threshold: Fraction = 0.0
+    max_per_img: Count = 1
+
+
+_SELECTION: TypeAdapter = TypeAdapter(Annotated[LevelsSelection | ClassesSelection, Field(discriminator="kind")])
+
+
+class ExportCard(CardPart):
     """Everything that is known about an exported file.
 
     Attributes:
@@ -67,21 +108,26 @@ class ExportCard(BaseModel):
         sha256: of the exported file.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     format: Literal["MINDIR", "AIR", "ONNX"]
     form: Literal["raw", "detections"]
     detector: str
-    inputs: list[Port]
-    outputs: list[Port]
+    inputs: Annotated[list[Port], Field(min_length=1)]
+    outputs: Annotated[list[Port], Field(min_length=1)]
     preprocessing: Preprocessing
-    class_names: list[str]
-    category_ids: list[int]
+    class_names: Annotated[list[str], Field(min_length=1)]
+    category_ids: list[Annotated[int, Field(ge=-(2**63), lt=2**63)]]
     selection: dict[str, Any] | None
-    mask_threshold: float | None
+    mask_threshold: Annotated[float, Field(gt=0, le=1)] | None
     checkpoint: str
     checkpoint_sha256: str
     sha256: str = ""
+
+    @field_validator("selection")
+    @classmethod
+    def _of_a_known_kind(cls, values: dict[str, Any] | None) -> dict[str, Any] | None:
+        if values is not None:
+            _SELECTION.validate_python(values, strict=True)
+        return values
 
     @property
     def batch_size(self) -> int | None:
@@ -111,15 +157,59 @@ def load_card(exported: str | Path) -> ExportCard:
     if not exported.is_file():
         raise UserError(f"{exported} does not exist; export.py writes such files")
     try:
-        loaded = ExportCard.model_validate_json(card.read_text(encoding="utf-8"))
-    except OSError:
+        loaded = ExportCard.model_validate_json(card.read_bytes(), strict=True)
+    except FileNotFoundError:
         raise UserError(f"{card} is missing: the JSON that export.py wrote belongs beside {exported.name}") from None
+    except OSError as error:
+        raise UserError(f"{card}: cannot be read ({error.strerror})") from None
     except (ValidationError, UnicodeDecodeError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "not a text file in UTF-8"
+        reason = _reason(error) if isinstance(error, ValidationError) else "not a text file in UTF-8"
         raise UserError(f"{card}: not the JSON that export.py writes beside its files ({reason})") from None
+    if misfit := _misfit(loaded):
+        raise UserError(f"{card}: not the JSON that export.py writes beside its files ({misfit})")
     if loaded.sha256 != sha256_of(exported):
         raise UserError(f"{exported} is not the file that {card.name} was written for (its SHA-256 differs)")
     return loaded
+
+
+def _misfit(card: ExportCard) -> str | None:
+    """What of a card contradicts another part of it; None: nothing."""
+    p, classes = card.preprocessing, len(card.class_names)
+    image, *others = card.inputs
+    if image.name != "image" or image.shape[1:] != [3, p.input_height, p.input_width] or image.shape[0] == 0:
+        return "the first input must be image, [batch, 3, input_height, input_width]"
+    if [port.name for port in others] not in ([], ["image_info"]):
+        return "there can be one more input, image_info"
+    if p.img_height > p.input_height or p.img_width > p.input_width:
+        return "img_height x img_width is larger than input_height x input_width"
+    if card.category_ids and len(card.category_ids) != classes:
+        return f"category_ids has {len(card.category_ids)} ids for {classes} class_names"
+    if (card.form == "raw") != (card.selection is not None):
+        return "selection belongs to the form raw, and to no other"
+    return _misfit_of_outputs(card)
+
+
+def _misfit_of_outputs(card: ExportCard) -> str | None:
+    names = [port.name for port in card.outputs]
+    if card.selection is None:
+        known = names in (DETECTIONS, [*DETECTIONS, "masks"])
+        return None if known else f"the outputs of detections are {', '.join(DETECTIONS)} and masks, if any"
+    if names != ["boxes", "scores"]:
+        return "the outputs of the form raw are boxes and scores"
+    boxes, scores = (port.shape for port in card.outputs)
+    if len(boxes) != 3 or boxes[1] < 1 or boxes[2] != 4 or len(scores) != 3 or scores[1] != boxes[1] or scores[2] < 1:
+        return "boxes must be [batch, anchors, 4] and scores [batch, anchors, columns]"
+    if (sizes := card.selection.get("level_sizes")) is not None and sum(sizes) != boxes[1]:
+        return f"level_sizes add up to {sum(sizes)}, boxes has {boxes[1]} anchors"
+    return None
+
+
+def _reason(error: ValidationError) -> str:
+    """The first thing that is wrong: where, and what."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where} is {shown(first['input'])}: {message}" if where else message
 
 
 def refuse_other_config(exported: str | Path, card: ExportCard, config: Config) -> None:

@@ -17,9 +17,8 @@ from pycocotools import mask as coco_mask
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
 from src.data.detection_dataset import DetectionDataset
-from src.data.masks import segmentation_fault
 from src.evaluation.coco_annotations import (
-    check_categories,
+    check_class_categories,
     check_segmentations,
     ground_truth,
     image_ids_of,
@@ -28,6 +27,7 @@ from src.evaluation.coco_annotations import (
 )
 from src.evaluation.coco_matching import AREA_RANGES, Objects, match_objects
 from src.evaluation.coco_precision import precision_and_recall
+from src.evaluation.coco_results import result_columns
 from src.evaluation.metrics import VOC_STATISTICS, Metrics, coco_statistics, coco_table, mean_of_measured
 from src.evaluation.voc_metrics import voc_precision
 
@@ -56,11 +56,12 @@ class CocoEvaluator:
         with_voc: bool = False,
         origin: str | Path = "annotations",
     ) -> None:
-        self.annotations = read_annotations(annotations)
-        check_categories(self.annotations, class_names, category_ids)
+        self.origin = origin if isinstance(annotations, dict) else annotations
+        self.annotations = read_annotations(annotations, origin)
+        check_class_categories(self.annotations, class_names, category_ids)
         self.class_names, self.category_ids, self.iou_types = list(class_names), list(category_ids), tuple(iou_types)
         if "segm" in self.iou_types:
-            check_segmentations(self.annotations, str(origin if isinstance(annotations, dict) else annotations))
+            check_segmentations(self.annotations, str(self.origin))
         self.with_voc = with_voc
         self.all_image_ids = image_ids_of(self.annotations)
         self._known: set[int] = set(self.all_image_ids.tolist())
@@ -134,38 +135,33 @@ class CocoEvaluator:
             if masks is not None:
                 self._masks.extend(cast(dict, masks[b][row]) for row in rows)  # only rows that are not valid have none
 
-    def add_results(self, results: list[dict]) -> None:
+    def add_results(self, results: list[dict], origin: str | Path = "predictions") -> None:
         """Add detections in COCO's results format: dicts with image_id, category_id, bbox [x, y, w, h], score.
 
+        Args:
+            results: the dicts; with masks `segmentation`, a run-length code.
+            origin: what messages call them.
+
         Raises:
-            UserError: a result lacks one of these, or its image or category is not in the annotations.
+            UserError: a result lacks one of these or has something else there, or its image or category is not in the
+                annotations.
         """
+        sizes = image_sizes(self.annotations) if "segm" in self.iou_types else None
+        columns = result_columns(results, sizes, origin)
         label_of = {int(category): label for label, category in enumerate(self.category_ids)}
-        try:
-            ids = np.array([result["image_id"] for result in results], np.int64)
-            categories = [int(result["category_id"]) for result in results]
-            scores = np.array([result["score"] for result in results], np.float64)
-            boxes = np.array([_box_of(result) for result in results], np.float64).reshape(len(results), 4)
-            if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
-                raise ValueError("a score or a box is not a finite number")
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"predictions: each needs image_id, category_id, bbox [x, y, width, height] and score ({error!r})"
-            ) from error
-        unknown = sorted(set(categories) - set(label_of))
+        unknown = sorted(set(columns.category_ids) - set(label_of))
         if unknown:
             raise UserError(
-                f"predictions: category ids {unknown[:10]} are not among the classes' {sorted(label_of)}; "
+                f"{origin}: category ids {unknown[:10]} are not among the classes' {sorted(label_of)}; "
                 "they were made with other classes or other annotations"
             )
+        ids = np.array(columns.image_ids, np.int64)
         self._check_images(ids)
-        if "segm" in self.iou_types:
-            self._check_segmentations(results)
-        labels = np.array([label_of[category] for category in categories], np.int32)
-        self._parts.append((ids, labels, scores, boxes))
-        self._seen.update(ids.tolist())
-        if "segm" in self.iou_types:
-            self._masks.extend(result["segmentation"] for result in results)
+        if columns.masks is not None:
+            self._masks.extend(columns.masks)
+        labels = np.array([label_of[category] for category in columns.category_ids], np.int32)
+        self._parts.append((ids, labels, columns.scores, columns.boxes))
+        self._seen.update(columns.image_ids)
 
     def results(self) -> list[dict]:
         """All detections in COCO's results format, image by image in the order of the annotations."""
@@ -216,7 +212,7 @@ class CocoEvaluator:
     def truth(self, evaluated: np.ndarray, with_masks: bool = False) -> Objects:
         """The objects in the images `evaluated` (ids, sorted), each image by its position there."""
         if with_masks not in self._truth:
-            everything = ground_truth(self.annotations, self.all_image_ids, self.category_ids, with_masks)
+            everything = ground_truth(self.annotations, self.all_image_ids, self.category_ids, with_masks, self.origin)
             self._truth[with_masks] = everything
         truth = self._truth[with_masks]
         if evaluated is self.all_image_ids:
@@ -317,26 +313,8 @@ class CocoEvaluator:
         if "segm" in self.iou_types and (masks is None or any(mask is None for mask in masks)):
             raise UserError("predictions: no masks, but 'segm' is to be evaluated")
 
-    def _check_segmentations(self, results: list[dict]) -> None:
-        self._check_masks([result.get("segmentation") for result in results])
-        sizes = image_sizes(self.annotations)
-        for result in results:
-            image, mask = result["image_id"], result["segmentation"]
-            fault = None if isinstance(mask, dict) else "its segmentation is no run-length code"
-            if fault is None and image in sizes:
-                fault = segmentation_fault(mask, *sizes[image])
-            if fault:
-                raise UserError(f"predictions: a mask of image {image} cannot be evaluated: {fault}")
-
 
 def _text_code(mask: dict) -> dict:
     """A run-length code as JSON can hold it."""
     counts = mask["counts"]
     return {"size": list(mask["size"]), "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
-
-
-def _box_of(result: dict) -> list[float]:
-    """The result's box, or the one around its mask."""
-    if "bbox" in result or "segmentation" not in result:
-        return result["bbox"]
-    return coco_mask.toBbox([result["segmentation"]])[0]

@@ -4,12 +4,51 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
+from src.common.json_files import parse_json
+from src.common.text import shortened, shown
 from src.data.detection_dataset import DetectionDataset
+
+
+class _Strict(BaseModel):
+    """Values of JSON as they are: a text is no number, and no number is infinite."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Box(_Strict):
+    x_min: float
+    y_min: float
+    width: float
+    height: float
+
+
+class _Class(_Strict):
+    label: Annotated[int, Field(ge=0, lt=2**31)]
+    category_id: int | Literal["unknown"]
+    name: str
+
+
+class _Prediction(_Strict):
+    bbox: _Box
+    class_: _Class = Field(alias="class")
+    mask: dict | None = None
+    score: float
+
+
+class _ImageEntry(_Strict):
+    height: Annotated[int, Field(gt=0, lt=2**31)]
+    width: Annotated[int, Field(gt=0, lt=2**31)]
+    predictions: list[_Prediction]
+
+
+_ENTRIES = TypeAdapter(list[_ImageEntry])
 
 
 def save_results(path: str | Path, results: list[dict]) -> None:
@@ -28,6 +67,7 @@ def load_results(path: str | Path, dataset: DetectionDataset | None = None) -> l
     results = read_json(path, "predictions")
     if isinstance(results, dict) and results and all(_is_image_entry(entry) for entry in results.values()):
         if dataset is not None:
+            _check_entries(path, results)
             return _results_of_entries(path, results, dataset)
         raise UserError(
             f"{path}: these are predictions of infer.py, which have no image ids; eval.py --prediction_path writes and "
@@ -103,8 +143,25 @@ def load_predictions(path: str | Path) -> dict[str, dict]:
         raise UserError(f"{path}: these are COCO results (of eval.py); give the JSON that infer.py writes")
     for name, entry in predictions.items() if isinstance(predictions, dict) else [("the file", None)]:
         if not _is_image_entry(entry):
-            raise UserError(f"{path}: {name}: not a prediction of infer.py (height, width, predictions)")
+            where = f"{path}: {shortened(str(name))}"
+            raise UserError(f"{where}: not a prediction of infer.py (height, width, predictions)")
+    _check_entries(path, predictions)
     return predictions
+
+
+def _check_entries(path: str | Path, predictions: dict) -> None:
+    """Raise a UserError that names the first image whose entry is not as `image_entry` makes it."""
+    for name in predictions:
+        if not name or "\0" in name:
+            raise UserError(f"{path}: {shown(name)} is not the name of an image")
+    try:
+        _ENTRIES.validate_python(list(predictions.values()))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        number, *place = first["loc"]
+        name = list(predictions)[int(number)]
+        what = f"{'.'.join(map(str, place))} is {shown(first['input'])}: {first['msg'].lower()}"
+        raise UserError(f"{path}: {shortened(name)}: not as infer.py writes it: {what}") from None
 
 
 def read_json(path: str | Path, what: str) -> dict | list:
@@ -114,7 +171,7 @@ def read_json(path: str | Path, what: str) -> dict | list:
         UserError: the file is missing or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot read the {what} ({error.strerror})") from error
     except json.JSONDecodeError as error:
@@ -140,14 +197,12 @@ def _results_of_entries(path: str | Path, entries: dict[str, dict], dataset: Det
         image_id = ids.get(name, ids.get(Path(name).name))
         if image_id is None:
             raise UserError(f"{path}: {name} is not an image of {dataset.annotation_file}")
-        try:
-            for found in entry["predictions"]:
-                box = [float(found["bbox"][key]) for key in ("x_min", "y_min", "width", "height")]
-                category = category_of[found["class"]["name"]]
-                result = {"image_id": image_id, "category_id": category, "bbox": box, "score": found["score"]}
-                results.append(result | ({"segmentation": found["mask"]} if "mask" in found else {}))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path}: {name}: not bbox, class and score of a class of {dataset.annotation_file} ({error!r})"
-            ) from error
+        for found in entry["predictions"]:
+            box = [float(found["bbox"][key]) for key in ("x_min", "y_min", "width", "height")]
+            category = category_of.get(found["class"]["name"])
+            if category is None:
+                named = shown(found["class"]["name"])
+                raise UserError(f"{path}: {name}: {named} is not a class of {dataset.annotation_file}")
+            result = {"image_id": image_id, "category_id": category, "bbox": box, "score": found["score"]}
+            results.append(result | ({"segmentation": found["mask"]} if "mask" in found else {}))
     return results

@@ -5,8 +5,11 @@ Only with `enable_modelarts` (RefineDet's README: `run_online`) does anything ha
 
 import glob
 import logging
+import lzma
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +21,14 @@ from src.model_utils.local_adapter import is_scheduler, launched_as
 from src.schema import Config
 
 logger = logging.getLogger(__name__)
+
+# RuntimeError: it wants a password, or is packed in a way that Python does not know; the others are of broken contents.
+BROKEN_ARCHIVE = (
+    zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, OverflowError, KeyError, struct.error, zlib.error,
+    lzma.LZMAError,
+)  # fmt: skip
+MOST_EXPANSION = 100
+HARMLESS_BYTES = 2**30
 
 DATA_KEYS = (
     "train_dataset", "val_dataset", "mindrecord_dir", "coco_root", "instance_set", "voc_root", "image_dir", "anno_path",
@@ -131,24 +142,44 @@ def unpack(folder: Path, name: str) -> None:
     """Unpack folder/name.zip to folder/name; an archive may hold that folder or only what belongs in it.
 
     Raises:
-        UserError: the archive is missing or damaged, or the disk is full; folder/name is then as it was.
+        UserError: the archive is missing, damaged, or too large once it is unpacked, or its name is a path; folder/name
+            is then as it was.
     """
+    if Path(name).name != name or name == ".." or "\0" in name:
+        raise UserError(f"modelarts_dataset_unzip_name: {name!r} is not the name of an archive in {folder}")
     archive, target, partial = folder / f"{name}.zip", folder / name, folder / f".{name}.partial"
     if not archive.is_file():
         raise UserError(f"modelarts_dataset_unzip_name: {archive} does not exist")
     logger.info(f"unpacking {archive}")
+    if target.is_symlink() or partial.is_symlink():
+        raise UserError(f"{target if target.is_symlink() else partial}: is a symbolic link; remove it")
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        partial.mkdir()
         with zipfile.ZipFile(archive) as opened:
+            _check_unpacked_size(archive, opened)
             opened.extractall(partial)
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:  # RuntimeError: it wants a password
-        shutil.rmtree(partial, ignore_errors=True)
+        inner = partial / name
+        source = inner if inner.is_dir() and len(list(partial.iterdir())) == 1 else partial
+        shutil.rmtree(target, ignore_errors=True)
+        source.replace(target)
+    except BROKEN_ARCHIVE as error:
         raise UserError(f"{archive} cannot be unpacked ({_in_one_line(error)})") from None
-    inner = partial / name
-    source = inner if inner.is_dir() and len(list(partial.iterdir())) == 1 else partial
-    shutil.rmtree(target, ignore_errors=True)
-    source.replace(target)
-    shutil.rmtree(partial, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_unpacked_size(archive: Path, opened: zipfile.ZipFile) -> None:
+    """Raise a UserError where the disk is too small, or the archive is far smaller than images make it."""
+    size, packed = sum(entry.file_size for entry in opened.infolist()), archive.stat().st_size
+    free = shutil.disk_usage(archive.parent).free
+    if size > free:
+        raise UserError(f"{archive} cannot be unpacked: {size / 1e6:,.1f} MB are needed, {free / 1e6:,.1f} MB are free")
+    if size > max(MOST_EXPANSION * packed, HARMLESS_BYTES):
+        raise UserError(
+            f"{archive} cannot be unpacked: its {packed / 1e6:,.1f} MB would become {size / 1e6:,.1f} MB, over "
+            f"{MOST_EXPANSION} times as much; images and annotations do not"
+        )
 
 
 def _find_data(config: Config) -> None:

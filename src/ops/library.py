@@ -21,6 +21,7 @@ from pathlib import Path
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
+from src.common.own_files import distrust
 
 OPS = Path(__file__).parent
 SOURCES = {
@@ -28,6 +29,7 @@ SOURCES = {
     "GPU": OPS / "roi_align/cuda/roi_align.cu",
     "CPU convolution": OPS / "convolution/cpu/convolution.cc",
     "CPU suppression": OPS / "nms/cpu/nms.cc",
+    "CPU decoder messages": OPS / "decoder_messages/cpu/decoder_messages.cc",
 }
 CPU_FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
 CUDA_FLAGS = ("-O3", "-std=c++17", "-shared", "-Xcompiler", "-fPIC", "-Xlinker", "--exclude-libs,ALL")
@@ -64,20 +66,22 @@ def _library(target: str) -> tuple[Path, bool]:
     try:
         compiler = find_compiler(target)
     except UserError:
-        built = [path for folder in cache_folders() for path in sorted(folder.glob(f"{stem}_*.so"))]
+        built = [
+            path for folder in cache_folders() for path in sorted(folder.glob(f"{stem}_*.so")) if _is_trusted(path)
+        ]
         if not built:
             raise
         return built[0], False
     name = f"{stem}_{_hash_of_compiler(target, compiler)}.so"
     for folder in cache_folders():
-        if (folder / name).is_file():
+        if _is_trusted(folder / name):
             return folder / name, False
     writable = next((folder for folder in cache_folders() if _can_write(folder)), None)
     if writable is None:
         raise UserError(f"no folder for compiled kernels can be written; set {CACHE_VARIABLE} to one that can")
     built_here = writable / name
     with _locked(writable / f"{device}.lock"):
-        if built_here.is_file():  # another process was faster
+        if _is_trusted(built_here):  # another process was faster
             return built_here, False
         with atomic_path(built_here) as temporary:
             _compile(target, compiler, temporary)
@@ -177,13 +181,33 @@ def _can_write(folder: Path) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return False
-    return os.access(folder, os.W_OK | os.X_OK)
+    return os.access(folder, os.W_OK | os.X_OK) and not _warned(distrust(folder, _owners()))
+
+
+def _is_trusted(path: Path) -> bool:
+    """Whether a library is there that no other user can have put there: loading it runs its code."""
+    if not path.is_file():
+        return False
+    return not _warned(distrust(path.parent, _owners()) or distrust(path, _owners()))
+
+
+def _owners() -> set[int]:
+    """The user who owns this project's files runs code here already."""
+    return {OPS.stat().st_uid}
+
+
+@cache
+def _warned(reason: str | None) -> bool:
+    """Whether there is a reason, which is told once."""
+    if reason:
+        logger.warning("compiled kernels: %s, and is not used", reason)
+    return reason is not None
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock that other processes respect, on this machine and where the file system has locks, beyond it."""
-    with path.open("a") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -195,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         "targets", nargs="*", metavar="cpu|cuda", help="what to build; default: all that this machine can"
     )
     wanted = parser.parse_args(arguments).targets
-    names = {"cpu": ("CPU", "CPU convolution", "CPU suppression"), "cuda": ("GPU",)}
+    names = {"cpu": ("CPU", "CPU convolution", "CPU suppression", "CPU decoder messages"), "cuda": ("GPU",)}
     if unknown := [name for name in wanted if name not in names]:
         print(f"error: unknown target {unknown[0]!r}; there are cpu and cuda", file=sys.stderr)
         return 2

@@ -2,24 +2,30 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from src.schema.sections import (
     BackboneConfig,
+    Count,
     Fraction,
     NonNegative,
     NonNegativeInt,
     PathText,
     Positive,
     PositiveInt,
+    PositiveTriple,
     Section,
+    Side,
     Text,
     Triple,
     key,
     published_key,
 )
+
+LONGEST_NAME = 255  # bytes of a file's or folder's name
+SWITCH_WORDS = {"true": "1", "yes": "1", "on": "1", "false": "", "no": "", "off": "", "0": "", "none": "", "null": ""}
 
 
 class MaskOptions(NamedTuple):
@@ -50,6 +56,22 @@ def _several(value: object) -> object:
     return value
 
 
+def _folder_name(name: str) -> str:
+    """The name of one folder, as it is."""
+    if "/" in name or name in (".", "..") or len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+        raise ValueError(
+            f"is the name of one folder, at most {LONGEST_NAME} bytes and without /; train_outputs has the rest"
+        )
+    return name
+
+
+def _switch_or_path(value: Any) -> Any:
+    """`resume`: "1" for a switch that is on, "" for one that is off, a path as it is."""
+    if value is None or isinstance(value, bool | int):
+        return "1" if value is True or value == 1 else value or ""
+    return SWITCH_WORDS.get(value.lower(), value) if isinstance(value, str) else value
+
+
 class Config(Section):
     """The keys that every experiment has; `detector` chooses the subclass that adds the network's."""
 
@@ -58,7 +80,9 @@ class Config(Section):
 
     # where things go and what runs them
     train_outputs: str = key("./train_outputs", "folder of all experiments")
-    brief: Text = key("run", "name of this experiment: its folder in train_outputs")
+    brief: Annotated[Text, AfterValidator(_folder_name)] = key(
+        "run", "name of this experiment: its folder in train_outputs"
+    )
     device_target: Literal["auto", "CPU", "GPU", "Ascend"] = key("auto", "device; auto: Ascend, GPU or CPU as found")
     mode: Literal["graph", "pynative"] = key("graph", "graph: compiled, for work; pynative: for debugging")
     seed: NonNegativeInt = key(1, "of weights, order and augmentation")
@@ -76,7 +100,9 @@ class Config(Section):
     weight_decay: NonNegative = key(4e-5, "L2 regularization (decoupled for adamw); not on BN and biases")
     warmup_step: NonNegativeInt = key(4000, "steps of warm-up")
     warmup_ratio: Fraction = key(0.1, "learning rate at the start of the warm-up, as a share of lr")
-    lr_steps: list[NonNegativeInt] = key([320, 340], "multistep: after these epochs the rate is divided by 10")
+    lr_steps: Annotated[list[NonNegativeInt], Field(max_length=1000)] = key(
+        [320, 340], "multistep: after these epochs the rate is divided by 10"
+    )
     lr_type: Literal["multistep", "cosine", "linear", "five_phase"] = key(
         "multistep", "learning rate after the warm-up; five_phase: the five ramps of warmup_epochs1 to 5, then a cosine"
     )
@@ -90,10 +116,10 @@ class Config(Section):
     grad_clip: NonNegative = key(0, "greatest norm of all gradients together; 0: no clipping")
 
     # train
-    num_gts: PositiveInt = key(100, "most objects of an image in training")
-    batch_size: PositiveInt = key(16, "images per device and forward pass")
+    num_gts: Annotated[int, Field(gt=0, le=10_000)] = key(100, "most objects of an image in training")
+    batch_size: Count = key(16, "images per device and forward pass")
     accumulate_step: PositiveInt = key(1, "forward passes per update: an artificial batch size multiplier")
-    test_batch_size: PositiveInt = key(1, "images per forward pass in evaluation and inference")
+    test_batch_size: Count = key(1, "images per forward pass in evaluation and inference")
     loss_scale: Positive = key(256, "the loss is multiplied, the gradients divided by it")
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = key(
         0, "keep averages of the weights that lose this share per update, such as 0.999; 0: none"
@@ -113,9 +139,9 @@ class Config(Section):
         0, "epochs that pre_trained was trained for: epochs and learning rate go on from there"
     )
     global_step: NonNegativeInt = key(0, "the same in steps, where pre_trained stopped within an epoch")
-    resume: Annotated[
-        str, BeforeValidator(lambda value: {True: "1", False: "", None: ""}.get(value, value) if value != 0 else "")
-    ] = key("", "continue: 1 from the experiment's last checkpoint, or the path of a checkpoint")
+    resume: Annotated[str, BeforeValidator(_switch_or_path)] = key(
+        "", "continue: 1 from the experiment's last checkpoint, or the path of a checkpoint"
+    )
     log_every: PositiveInt = key(100, "steps between log lines")
     log_format: Literal["timed", "monitor", "monitor_lr"] = key(
         "timed",
@@ -131,14 +157,21 @@ class Config(Section):
     tensorboard: bool = key(False, "write metrics for TensorBoard too: event files in tensorboard/ of the experiment")
     skip_broken: bool = key(False, "train in spite of missing or broken images")
 
+    max_image_pixels: PositiveInt = key(
+        100_000_000, "images of more pixels are refused before they are decoded, which takes 3 bytes for each"
+    )
+    strict_images: bool = key(
+        False, "refuse JPEG files that are damaged, but can be decoded, as broken ones; 0: a warning names them"
+    )
+
     # distributed training
     run_distribute: bool = key(False, "distributed training")
     device_id: NonNegativeInt = key(0, "device to use")
-    device_num: PositiveInt = key(1, "number of devices (distributed training)")
+    device_num: Annotated[int, Field(gt=0, le=65_536)] = key(1, "number of devices (distributed training)")
     rank_id: NonNegativeInt = key(0, "this process among device_num; the launcher's when it says")
 
     # data
-    num_parallel_workers: NonNegativeInt = key(6, "threads (or processes) that prepare images")
+    num_parallel_workers: Annotated[int, Field(ge=0, le=1024)] = key(6, "threads (or processes) that prepare images")
     python_multiprocessing: bool = key(False, "processes instead of threads")
     dataset: str = key("coco", "annotations: coco (COCO's JSON), voc (Pascal VOC's XML) or other (a TXT list)")
     train_dataset: PathText = key(
@@ -162,17 +195,19 @@ class Config(Section):
     eval_prefix: str = key("eval.mindrecord", "mindrecord_dir: name of the evaluation data there; empty: images")
     mindrecord_verify: bool = key(False, "compare the checksums of whole MindRecord files at the start")
     coco_classes: list[str] = key(["background"], "class names, 'background' first", min_length=2)
-    category_ids: list[int] = key([], "the data set's own category ids in the order of coco_classes, for infer.py")
-    num_classes: Annotated[int, Field(ge=2)] = key(81, "number of classes, background included")
+    category_ids: list[Annotated[int, Field(ge=-(2**63), lt=2**63)]] = key(
+        [], "the data set's own category ids in the order of coco_classes, for infer.py"
+    )
+    num_classes: Annotated[int, Field(ge=2, le=100_001)] = key(81, "number of classes, background included")
     train_dataset_num: NonNegativeInt = key(0, "use the first so many training images; 0: all")
     train_dataset_divider: NonNegativeInt = key(0, "of those, use every so many-th training image; 0: all")
 
     # images
-    img_width: PositiveInt = key(640, "width of the network's input")
-    img_height: PositiveInt = key(640, "height of the network's input")
-    divider: PositiveInt = key(64, "width and height are rounded up to a multiple of it")
+    img_width: Side = key(640, "width of the network's input")
+    img_height: Side = key(640, "height of the network's input")
+    divider: Annotated[int, Field(gt=0, le=1024)] = key(64, "width and height are rounded up to a multiple of it")
     img_mean: Triple = key([123.675, 116.28, 103.53], "subtracted, channel by channel, in the order to_rgb gives")
-    img_std: Annotated[list[Positive], Field(min_length=3, max_length=3)] = key([58.395, 57.12, 57.375], "divided by")
+    img_std: PositiveTriple = key([58.395, 57.12, 57.375], "divided by")
     to_rgb: bool = key(True, "RGB, or BGR")
     keep_ratio: bool = key(True, "keep the aspect ratio and pad, or stretch")
     turn_frame: bool = key(
@@ -182,7 +217,7 @@ class Config(Section):
     # augmentation
     flip_ratio: Fraction = key(0.5, "probability of a horizontal flip")
     expand_ratio: Fraction = key(0.0, "probability of an expansion on a larger canvas")
-    ratio_range: Annotated[list[Positive], Field(min_length=2, max_length=2)] = key(
+    ratio_range: Annotated[list[Annotated[float, Field(ge=0.01, le=100)]], Field(min_length=2, max_length=2)] = key(
         [1.0, 1.0], "scale jitter: the image is resized by a factor from this range, then cropped or padded"
     )
     photo_ratio: Fraction = key(0.0, "probability of SSD's changes of brightness, contrast, saturation and hue")
@@ -218,7 +253,7 @@ class Config(Section):
         "auto",
         "raw: boxes and scores of all candidates; detections: NMS inside; auto: raw, for mask models detections",
     )
-    export_batch_size: PositiveInt = key(1, "images per call of the exported file")
+    export_batch_size: Count = key(1, "images per call of the exported file")
     export_dynamic_batch: bool = key(False, "the exported file takes any number of images per call")
     export_turned: bool = key(False, "turn_frame: the exported file takes the turned frame, img_height wide")
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from src.schema.sections import Fraction, Positive, Section, key
 
-Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+Range = Annotated[list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=2, max_length=2)]
 
 
 class InstaBoostKeys(Section):

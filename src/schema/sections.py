@@ -2,22 +2,54 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+# Bounds of what a network can be, far beyond any use: a slip of the hand is refused before it costs hours or memory.
+LARGEST_FLOAT = 1e30  # float32 holds it and its products with pixels
+SMALLEST_POSITIVE = 1e-30  # float32 tells it from 0
+LARGEST_INT = 2**31 - 1
+MOST_LEVELS = 10
+MOST_LAYERS = 200
+MOST_CHANNELS = 2**14
+LONGEST_SIDE = 2**14  # pixels
+
+Positive = Annotated[float, Field(gt=0, le=LARGEST_FLOAT), AfterValidator(lambda value: _not_tiny(value))]
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST_FLOAT)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
-Four = Annotated[list[float], Field(min_length=4, max_length=4)]
-Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+Factor = Annotated[float, Field(gt=0, le=1000), AfterValidator(lambda value: _not_tiny(value))]  # on sides, in strides
+PositiveInt = Annotated[int, Field(gt=0, le=LARGEST_INT)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=LARGEST_INT)]
+Levels = Annotated[int, Field(gt=0, le=MOST_LEVELS)]
+Layers = Annotated[int, Field(gt=0, le=MOST_LAYERS)]
+Channels = Annotated[int, Field(gt=0, le=MOST_CHANNELS)]
+Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE)]
+Count = Annotated[int, Field(gt=0, le=10**6)]  # of boxes, images, devices: what takes memory each
+Number = Annotated[float, Field(ge=-LARGEST_FLOAT, le=LARGEST_FLOAT)]
+Triple = Annotated[list[Number], Field(min_length=3, max_length=3)]
+PositiveTriple = Annotated[list[Positive], Field(min_length=3, max_length=3)]
+Four = Annotated[list[Number], Field(min_length=4, max_length=4)]
+PositiveFour = Annotated[list[Positive], Field(min_length=4, max_length=4)]
+AnchorShapes = Annotated[list[Factor], Field(min_length=1, max_length=100)]
+Strides = Annotated[list[Side], Field(min_length=1, max_length=MOST_LEVELS)]
+Text = Annotated[
+    str,
+    BeforeValidator(
+        lambda value: str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    ),
+]
 # A file or folder; the published READMEs write "none" as None, which YAML reads as a word.
-PathText = Annotated[str, BeforeValidator(lambda value: "" if value in (None, "None") else value)]
+PathText = Annotated[str, BeforeValidator(lambda value: "" if value in NO_PATHS else value)]
+NO_PATHS = (None, "None", "null")
 Activation = Literal["relu", "swish"]
 
 PUBLISHED_ONLY = "published_only"
+
+
+def _not_tiny(value: float) -> float:
+    if value < SMALLEST_POSITIVE:
+        raise ValueError(f"should be at least {SMALLEST_POSITIVE:g}")
+    return value
 
 
 def key(default: Any, comment: str, **limits: Any) -> Any:
@@ -38,7 +70,7 @@ def is_published_only(field: FieldInfo) -> bool:
 class Section(BaseModel):
     """A part of the configuration. Unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -87,7 +119,7 @@ class BackboneConfig(Section):
 
 class BBoxCoderConfig(Section):
     target_means: Four = key([0.0, 0.0, 0.0, 0.0], "subtracted from the box deltas")
-    target_stds: Four = key([1.0, 1.0, 1.0, 1.0], "box deltas are divided by these")
+    target_stds: PositiveFour = key([1.0, 1.0, 1.0, 1.0], "box deltas are divided by these")
 
 
 class BoxLossConfig(Section):

@@ -8,18 +8,23 @@ import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from src.common.atomic import writing
 from src.common.errors import UserError
+from src.common.json_files import parse_json
 from src.common.leftovers import writing_folder
+from src.common.text import shown
 from src.schema import Config
 
 __all__ = [
@@ -39,22 +44,36 @@ Averages = Mapping[str, ms.Parameter]  # by the names of the weights
 OPTIMIZER_PREFIX = "optimizer/"
 AVERAGE_PREFIX = "average/"
 META_NAME = "meta_json"
+CHECKSUM_MARK, CHECKSUM_BYTES = b"crc_num", 10
+NUMPY_TYPES = (
+    ms.float16, ms.float32, ms.float64, ms.bool_, ms.int8, ms.int16, ms.int32, ms.int64, ms.uint8, ms.uint16, ms.uint32,
+    ms.uint64,
+)  # fmt: skip
+
+
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Number = Annotated[float, Field(strict=True)]
 
 
 @dataclass
 class TrainingState:
     """Where a training stands, apart from weights and optimizer."""
 
-    step: int = 0  # updates done since the start
-    epoch: int = 0  # whole epochs done
-    step_in_epoch: int = 0  # updates done in the running epoch
-    loss_sum: float = 0.0  # of the running epoch's updates
-    loss_scale: float = 1.0
-    best_metric: float = -1.0
-    evaluations_since_best: int = 0
-    unevaluated_loss: float | None = None  # mean loss of the epoch whose evaluation is still to come; None: none is
-    seed: int = 1
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    step: Count = 0  # updates done since the start
+    epoch: Count = 0  # whole epochs done
+    step_in_epoch: Count = 0  # updates done in the running epoch
+    loss_sum: Number = 0.0  # of the running epoch's updates
+    loss_scale: Annotated[Number, Field(gt=0)] = 1.0
+    best_metric: Number = -1.0
+    evaluations_since_best: Count = 0
+    unevaluated_loss: Number | None = None  # mean loss of the epoch whose evaluation is still to come; None: none is
+    seed: Count = 1
     config: dict = field(default_factory=dict)
+
+
+_STATE = TypeAdapter(TrainingState)
 
 
 def save_weights(path: str | Path, arrays: dict[str, np.ndarray], config: Config | dict | None = None) -> None:
@@ -97,6 +116,7 @@ def load_training_state(
     arrays, meta = _read(Path(path))
     if "step" not in meta:
         raise UserError(f"{path}: holds weights alone; a training can be resumed only from its own checkpoints")
+    state = _state(path, meta)
     weights = _weights(arrays, averaged=False)
     load_weights(net, weights, source=str(path))
     if averages:
@@ -104,7 +124,7 @@ def load_training_state(
         _assign(averages, saved, f"{path} (averaged weights)")
     own = {name: p for name, p in optimizer.parameters_dict().items() if name not in net.parameters_dict()}
     _assign(own, _with_prefix(arrays, OPTIMIZER_PREFIX), f"{path} (optimizer state)")
-    return TrainingState(**meta)
+    return state
 
 
 def load_checkpoint_weights(path: str | Path, averaged: bool = True) -> dict[str, np.ndarray]:
@@ -126,7 +146,10 @@ def checkpoint_config(path: str | Path) -> dict:
     Raises:
         UserError: as `load_checkpoint_weights`.
     """
-    return _read(Path(path))[1].get("config", {})
+    config = _read(Path(path))[1].get("config", {})
+    if not isinstance(config, dict):
+        raise UserError(f"checkpoint {path}: its {META_NAME} has config {shown(config)}, not an object")
+    return config
 
 
 def load_weights(net: nn.Cell, arrays: dict[str, np.ndarray], source: str = "the checkpoint") -> None:
@@ -160,7 +183,8 @@ def point_to(link: Path, target: Path) -> None:
     try:
         os.link(target, temporary)
     except OSError:
-        shutil.copyfile(target, temporary)
+        with target.open("rb") as source, temporary.open("xb") as copy:  # x: no link that somebody put there
+            shutil.copyfileobj(source, copy)
     temporary.replace(link)
 
 
@@ -202,11 +226,53 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     try:
         with without_guesses_of_mindspore():
             entries = ms.load_checkpoint(str(path), crc_check=True)
-    except (ValueError, RuntimeError, TypeError):
+    except (ValueError, RuntimeError, TypeError, SystemError):  # SystemError: of a text that is none
         raise UserError(f"checkpoint {path} is damaged, or no checkpoint: its checksum or format is wrong") from None
     meta = entries.pop(META_NAME, None)
-    arrays = {name: entry.asnumpy() for name, entry in entries.items() if hasattr(entry, "asnumpy")}
-    return arrays, json.loads(str(meta)) if meta is not None else {}
+    if meta is not None and not _has_checksum(path):  # MindSpore's own have none, and no such entry
+        raise UserError(f"checkpoint {path} is damaged: its checksum is not there")
+    arrays = {name: _array(path, name, entry) for name, entry in entries.items() if hasattr(entry, "asnumpy")}
+    return arrays, {} if meta is None else _meta(path, str(meta))
+
+
+def _has_checksum(path: Path) -> bool:
+    """Whether a file ends with MindSpore's checksum; one without it is loaded without being checked."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - len(CHECKSUM_MARK) - CHECKSUM_BYTES, 0))
+        return file.read().startswith(CHECKSUM_MARK)
+
+
+def _array(path: Path, name: str, entry: ms.Tensor) -> np.ndarray:
+    """An entry of a checkpoint; one of a type that NumPy does not have, such as an 8-bit float, is refused."""
+    if entry.dtype in (ms.bfloat16, *NUMPY_TYPES):
+        return entry.float().asnumpy() if entry.dtype == ms.bfloat16 else entry.asnumpy()
+    raise UserError(f"checkpoint {path}: {name} is of type {entry.dtype}, which no network of this project has")
+
+
+def _meta(path: Path, text: str) -> dict:
+    """What stands beside the weights."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    if (codes > sys.maxunicode).any():  # MindSpore makes such strings of damaged files
+        raise UserError(f"checkpoint {path} is damaged: its {META_NAME} is no text")
+    try:
+        text.encode()
+        meta = parse_json(text)
+    except ValueError as error:
+        raise UserError(f"checkpoint {path}: its {META_NAME} is not JSON ({error})") from None
+    if not isinstance(meta, dict):
+        raise UserError(f"checkpoint {path}: its {META_NAME} is {shown(meta)}, not an object")
+    return meta
+
+
+def _state(path: str | Path, meta: dict) -> TrainingState:
+    try:
+        return _STATE.validate_python(meta)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"checkpoint {path}: its {META_NAME}: {name} is {shown(first['input'])}: {first['msg'].lower()}"
+        ) from None
 
 
 @contextmanager

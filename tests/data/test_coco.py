@@ -222,9 +222,9 @@ def test_file_order_is_kept_and_first_and_every_choose(tmp_path):
     [
         (lambda c: c["images"][1].update(id=10), "image id 10 is used more than once"),
         (lambda c: c["annotations"][1].update(id=100), "annotation id 100 is used more than once"),
-        (lambda c: c["images"][1].update(id="7"), "no whole number as id"),
-        (lambda c: c["images"][1].pop("width"), "image 13 lacks width"),
-        (lambda c: c["images"][1].update(height=0), "image 13 lacks height"),
+        (lambda c: c["images"][1].update(id="7"), r"images\[1\]: id is '7', not a whole number of 64 bits"),
+        (lambda c: c["images"][1].pop("width"), r"images\[1\] has no width"),
+        (lambda c: c["images"][1].update(height=0), r"images\[1\]: height is 0, not a positive"),
         (lambda c: c["annotations"][0].update(category_id=3), "annotation 100 has category_id 3"),
         (lambda c: c.update(images=[]), "names no images"),
         (lambda c: c.pop("annotations"), "no list 'annotations'"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import zlib
 from pathlib import Path
@@ -14,12 +15,12 @@ import pytest
 from src.common.errors import UserError
 from src.data.builders import build_eval_loader, build_train_loader
 from src.data.mindrecord.create import create_mindrecord
-from src.data.mindrecord.manifest import StoredFile, read_manifest
+from src.data.mindrecord.manifest import LeftOut, StoredFile, read_manifest, write_manifest
 from src.data.mindrecord.publishing import PartialFolder
 from src.data.mindrecord.rows import Row
 from src.data.mindrecord.shard_file import read_shard
 from src.data.mindrecord.writing import LARGEST_PAGE, ShardWriter, page_size_for
-from src.data.open_dataset import check_or_pack_dataset
+from src.data.open_dataset import check_or_pack_dataset, open_dataset
 from tests.data.coco_files import NAMES, write_dataset
 from tests.data.test_loader import make_config
 
@@ -143,15 +144,75 @@ def test_other_classes(config):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a manifest of create_data.py, version 1"),
+        ("{", "not a manifest of create_data.py, version 2"),
         ("{}", "dataset: Field required"),
-        ('{"version": 2}', r"version: Input should be 1"),
+        ('{"version": 1}', r"version: Input should be 2"),
     ],
 )
 def test_no_manifest_of_this_version(config, packed, text, message):
     (packed / "train.mindrecord.json").write_text(text)
     with pytest.raises(UserError, match=message):
         check_or_pack_dataset(config, training=True)
+
+
+def exchange_classes(content):
+    ids = content["category_ids"]
+    ids["cat"], ids["dog"] = ids["dog"], ids["cat"]
+
+
+ALTERED = {
+    "classes": exchange_classes,
+    "fewer images": lambda content: content.update(images=4),
+    "many images": lambda content: content.update(images=10**12),
+    "objects": lambda content: content["objects_per_class"].update(cat=5),
+    "source": lambda content: content.update(source="elsewhere"),
+    "no checksum": lambda content: content.pop("sha256"),
+}
+
+
+@pytest.mark.parametrize("alteration", ALTERED.values(), ids=list(ALTERED))
+@pytest.mark.parametrize("verify", [False, True])
+def test_an_altered_manifest_is_found_at_the_start(config, packed, alteration, verify):
+    path = packed / "train.mindrecord.json"
+    content = json.loads(path.read_text())
+    alteration(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"train\.mindrecord\.json: was altered, its checksum is not that"):
+        check_or_pack_dataset(config.model_copy(update={"mindrecord_verify": verify}), training=True)
+    with pytest.raises(UserError, match=r"train\.mindrecord\.json: was altered"):
+        open_dataset(config, training=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": 4}, "says 4 images, its MindRecord files have 6"),
+        ({"images": 10**12}, "says 1000000000000 images, its MindRecord files have 6"),
+        ({"objects": 7}, "objects by category id"),
+        ({"objects_per_class": {"cat": 2, "dog": 4, "owl": 0}}, "says {7: 2, 90: 4} objects by category id, not"),
+        ({"category_ids": {"cat": 90, "dog": 7, "owl": 12}}, "says {90: 4, 7: 2} objects by category id, not"),
+        ({"left_out": [LeftOut(position=3, path="", reason="", entry={}, annotations=[])]}, "or there twice"),
+    ],
+)
+def test_counts_are_compared_with_the_rows(config, packed, changes, message):
+    """Also of a manifest whose checksum was made anew."""
+    path = packed / "train.mindrecord.json"
+    write_manifest(path, read_manifest(path).model_copy(update=changes))
+    with pytest.raises(UserError, match=re.escape(message)):
+        open_dataset(config, training=True)
+
+
+def test_a_manifest_names_files_of_its_own_folder_only(config, packed):
+    path = packed / "train.mindrecord.json"
+    manifest = read_manifest(path)
+    write_manifest(path, manifest.model_copy(update={"files": [StoredFile.model_construct(
+        name="../precious", size=8, sha256="")]}))  # fmt: skip
+    precious = packed.parent / "precious"
+    precious.write_text("precious")
+    with pytest.raises(UserError, match=r"files\.0\.name"):
+        check_or_pack_dataset(config, training=True)
+    create_mindrecord(config, overwrite=True)
+    assert precious.read_text() == "precious"
 
 
 def test_made_again_from_the_same_is_kept_and_from_something_else_refused(config, packed, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from src.commands.draw import draw_predictions
 from src.commands.evaluate import evaluate
@@ -187,3 +188,71 @@ def test_command_on_annotations_without_masks(dataset, evaluated, tmp_path):
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1 and "labels.json" in done.stderr and "segmentation" in done.stderr
+
+
+SQUARE = {"size": [20, 20], "counts": [100, 10, 290]}
+
+
+def masks_of_two_images(segmentation):
+    """Ground truth of two images with an object each, and the evaluation of perfect masks."""
+    truth = {
+        "images": [{"id": i, "file_name": f"{i}.png", "height": 20, "width": 20} for i in (1, 2)],
+        "categories": [{"id": 1, "name": "a"}],
+        "annotations": [
+            {"id": 5, "image_id": 1, "category_id": 1, "bbox": [5, 0, 1, 10], "area": 10, "segmentation": SQUARE},
+            {"id": 6, "image_id": 2, "category_id": 1, "bbox": [5, 0, 1, 10], "area": 10, "segmentation": segmentation},
+        ],
+    }
+    evaluator = CocoEvaluator(truth, ["a"], [1], ("bbox", "segm"), origin="truth.json")
+    code = coco_mask.frPyObjects(SQUARE, 20, 20)
+    one = {"category_id": 1, "bbox": [5, 0, 1, 10], "score": 1.0, "segmentation": code}
+    evaluator.add_results([{**one, "image_id": i} for i in (1, 2)])
+    return evaluator.compute_metrics()
+
+
+def test_the_squares_are_found():
+    assert masks_of_two_images(SQUARE).stats["segm_mAP"] == 1
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"size": [20, 20], "counts": "x"},
+        {"size": [20, 20], "counts": "oooooooooooooooooooo"},
+        {"size": [20, 20], "counts": "11"},
+        {"size": [20, 20], "counts": [100, 10, 291]},
+        {"size": [20, 20], "counts": [100, -10, 310]},
+        {"size": [20, 20], "counts": [2**70]},
+        {"size": [20, 20], "counts": {"a": 1}},
+        {"size": 5, "counts": "11"},
+        [[1, 1, 5, "x", 7, 9]],
+        [[1, 1, 5, float("nan"), 7, 9]],
+        [[[1, 1], [5, 5], [7, 9], [7, 9], [7, 9], [7, 9]]],
+        [[1, 2, 3, 4]],
+        [5],
+        "polygon",
+        None,
+    ],
+)
+def test_a_mask_that_is_garbage_is_reported_as_training_does(garbage, caplog):
+    """It was evaluated as an object that no detection covers."""
+    masks_of_two_images(garbage)
+    assert "truth.json: 1 annotations have no usable" in caplog.text and "annotation 6 of image 2: " in caplog.text
+
+
+def test_a_polygon_of_two_points_before_a_real_one_is_no_box():
+    outline = [5, 0, 5, 10, 6, 10, 6, 0]
+    assert (
+        masks_of_two_images([[1, 1, 2, 2], outline]).stats["segm_mAP"]
+        == masks_of_two_images([outline]).stats["segm_mAP"]
+    )
+
+
+@pytest.mark.parametrize("counts", ["x", "oooooooooooooooooooo", "11", [2**70]])
+def test_a_predicted_mask_that_is_garbage_is_refused(counts):
+    evaluator = CocoEvaluator(
+        {"images": [{"id": 1, "height": 20, "width": 20}], "annotations": [], "categories": []}, ["a"], [1], ("segm",)
+    )
+    code = {"size": [20, 20], "counts": counts}
+    with pytest.raises(UserError, match="predictions: a mask of image 1 cannot be evaluated: "):
+        evaluator.add_results([{"image_id": 1, "category_id": 1, "score": 1, "segmentation": code}])

@@ -1,1 +1,1 @@
-"""Faults on purpose: what breaks, and what is said about it."""
+"""Faults on purpose: damaged files at each border, and trainings that are killed."""

@@ -6,6 +6,7 @@ import sys
 import types
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -288,3 +289,66 @@ def test_elsewhere_the_programs_say_what_is_missing(program: str, tmp_path: Path
     assert done.stderr == (
         "error: enable_modelarts: the package moxing is not here; only ModelArts has it, elsewhere leave this key out\n"
     )
+
+
+@pytest.mark.parametrize("name", ["../keep", "/keep", "..", "a/b", "."])
+def test_the_name_of_an_archive_is_no_path(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "data"
+    (data / "a").mkdir(parents=True)
+    (tmp_path / "keep").mkdir()
+    for place in (tmp_path / "keep.zip", data / "a" / "b.zip", data / "...zip"):
+        with zipfile.ZipFile(place, "w") as archive:
+            archive.writestr("x", "x")
+    with pytest.raises(UserError, match="modelarts_dataset_unzip_name: .* is not the name of an archive"):
+        unpack(data, name)
+    assert list((tmp_path / "keep").iterdir()) == []
+
+
+def test_an_archive_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(10**7))
+    monkeypatch.setattr("src.model_utils.moxing_adapter.HARMLESS_BYTES", 10**6)
+    with pytest.raises(
+        UserError, match=r"bomb\.zip cannot be unpacked: its 0\.0 MB would become 10\.0 MB, over 100 times"
+    ):
+        unpack(tmp_path, "bomb")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**6))
+    with pytest.raises(UserError, match=r"bomb\.zip cannot be unpacked: 10\.0 MB are needed, 1\.0 MB are free"):
+        unpack(tmp_path, "bomb")
+    assert [path.name for path in tmp_path.iterdir()] == ["bomb.zip"]
+
+
+def test_broken_archives_are_one_line(tmp_path: Path) -> None:
+    """Every tenth byte flipped, one at a time; whatever zipfile raises is a UserError, and the old folder stays."""
+    path = tmp_path / "data.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data/a.txt", "text " * 50)
+        archive.writestr("data/b.txt", "other " * 50, zipfile.ZIP_LZMA)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 5):
+        for flip in (0x01, 0xFF):
+            broken = bytearray(whole)
+            broken[place] ^= flip
+            path.write_bytes(broken)
+            try:
+                unpack(tmp_path, "data")
+            except UserError as error:
+                refused += 1
+                assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > len(whole) // 10
+    assert not (tmp_path / ".data.partial").exists()
+
+
+def test_links_in_place_of_folders_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "precious").write_text("precious")
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.writestr("x", "x")
+    for name in (".data.partial", "data"):
+        link = tmp_path / name
+        link.symlink_to(tmp_path / "others")
+        with pytest.raises(UserError, match="is a symbolic link"):
+            unpack(tmp_path, "data")
+        link.unlink()
+    assert [path.name for path in (tmp_path / "others").iterdir()] == ["precious"]

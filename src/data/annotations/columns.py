@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from src.data.reading_speed import parse_json
+from src.common.json_files import parse_json
 
 NO_ID = -(2**63)
 HUNDREDTHS = 100  # COCO's points have two decimals; whole hundredths take half the memory of float64

@@ -2,7 +2,6 @@
 
 import json
 from array import array
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,11 @@ import msgspec
 import numpy as np
 
 from src.common.errors import UserError
+from src.common.json_files import parse_json
 from src.data.annotations.columns import HUNDREDTHS, NO_ID, AnnotationColumns, Texts
+from src.data.coco_content import check_annotation_fields, check_unique
 from src.data.masks import segmentation_fault
 from src.data.reader_checks import clip_boxes
-from src.data.reading_speed import parse_json
 
 CHUNK = 2048  # annotations; their numbers stay in the processor's cache
 
@@ -31,7 +31,7 @@ class _Annotation(msgspec.Struct, gc=False):
     category_id: Whole
     bbox: Annotated[list[float], msgspec.Meta(min_length=4, max_length=4)]
     id: Whole | None = None
-    iscrowd: int | bool | None = 0
+    iscrowd: Annotated[int, msgspec.Meta(ge=0, le=1)] | bool | None = 0
     segmentation: list[list[float]] | dict[str, Any] | None = None
 
 
@@ -80,9 +80,9 @@ def make_columns(path: Path, content: Content) -> AnnotationColumns:
         content: its images and categories must have been checked.
 
     Raises:
-        UserError: annotations with the same id, or of an unknown category; numbers beyond 64 bits.
+        UserError: annotations that are none, with the same id, or of an unknown category.
     """
-    images = _Images(path, content.images)
+    images = _Images(content.images)
     parser = _Parser(content, images)
     for start in range(0, max(len(content.annotations), 1), CHUNK):
         parser.add(start, content.annotations[start : start + CHUNK])
@@ -95,13 +95,10 @@ def make_columns(path: Path, content: Content) -> AnnotationColumns:
 class _Images:
     """The images of a file, and the row of each by its id."""
 
-    def __init__(self, path: Path, images: list[dict]) -> None:
-        try:
-            self.ids = np.array([image["id"] for image in images], np.int64)
-            self.heights = np.array([int(image["height"]) for image in images], np.int64)
-            self.widths = np.array([int(image["width"]) for image in images], np.int64)
-        except OverflowError:
-            raise UserError(f"{path}: an image has an id, height or width beyond 64 bits") from None
+    def __init__(self, images: list[dict]) -> None:
+        self.ids = np.array([image["id"] for image in images], np.int64)
+        self.heights = np.array([image["height"] for image in images], np.int64)
+        self.widths = np.array([image["width"] for image in images], np.int64)
         self.names = Texts.of(image["file_name"].encode("utf-8", "surrogatepass") for image in images)
         self._order = np.argsort(self.ids, kind="stable")
         self._sorted = self.ids[self._order]
@@ -194,16 +191,13 @@ class _Parser:
         return chunk
 
     def check(self, path: Path, number: np.ndarray, ids: np.ndarray, category: np.ndarray) -> None:
-        """Raise UserError when an annotation has the id of another, or a category that the file lacks."""
+        """Raise UserError when an annotation is none, has the id of another, or a category that the file lacks."""
         listed = ids[ids != NO_ID].tolist()
-        listed += [entry["id"] for _, entry in self.odd if isinstance(entry, dict) and entry.get("id") is not None]
-        check_unique_ids(path, "annotation", listed)
-        unknown = [(int(n), _plain(self.content.annotations[n])) for n in number[category < 0][:1]]
         for n, entry in self.odd:
-            if not isinstance(entry, dict):
-                raise UserError(f"{path}: annotation number {n + 1} is {str(entry)[:80]}, not an object")
-            if not _is_among(entry.get("category_id"), self._category_of):
-                unknown.append((n, entry))
+            listed += check_annotation_fields([entry], path, first=n)
+        check_unique(path, "annotation", listed)
+        unknown = [(int(n), _plain(self.content.annotations[n])) for n in number[category < 0][:1]]
+        unknown += [(n, entry) for n, entry in self.odd if entry["category_id"] not in self._category_of]
         if unknown:
             _, entry = min(unknown, key=lambda one: one[0])
             raise UserError(
@@ -259,7 +253,7 @@ class _Parser:
         members: dict[int, list[int]] = {int(row): [] for part in self.odd_rows for row in part}
         strays = []
         for n, entry in self.odd:
-            if _is_among(entry.get("image_id"), row_of):
+            if entry["image_id"] in row_of:
                 members.setdefault(row_of[entry["image_id"]], []).append(n)
             else:
                 strays.append(n)
@@ -302,17 +296,6 @@ class _Chunk:
         return faulty
 
 
-def check_unique_ids(path: Path, what: str, ids: list) -> None:
-    """Raise a UserError when an id is there twice; `what` it is of."""
-    try:
-        distinct = len(set(ids))
-    except TypeError:
-        raise UserError(f"{path}: an {what} has a list or an object as id") from None
-    if distinct != len(ids):
-        twice = next(value for value, count in Counter(ids).items() if count > 1)
-        raise UserError(f"{path}: {what} id {twice} is used more than once; ids must be unique")
-
-
 def _decoder(annotations: Sequence[Any]) -> Callable[[Any], _Annotation]:
     if annotations and not isinstance(annotations[0], msgspec.Raw):
         return lambda entry: msgspec.convert(entry, _Annotation)
@@ -327,10 +310,6 @@ def _plain(annotation: Any) -> Any:
 def _text(annotation: Any) -> bytes:
     """An annotation as JSON text."""
     return bytes(annotation) if isinstance(annotation, msgspec.Raw) else json.dumps(annotation).encode()
-
-
-def _is_among(key: Any, known: dict) -> bool:
-    return not isinstance(key, list | dict) and key in known
 
 
 def _compact(points: np.ndarray) -> np.ndarray:

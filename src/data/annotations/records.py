@@ -6,10 +6,10 @@ from typing import Any, overload
 
 import numpy as np
 
+from src.common.json_files import parse_json
 from src.data.annotations.columns import NO_ID, AnnotationColumns
 from src.data.coco_record import CocoRecordMaker
 from src.data.masks import segmentation_fault
-from src.data.reading_speed import parse_json
 from src.data.record import Record
 
 

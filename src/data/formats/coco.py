@@ -4,20 +4,21 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from src.common.errors import UserError
+from src.common.json_files import parse_json
 from src.data.annotations.cache import cached_columns
 from src.data.annotations.columns import AnnotationColumns
-from src.data.annotations.parsing import Content, check_unique_ids, make_columns, split_content
+from src.data.annotations.parsing import Content, make_columns, split_content
 from src.data.annotations.records import ColumnRecords
+from src.data.coco_content import check_annotations, check_categories, check_images
 from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
 from src.data.formats.coco_files import PREFIXES, find_annotation_file, find_images_dir
 from src.data.reader_checks import FolderListings, subset
-from src.data.reading_speed import parse_json, without_garbage_collection
+from src.data.reading_speed import without_garbage_collection
 from src.data.record import Record
 from src.schema import Config
 
@@ -94,7 +95,10 @@ class CocoDataset:
         """Parse and check the annotation file."""
         content = _split(self.annotation_file)
         self._map_categories(content.categories)
-        return make_columns(self.annotation_file, replace(content, images=self._check_images(content.images)))
+        try:
+            return make_columns(self.annotation_file, content)
+        except json.JSONDecodeError as error:  # an annotation that only a lenient parser takes
+            raise UserError(f"{self.annotation_file}: not valid JSON ({error.msg})") from None
 
     def coco_annotations(self) -> dict:
         """The content of the annotation file."""
@@ -120,19 +124,6 @@ class CocoDataset:
         by_name = {str(category["name"]): category["id"] for category in categories}
         return [by_name[name] for name in self.class_names]
 
-    def _check_images(self, images: list[dict]) -> list[dict]:
-        """Images in file order; duplicate ids and impossible entries are errors."""
-        if not images:
-            raise UserError(f"{self.annotation_file}: names no images")
-        for image in images:
-            if not isinstance(image.get("id"), int):
-                raise UserError(f"{self.annotation_file}: image {image} has no whole number as id")
-            lacking = [name for name in ("file_name", "height", "width") if not image.get(name)]
-            if lacking:
-                raise UserError(f"{self.annotation_file}: image {image['id']} lacks {' and '.join(lacking)}")
-        check_unique_ids(self.annotation_file, "image", [image["id"] for image in images])
-        return images
-
     def _look_up(self, names: list[str], rows: list[int]) -> np.ndarray:
         """Those of `rows` whose file is there; the others are noted as missing."""
         listings = FolderListings()
@@ -155,14 +146,15 @@ class CocoDataset:
 def _split(path: Path) -> Content:
     """The three lists of an annotation file; the annotations are parsed later, where the file is plain JSON."""
     content = split_content(path.read_bytes())
-    if content is not None:
-        return content
-    parsed = read_annotations(path)
-    return Content(parsed["images"], parsed["categories"], parsed["annotations"])
+    if content is None:
+        parsed = read_annotations(path)
+        return Content(parsed["images"], parsed["categories"], parsed["annotations"])
+    _check_lists({"images": content.images, "categories": content.categories}, path)
+    return content
 
 
 def read_annotations(path: Path) -> dict:
-    """The content of a COCO annotation file, with its three lists checked to be there."""
+    """The content of a COCO annotation file, checked to be one (see `coco_content`)."""
     try:
         content = parse_json(path.read_bytes())
     except OSError as error:
@@ -174,7 +166,15 @@ def read_annotations(path: Path) -> dict:
     for name in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{path}: no list '{name}'; a COCO annotation file has images, annotations and categories")
+    _check_lists(content, path)
+    check_annotations(content, path)
     return content
+
+
+def _check_lists(content: dict, path: Path) -> None:
+    if not check_images(content, path):
+        raise UserError(f"{path}: names no images")
+    check_categories(content, path)
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> CocoDataset:

@@ -12,6 +12,8 @@ from src.data.image_size import image_size
 from src.data.reader_checks import FolderListings, clip_box
 from src.data.record import Record
 
+LONGEST_SIDE = 1e9  # pixels
+
 
 @dataclass
 class ListedObject:
@@ -116,7 +118,8 @@ class ListedDataset:
                 return image_size(image.path)
         except ImageError as error:
             self.problems.append(str(error))
-        corners = np.array([one.corners for one in image.objects]).reshape(-1, 4)
+        corners = np.array([one.corners for one in image.objects], np.float64).reshape(-1, 4)
+        corners = corners[(np.abs(corners) < LONGEST_SIDE).all(axis=1)]  # others are no boxes
         return max(int(corners[:, 3].max(initial=1)), 1), max(int(corners[:, 2].max(initial=1)), 1)
 
     def _note_absent_classes(self) -> None:

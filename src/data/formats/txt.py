@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.common.text import shortened, shown
 from src.data.formats.api import DatasetFormat, given_path, training_subset
 from src.data.formats.listed import ListedDataset, ListedImage, ListedObject
 from src.data.reader_checks import check_unique, subset
@@ -63,9 +64,12 @@ def _images(path: Path, folder: str, class_names: Sequence[str]) -> Iterator[Lis
         parts = _LINE.fullmatch(line.strip())
         if parts is None:
             raise UserError(
-                f"{where}: no image in '{_shortened(line)}'; a line starts with the path of an image (.jpg, .png, ...)"
+                f"{where}: no image in '{shortened(line.strip())}'; a line starts with the path of an image "
+                "(.jpg, .png, ...)"
             )
         objects = [_object(where, text, class_names) for text in (parts["objects"] or "").split()]
+        if "\0" in parts["path"]:
+            raise UserError(f"{where}: {shown(parts['path'])} is not the name of a file")
         image = os.path.join(folder, parts["path"])  # noqa: PTH118  a Path for each of 100,000 is slow
         yield ListedImage(where, image, None, objects)
 
@@ -88,21 +92,16 @@ def _object(where: str, text: str, class_names: Sequence[str]) -> ListedObject:
             raise ValueError
     except (ValueError, OverflowError):
         raise UserError(
-            f"{where}: '{_shortened(text)}' is not xmin,ymin,xmax,ymax,class: four pixel coordinates and the number of "
+            f"{where}: '{shortened(text)}' is not xmin,ymin,xmax,ymax,class: four pixel coordinates and the number of "
             "a class, separated by commas only"
         ) from None
     if not 1 <= number <= len(class_names):
         hint = "0 is the background: classes count from 1" if number == 0 else "the classes count from 1"
         raise UserError(
-            f"{where}: class {number:g} of '{text}' is not one of the {len(class_names)} classes of coco_classes "
-            f"({hint}, 1 is '{class_names[0]}', {len(class_names)} is '{class_names[-1]}')"
+            f"{where}: class {number:g} of '{shortened(text)}' is not one of the {len(class_names)} classes "
+            f"of coco_classes ({hint}, 1 is '{class_names[0]}', {len(class_names)} is '{class_names[-1]}')"
         )
     return ListedObject(where, int(number) - 1, (x1, y1, x2, y2))
-
-
-def _shortened(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> TxtDataset:

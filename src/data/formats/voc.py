@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from src.common.errors import UserError
+from src.common.text import shortened, shown
 from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
 from src.data.formats.listed import ListedDataset, ListedImage, ListedObject
 from src.data.formats.voc_files import VocImageSet, find_voc_sets
@@ -16,6 +17,7 @@ from src.data.reader_checks import FolderListings, check_unique, subset
 from src.data.record import Record
 from src.schema import Config
 
+MOST_DIGITS = 9  # of an image's side
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG")
 
@@ -79,6 +81,8 @@ def _items(image_set: VocImageSet) -> Iterator[tuple[str, Path, Path]]:
         return
     try:
         lines = source.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise UserError(f"{source}: cannot read the list ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UserError(f"{source}: not a list of image names in UTF-8") from None
     listings = FolderListings()
@@ -86,7 +90,7 @@ def _items(image_set: VocImageSet) -> Iterator[tuple[str, Path, Path]]:
         if name := line.strip():
             path = annotations / f"{name}.xml"
             if str(path) not in listings:
-                raise UserError(f"{source}, line {number}: '{name}' has no annotation {path}")
+                raise UserError(f"{source}, line {number}: '{shortened(name)}' has no annotation {path}")
             yield f"{source}, line {number}", path, image_set.images_dir
 
 
@@ -98,22 +102,28 @@ class _AnnotationReader:
         self._listings = FolderListings()
 
     def read(self, path: Path, images_dir: Path) -> ListedImage:
-        text = path.read_bytes()
         try:
+            text = path.read_bytes()
             root = ElementTree.fromstring(text)
+        except OSError as error:
+            raise UserError(f"{path}: cannot read the annotation ({error.strerror})") from None
         except ElementTree.ParseError as error:
             line = error.position[0]
             raise UserError(f"{path}, line {line}: not valid XML ({expat.ErrorString(error.code)})") from None
+        except (LookupError, ValueError) as error:  # an encoding that is unknown, or not a character set
+            raise UserError(f"{path}: not valid XML ({error}); save it in UTF-8") from None
         if root.tag != "annotation":
             raise UserError(f"{path}: its root is <{root.tag}>; a VOC annotation is an <annotation>")
         nodes = root.findall("object")
         places = _places(path, text, len(nodes))
         objects = [self._object(where, node) for where, node in zip(places, nodes, strict=True)]
-        return ListedImage(str(path), self._image_path(path, images_dir, root), _size_hw(root), objects)
+        return ListedImage(str(path), self._image_path(path, images_dir, root), _size_hw(path, root), objects)
 
     def _image_path(self, path: Path, images_dir: Path, root: ElementTree.Element) -> str:
         """The image of the annotation's own name, else the one that it names."""
         named = root.findtext("filename", "").strip()
+        if "\0" in named or any("\ud800" <= character <= "\udfff" for character in named):
+            raise UserError(f"{path}: filename {shown(named)} is not the name of a file")
         candidates = [path.stem + suffix for suffix in _SUFFIXES] + ([named] if named else [])
         present = self._listings.names(str(images_dir))
         return str(images_dir / next((name for name in candidates if name in present), named or candidates[0]))
@@ -125,23 +135,26 @@ class _AnnotationReader:
             difficult = int(node.findtext("difficult", "0").strip() or 0) != 0
         except ValueError:
             raise UserError(
-                f"{where}: object '{name}' needs a bndbox with numbers as "
+                f"{where}: object '{shortened(name)}' needs a bndbox with numbers as "
                 f"{', '.join(_CORNERS)}, and 0 or 1 as difficult where it has one"
             ) from None
         if name not in self._label_of:
             raise UserError(
-                f"{where}: object '{name}' is not one of the {len(self._label_of)} "
+                f"{where}: object '{shortened(name)}' is not one of the {len(self._label_of)} "
                 f"classes of coco_classes: {list(self._label_of)}"
             )
         return ListedObject(where, self._label_of[name], (x1 - 1, y1 - 1, x2, y2), difficult)
 
 
-def _size_hw(root: ElementTree.Element) -> tuple[int, int] | None:
+def _size_hw(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
     """(height, width) where the annotation says both; some tools write 0."""
-    height, width = (root.findtext(f"size/{name}", "").strip() for name in ("height", "width"))
-    if re.fullmatch(r"[1-9]\d*", height) and re.fullmatch(r"[1-9]\d*", width):
-        return int(height), int(width)
-    return None
+    sides = [root.findtext(f"size/{name}", "").strip() for name in ("height", "width")]
+    if not all(re.fullmatch(r"[1-9][0-9]*", side) for side in sides):
+        return None
+    if any(len(side) > MOST_DIGITS for side in sides):
+        shown_sides = " and width ".join(map(shortened, sides))
+        raise UserError(f"{path}: its size has height {shown_sides}: no image is that large")
+    return int(sides[0]), int(sides[1])
 
 
 def _places(path: Path, text: bytes, count: int) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from src.common.errors import UserError
 from src.data.formats.table import FORMATS
+from src.data.image import ImageRules
 from src.data.mindrecord.manifest import LeftOut, Manifest, StoredFile, check_files, manifest_path, read_manifest
 from src.data.mindrecord.publishing import PartialFolder
 from src.data.mindrecord.rows import Row, rows_sha256
@@ -62,7 +63,9 @@ def create_mindrecord(
     workers = config.num_parallel_workers
     with PartialFolder(folder, name) as partial:
         _check_space(folder, source)
-        rows, left_out = store_images(partial.path, name, source, shards, workers, config.progress_bar)
+        rows, left_out = store_images(
+            partial.path, name, source, shards, workers, config.progress_bar, ImageRules.of(config)
+        )
         files = read_back(partial.path, rows, workers, config.progress_bar)
         manifest = _manifest(source, rows, left_out, files)
         path = partial.publish(manifest)

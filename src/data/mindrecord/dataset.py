@@ -1,9 +1,11 @@
 """A data set in MindRecord files."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.common.json_files import parse_json
 from src.data.coco_record import CocoRecordMaker
 from src.data.mindrecord.manifest import (
     AGAIN,
@@ -16,7 +18,7 @@ from src.data.mindrecord.manifest import (
 from src.data.mindrecord.rows import rows_sha256
 from src.data.mindrecord.shard_file import Placed, read_shard
 from src.data.reader_checks import subset
-from src.data.reading_speed import parse_json, without_garbage_collection
+from src.data.reading_speed import without_garbage_collection
 from src.data.record import Record
 from src.data.stored_image import StoredImage
 
@@ -70,11 +72,14 @@ class MindRecordDataset:
         self.problems = [f"{one.reason}; left out of {path}" for one in self._manifest.left_out]
         maker = CocoRecordMaker(self.category_ids, with_masks)
         without_difficult = self.voc_metrics and not keep_difficult
-        total = self._manifest.images + len(self._manifest.left_out)
-        kept = set(subset(list(range(total)), first, every))
         with without_garbage_collection():
-            placed = [one for one in self._read() if one.row.position in kept]
-            self.records = [_record(maker, one, without_difficult) for one in placed]
+            rows = self._read()
+            kept = set(subset(list(range(len(rows) + len(self._manifest.left_out))), first, every))
+            placed = [one for one in rows if one.row.position in kept]
+            counts: Counter[int] = Counter()
+            self.records = [_record(maker, one, without_difficult, counts) for one in placed]
+        if len(placed) == len(rows):
+            self._check_objects(counts)
         self.problems += maker.problems
         maker.check_masks(self.records, path)
 
@@ -100,7 +105,24 @@ class MindRecordDataset:
         placed = [one for shard in self._manifest.shards for one in read_shard(folder / shard)]
         if rows_sha256(one.row for one in placed) != self._manifest.rows_sha256:
             raise UserError(f"{self.annotation_file}: the annotations in its MindRecord files were altered: {AGAIN}")
+        self._check_positions([one.row.position for one in placed])
         return sorted(placed, key=lambda one: one.row.position)
+
+    def _check_positions(self, stored: list[int]) -> None:
+        """Raise a UserError unless each image of the source is stored once or left out once."""
+        manifest, where = self._manifest, self.annotation_file
+        if len(stored) != manifest.images:
+            raise UserError(f"{where}: says {manifest.images} images, its MindRecord files have {len(stored)}: {AGAIN}")
+        positions = [*stored, *(one.position for one in manifest.left_out)]
+        if sorted(positions) != list(range(len(positions))):
+            raise UserError(f"{where}: images are missing between its rows, or there twice: {AGAIN}")
+
+    def _check_objects(self, counts: Counter[int]) -> None:
+        """Raise a UserError unless the rows have as many objects of each category id as the manifest says."""
+        per_class = self._manifest.objects_per_class
+        says = {i: per_class[name] for name, i in self._manifest.category_ids.items() if per_class.get(name)}
+        if says != counts or self._manifest.objects != counts.total():
+            raise UserError(f"{self.annotation_file}: says {says} objects by category id, not {dict(counts)}: {AGAIN}")
 
 
 def open_manifest(path: Path, class_names: Sequence[str], with_masks: bool, thorough: bool = False) -> Manifest:
@@ -116,8 +138,10 @@ def stored_image(placed: Placed) -> StoredImage:
     return StoredImage(placed.row.path, placed.file, placed.offset, placed.size, placed.row.crc32)
 
 
-def _record(maker: CocoRecordMaker, placed: Placed, without_difficult: bool) -> Record:
+def _record(maker: CocoRecordMaker, placed: Placed, without_difficult: bool, counts: Counter[int]) -> Record:
+    """The record of a row; its annotations are counted by their category ids."""
     annotations = parse_json(placed.row.annotations)
+    counts.update(one["category_id"] for one in annotations)
     if without_difficult:
         annotations = [one for one in annotations if not one.get("difficult")]
     return maker.record(stored_image(placed), placed.row.entry, annotations)

@@ -1,27 +1,32 @@
 """The manifest: a JSON file beside the MindRecord files that says what they hold and whether they are whole."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from src.common.atomic import atomic_path
 from src.common.checksum import sha256_of
 from src.common.errors import UserError
 
 FORMAT: Final = "detection data set in MindRecord files"
-VERSION: Final = 1  # raise when older files can no longer be read
+VERSION: Final = 2  # raise when older files can no longer be read
 INDEX_SUFFIX = ".db"
 AGAIN = "create the data set again (create_data.py --overwrite 1)"
+
+
+PlainName = Annotated[str, Field(pattern=r"^[^/\x00]+$", max_length=255)]  # of a file in the manifest's own folder
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class StoredFile(BaseModel):
     """A file of the data set: a shard or the index of one. `size` in bytes."""
 
-    name: str
-    size: int
+    name: PlainName
+    size: Count
     sha256: str
 
 
@@ -36,7 +41,7 @@ class LeftOut(BaseModel):
         annotations: COCO's annotations of it.
     """
 
-    position: int
+    position: Count
     path: str
     reason: str
     entry: dict
@@ -59,10 +64,13 @@ class Manifest(BaseModel):
         rows_sha256: see `rows.rows_sha256`.
         files: shards and their indices.
         left_out: images that could not be read.
+        sha256: of everything else in this file; set when it is written.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     format: Literal["detection data set in MindRecord files"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     dataset: str
     split: str
     source: str
@@ -70,17 +78,24 @@ class Manifest(BaseModel):
     category_ids: dict[str, int]
     with_masks: bool
     voc_metrics: bool
-    images: int
-    objects: int
-    objects_per_class: dict[str, int]
+    images: Count
+    objects: Count
+    objects_per_class: dict[str, Count]
     rows_sha256: str
     files: list[StoredFile]
     left_out: list[LeftOut]
+    sha256: str = ""
 
     @property
     def shards(self) -> list[str]:
         """Names of the MindRecord files without their indices."""
         return [file.name for file in self.files if not file.name.endswith(INDEX_SUFFIX)]
+
+
+def _sha256_of(content: dict[str, Any]) -> str:
+    """Checksum of a manifest's content, apart from that checksum itself."""
+    text = json.dumps({name: value for name, value in content.items() if name != "sha256"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def manifest_path(folder: str | Path, name: str) -> Path:
@@ -89,19 +104,21 @@ def manifest_path(folder: str | Path, name: str) -> Path:
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
-    """Write it, whole or not at all."""
+    """Write it with its checksum, whole or not at all."""
+    content = manifest.model_dump()
+    content["sha256"] = _sha256_of(content)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(manifest.model_dump(), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest.
 
     Raises:
-        UserError: it cannot be read, or is not of this version.
+        UserError: it cannot be read, is not of this version, or was altered.
     """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot read the manifest ({error.strerror or error})") from None
     except ValidationError as error:
@@ -111,6 +128,9 @@ def read_manifest(path: Path) -> Manifest:
             f"{path}: not a manifest of create_data.py, version {VERSION} ({where + ': ' if where else ''}"
             f"{first['msg']}); {AGAIN}"
         ) from None
+    if _sha256_of(manifest.model_dump()) != manifest.sha256:
+        raise UserError(f"{path}: was altered, its checksum is not that of its content: {AGAIN}")
+    return manifest
 
 
 def check_files(path: Path, manifest: Manifest, thorough: bool = False) -> None:

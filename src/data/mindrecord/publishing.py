@@ -11,6 +11,7 @@ from pathlib import Path
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
 from src.common.file_lock import take_lock
+from src.common.own_files import open_own_folder
 from src.data.mindrecord.manifest import INDEX_SUFFIX, Manifest, manifest_path, read_manifest, write_manifest
 
 PLAN = "replacing.json"
@@ -32,12 +33,13 @@ class PartialFolder:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self.path = folder / f".{name}.partial"
+        self._any_file = re.compile(rf"{re.escape(name)}\d*({re.escape(INDEX_SUFFIX)})?")
         self._first_file = re.compile(rf"{re.escape(name)}0*({re.escape(INDEX_SUFFIX)})?")
 
     def __enter__(self) -> "PartialFolder":
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path, os.O_RDONLY)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open_own_folder(self.path)
         except OSError as error:
             raise self._unwritable(error) from None
         self._lock_or_refuse()
@@ -89,9 +91,17 @@ class PartialFolder:
         """Remove what a killed process left here, and what it was about to replace, which is no longer whole."""
         plan = self.path / PLAN
         if plan.is_file() and not manifest_path(self.folder, self.name).exists():
-            self._remove(json.loads(plan.read_text(encoding="utf-8")))
+            self._remove(self._planned(plan))
         for leftover in self.path.iterdir():
             leftover.unlink()
+
+    def _planned(self, plan: Path) -> list[str]:
+        """Names of this data set's files in a plan; none where it is broken."""
+        try:
+            names = json.loads(plan.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
+        return [name for name in names if isinstance(name, str) and self._any_file.fullmatch(name)]
 
     def _refuse_strangers(self, names: Iterable[str]) -> None:
         known = self._published()
@@ -105,10 +115,9 @@ class PartialFolder:
         if not target.exists():
             return []
         try:
-            return [file.name for file in read_manifest(target).files]
+            return [file.name for file in read_manifest(target).files if self._any_file.fullmatch(file.name)]
         except UserError:
-            ours = re.compile(rf"{re.escape(self.name)}\d*({re.escape(INDEX_SUFFIX)})?")
-            return [name for name in self._names() if ours.fullmatch(name)]
+            return [name for name in self._names() if self._any_file.fullmatch(name)]
 
     def _names(self) -> list[str]:
         """Names of all that lies in the folder."""

@@ -2,20 +2,21 @@
 
 import os
 import zlib
+from functools import partial
 from pathlib import Path
 
 from src.common.checksum import sha256_of
 from src.common.errors import UserError
+from src.common.json_files import parse_json
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
-from src.data.image import ImageError, load_image
+from src.data.image import USUAL_RULES, ImageError, ImageRules, load_image
 from src.data.mindrecord.dataset import stored_image
 from src.data.mindrecord.manifest import INDEX_SUFFIX, LeftOut, StoredFile
 from src.data.mindrecord.rows import Row, rows_sha256
 from src.data.mindrecord.shard_file import Placed, read_shard
 from src.data.mindrecord.source import Source, SourceImage
 from src.data.mindrecord.writing import LARGEST_PAGE, ShardWriter, page_size_for
-from src.data.reading_speed import parse_json
 
 SHARD_BYTES = 2**30  # about so much per file, where the number of files is not given
 MOST_SHARDS = 1000  # MindRecord's limit
@@ -23,7 +24,13 @@ LARGEST_IMAGE = LARGEST_PAGE - 1024  # bytes
 
 
 def store_images(
-    folder: Path, name: str, source: Source, shards: int, workers: int, progress_bar: str
+    folder: Path,
+    name: str,
+    source: Source,
+    shards: int,
+    workers: int,
+    progress_bar: str,
+    rules: ImageRules = USUAL_RULES,
 ) -> tuple[list[Row], list[LeftOut]]:
     """Decode each image of `source`, and write it where that works.
 
@@ -34,6 +41,7 @@ def store_images(
         shards: number of files; 0: one per GiB.
         workers: threads that read and decode.
         progress_bar: 'auto', 'on' or 'off'.
+        rules: which images are read.
 
     Returns:
         The rows that were written, and what was left out of the source, both in its order.
@@ -48,7 +56,7 @@ def store_images(
     writer = ShardWriter(folder, name, shards, page_size_for(max(sizes), sum(sizes) // shards))
     rows: list[Row] = []
     left_out = list(source.left_out)
-    loaded = map_ahead(_load, source.images, workers, 4 * workers)
+    loaded = map_ahead(partial(_load, rules=rules), source.images, workers, 4 * workers)
     for image, result in with_progress(loaded, len(sizes), "images", progress_bar):
         if isinstance(result, str):
             left_out.append(_left_out(image, result))
@@ -87,11 +95,11 @@ def read_back(folder: Path, rows: list[Row], workers: int, progress_bar: str) ->
     return files
 
 
-def _load(image: SourceImage) -> tuple[Row, bytes] | str:
+def _load(image: SourceImage, rules: ImageRules) -> tuple[Row, bytes] | str:
     """The image as it is stored, or why it is left out."""
     entry = image.entry
     try:
-        load_image(image.path, (entry["height"], entry["width"]))
+        load_image(image.path, (entry["height"], entry["width"]), rules)
         encoded = Path(image.path).read_bytes()
         f"{image.path}{entry['file_name']}".encode()
     except ImageError as error:

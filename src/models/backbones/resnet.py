@@ -10,7 +10,7 @@ from src.blocks.architectures import BASIC_EXPANSION, BOTTLENECK_EXPANSION, has_
 from src.models.api import Arrays, Problem, PublishedFormat
 from src.models.backbones.epsilon import rescaled_gammas
 from src.models.backbones.spec import BackboneSpec
-from src.schema.sections import BackboneConfig, NormConfig, PositiveInt, key
+from src.schema.sections import BackboneConfig, Channels, Layers, NormConfig, key
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -40,10 +40,10 @@ class ResNetConfig(BackboneConfig):
     out_indices: list[Annotated[int, Field(ge=0, le=3)]] = key(
         [0, 1, 2, 3], "stages whose outputs go to the neck", min_length=1
     )
-    groups: PositiveInt = key(1, "groups of the 3x3 convolutions (only resnext)")
-    base_width: PositiveInt = key(4, "channels per group, at 64 base_channels (only resnext)")
-    base_channels: PositiveInt = key(64, "channels of the stem; every stage scales with it")
-    stage_blocks: list[PositiveInt] | None = key(None, "residual blocks of each stage; empty: the depth's")
+    groups: Channels = key(1, "groups of the 3x3 convolutions (only resnext)")
+    base_width: Channels = key(4, "channels per group, at 64 base_channels (only resnext)")
+    base_channels: Channels = key(64, "channels of the stem; every stage scales with it")
+    stage_blocks: list[Layers] | None = key(None, "residual blocks of each stage; empty: the depth's")
     zero_init_residual: bool = key(True, "start with a zero gamma in the last BN of each residual branch")
     norm_cfg: NormConfig = key(NormConfig(momentum=0.1, eps=1e-5), "batch normalization of the backbone")
 

@@ -1,12 +1,14 @@
 """SpineNet in configurations."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from src.blocks.architectures import SPINENET_LEVELS, SPINENET_SCALINGS
 from src.models.api import Problem
 from src.models.backbones.spec import BackboneSpec
-from src.schema.sections import Activation, BackboneConfig, NormConfig, Positive, PositiveInt, Text, key
+from src.schema.sections import Activation, BackboneConfig, Channels, Layers, NormConfig, Text, key
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -17,9 +19,11 @@ class SpineNetConfig(BackboneConfig):
 
     type: Literal["spinenet"] = key("spinenet", "backbone type: spinenet, or resnet with NAS-FPN")
     arch: Text = key("49", "backbone architecture: 49S, 49, 96, 143 or 190")
-    width: Positive | None = key(None, "factor on the number of filters; empty: the architecture's")
-    out_channels: PositiveInt | None = key(None, "channels of each endpoint; empty: the architecture's")
-    block_repeats: PositiveInt | None = key(None, "residual blocks per scale-permuted block; empty: the architecture's")
+    width: Annotated[float, Field(gt=0, le=100)] | None = key(
+        None, "factor on the number of filters; empty: the architecture's"
+    )
+    out_channels: Channels | None = key(None, "channels of each endpoint; empty: the architecture's")
+    block_repeats: Layers | None = key(None, "residual blocks per scale-permuted block; empty: the architecture's")
     act: Activation = key("relu", "activation inside the backbone")
     endpoint_act: Literal["none", "relu", "swish"] = key(
         "none", "activation after the endpoints: none in PyTorch checkpoints, relu or swish in TensorFlow's"

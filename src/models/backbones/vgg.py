@@ -8,7 +8,7 @@ import numpy as np
 from src.blocks.architectures import VGG16_FC_FACTOR, VGG16_GROUPS
 from src.models.api import PublishedFormat
 from src.models.backbones.spec import BackboneSpec
-from src.schema.sections import BackboneConfig, NormConfig, PositiveInt, key
+from src.schema.sections import BackboneConfig, Channels, NormConfig, key
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -24,7 +24,7 @@ class VGG16Config(BackboneConfig):
     """Keys of VGG-16."""
 
     type: Literal["vgg16"] = key("vgg16", "backbone type")
-    base_channels: PositiveInt = key(64, "channels of the first group; all layers scale with it")
+    base_channels: Channels = key(64, "channels of the first group; all layers scale with it")
     with_bn: bool = key(False, "batch normalization after each convolution (the published one has none)")
     norm_cfg: NormConfig = key(NormConfig(momentum=0.1, eps=1e-5), "batch normalization of the backbone")
 

@@ -8,25 +8,33 @@ from src.models.backbones.resnet import ResNetConfig
 from src.schema.experiment import Config, MaskOptions
 from src.schema.instaboost import InstaBoostKeys
 from src.schema.sections import (
+    LARGEST_FLOAT,
+    MOST_LAYERS,
+    AnchorShapes,
     AssignerConfig,
     BBoxCoderConfig,
     BoxLossConfig,
-    Four,
+    Channels,
+    Count,
     Fraction,
+    Levels,
     NonNegative,
-    NonNegativeInt,
-    Positive,
+    PositiveFour,
     PositiveInt,
     Section,
+    Side,
+    Strides,
     key,
     published_key,
 )
 
+PooledSide = Annotated[int, Field(gt=0, le=256)]
+
 
 class FPNConfig(Section):
-    in_channels: list[PositiveInt] = key([256, 512, 1024, 2048], "channels of each input level", min_length=1)
-    out_channels: PositiveInt = key(256, "channels of each output level")
-    num_outs: PositiveInt = key(5, "number of output levels")
+    in_channels: list[Channels] = key([256, 512, 1024, 2048], "channels of each input level", min_length=1)
+    out_channels: Channels = key(256, "channels of each output level")
+    num_outs: Levels = key(5, "number of output levels")
 
 
 class NeckConfig(Section):
@@ -38,15 +46,15 @@ class WeightConfig(Section):
 
 
 class RPNAnchorConfig(Section):
-    scales: list[Positive] = key([8], "sides of the anchors in strides", min_length=1)
-    ratios: list[Positive] = key([0.5, 1.0, 2.0], "height / width of the anchors", min_length=1)
-    strides: list[PositiveInt] = key([4, 8, 16, 32, 64], "pixels between anchors, one per level", min_length=1)
+    scales: AnchorShapes = key([8], "sides of the anchors in strides")
+    ratios: AnchorShapes = key([0.5, 1.0, 2.0], "height / width of the anchors")
+    strides: Strides = key([4, 8, 16, 32, 64], "pixels between anchors, one per level")
     rounded: bool = key(False, "anchors with corners at whole pixels, as torchvision's")
 
 
 class RPNConfig(Section):
-    in_channels: PositiveInt = key(256, "input channels")
-    feat_channels: PositiveInt = key(256, "channels of the 3x3 convolution")
+    in_channels: Channels = key(256, "input channels")
+    feat_channels: Channels = key(256, "channels of the 3x3 convolution")
     num_classes: Literal[1] = published_key(1, "object or not: one output per anchor")
     bbox_coder: BBoxCoderConfig = key(BBoxCoderConfig(), "box encoding")
     loss_cls: WeightConfig = key(WeightConfig(), "objectness loss (sigmoid cross entropy)")
@@ -56,9 +64,9 @@ class RPNConfig(Section):
 
 class RoIBBoxHeadConfig(Section):
     type: Literal["shared_2fc"] = published_key("shared_2fc", "two shared fully connected layers")
-    in_channels: PositiveInt = key(256, "input channels")
-    fc_out_channels: PositiveInt = key(1024, "outputs of each fully connected layer")
-    roi_feat_size: PositiveInt = key(7, "side of the pooled feature map")
+    in_channels: Channels = key(256, "input channels")
+    fc_out_channels: Channels = key(1024, "outputs of each fully connected layer")
+    roi_feat_size: PooledSide = key(7, "side of the pooled feature map")
     reg_class_agnostic: bool = key(False, "one box for all classes, or one per class")
     bbox_coder: BBoxCoderConfig = key(BBoxCoderConfig(target_stds=[0.1, 0.1, 0.2, 0.2]), "box encoding")
     loss_cls: WeightConfig = key(WeightConfig(), "classification loss (softmax cross entropy)")
@@ -66,37 +74,37 @@ class RoIBBoxHeadConfig(Section):
 
 
 class MaskHeadConfig(Section):
-    num_convs: NonNegativeInt = key(4, "number of 3x3 convolutions")
-    in_channels: PositiveInt = key(256, "input channels")
-    conv_out_channels: PositiveInt = key(256, "channels of the convolutions")
+    num_convs: Annotated[int, Field(ge=0, le=MOST_LAYERS)] = key(4, "number of 3x3 convolutions")
+    in_channels: Channels = key(256, "input channels")
+    conv_out_channels: Channels = key(256, "channels of the convolutions")
     loss_mask: WeightConfig = key(WeightConfig(), "mask loss (sigmoid cross entropy of the object's class)")
 
 
 class RoILayerConfig(Section):
     type: Literal["RoIAlign"] = published_key("RoIAlign", "pooling operator")
-    out_size: PositiveInt = key(7, "side of the pooled map")
-    sampling_ratio: NonNegativeInt = key(0, "samples per bin and axis; 0: one per feature pixel")
+    out_size: PooledSide = key(7, "side of the pooled map")
+    sampling_ratio: Annotated[int, Field(ge=0, le=64)] = key(0, "samples per bin and axis; 0: one per feature pixel")
     aligned: bool = key(True, "pixel centres at half integers; False: RoIAlign as first published")
 
 
 class RoIExtractorConfig(Section):
     roi_layer: RoILayerConfig = key(RoILayerConfig(), "pooling")
-    out_channels: PositiveInt = published_key(256, "channels of the pooled levels: must be the neck's")
-    featmap_strides: list[PositiveInt] = key([4, 8, 16, 32], "strides of the pooled levels", min_length=1)
+    out_channels: Channels = published_key(256, "channels of the pooled levels: must be the neck's")
+    featmap_strides: Strides = key([4, 8, 16, 32], "strides of the pooled levels")
     finest_scale: PositiveInt = key(56, "RoIs up to twice this side (pixels) are pooled on the finest level")
-    sample_num: PositiveInt = key(640, "most RoIs of an image in training")
+    sample_num: Count = key(640, "most RoIs of an image in training")
 
 
 class BoxRoIExtractorConfig(RoIExtractorConfig):
-    sample_num: PositiveInt = published_key(
+    sample_num: Count = published_key(
         640, "most RoIs of an image in training: train_cfg.rcnn.sampler.num sets them, which must not be more"
     )
 
 
 class SamplerConfig(Section):
-    num: PositiveInt = key(256, "number of samples per image")
+    num: Count = key(256, "number of samples per image")
     pos_fraction: Fraction = key(0.5, "greatest share of positives among them")
-    neg_pos_ub: Annotated[float, Field(ge=-1)] = key(-1, "most negatives per positive; -1: no limit")
+    neg_pos_ub: Annotated[float, Field(ge=-1, le=LARGEST_FLOAT)] = key(-1, "most negatives per positive; -1: no limit")
     add_gt_as_proposals: bool = key(False, "the objects themselves are proposals, too")
 
 
@@ -105,8 +113,8 @@ class RPNSamplerConfig(SamplerConfig):
 
 
 class ProposalConfig(Section):
-    nms_pre: PositiveInt = key(2000, "best anchors per level before NMS")
-    max_per_img: PositiveInt = key(1000, "most proposals per image")
+    nms_pre: Count = key(2000, "best anchors per level before NMS")
+    max_per_img: Count = key(1000, "most proposals per image")
     iou_threshold: Fraction = key(0.7, "a proposal with a larger IoU with a better one is dropped")
     min_bbox_size: NonNegative = key(0, "least width and height, in network pixels")
 
@@ -114,7 +122,7 @@ class ProposalConfig(Section):
 class RPNTrainConfig(Section):
     assigner: AssignerConfig = key(AssignerConfig(pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3), "IoU thresholds")
     sampler: RPNSamplerConfig = key(RPNSamplerConfig(), "which anchors count")
-    allowed_border: Annotated[float, Field(ge=-1)] = key(
+    allowed_border: Annotated[float, Field(ge=-1, le=LARGEST_FLOAT)] = key(
         -1, "anchors that leave the image by more pixels are ignored; -1: none is"
     )
 
@@ -124,7 +132,7 @@ class RCNNTrainConfig(Section):
     sampler: SamplerConfig = key(
         SamplerConfig(num=512, pos_fraction=0.25, add_gt_as_proposals=True), "which RoIs count"
     )
-    mask_size: PositiveInt = key(28, "side of the mask targets: twice mask_roi's out_size")
+    mask_size: PooledSide = key(28, "side of the mask targets: twice mask_roi's out_size")
 
 
 class MaskRCNNTrainConfig(Section):
@@ -136,7 +144,7 @@ class MaskRCNNTrainConfig(Section):
 class RCNNTestConfig(Section):
     score_thr: Fraction = key(0.05, "least score of a detection")
     iou_threshold: Fraction = key(0.5, "a box of the same class with a larger IoU is dropped")
-    max_per_img: PositiveInt = key(100, "most detections per image")
+    max_per_img: Count = key(100, "most detections per image")
     mask_thr_binary: Annotated[float, Field(gt=0, le=1)] = key(0.5, "least probability of a pixel of the mask")
 
 
@@ -167,8 +175,8 @@ class MaskRCNNConfig(InstaBoostKeys, Config):
     )
 
     # ground-truth masks
-    mask_divider: PositiveInt = key(1, "ground-truth masks are kept at 1 / mask_divider of the network's resolution")
-    mask_crop_size: Annotated[int, Field(ge=28)] = key(
+    mask_divider: Side = key(1, "ground-truth masks are kept at 1 / mask_divider of the network's resolution")
+    mask_crop_size: Annotated[int, Field(ge=28, le=1024)] = key(
         128, "side of an object's ground-truth mask in memory; larger objects are averaged down to it"
     )
 
@@ -179,10 +187,10 @@ class MaskRCNNConfig(InstaBoostKeys, Config):
 
 
 class CascadeConfig(Section):
-    num_stages: PositiveInt = published_key(3, "number of box and mask heads: the lists must have as many entries")
+    num_stages: Levels = published_key(3, "number of box and mask heads: the lists must have as many entries")
     stage_loss_weights: list[NonNegative] = key([1.0, 0.5, 0.25], "weight of each stage's losses")
     pos_iou_thr: list[Fraction] = key([0.5, 0.6, 0.7], "IoU that makes a RoI positive, one per stage")
-    target_stds: list[Four] = key(
+    target_stds: list[PositiveFour] = key(
         [[0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067]],
         "box deltas are divided by these, one per stage (instead of bbox_head.bbox_coder.target_stds)",
     )

@@ -8,13 +8,15 @@ from src.models.backbones.resnet import ResNetConfig
 from src.models.backbones.vgg import VGG16Config
 from src.schema.experiment import Config
 from src.schema.sections import (
+    AnchorShapes,
     BBoxCoderConfig,
+    Channels,
+    Count,
     Fraction,
-    NonNegative,
     NormConfig,
-    Positive,
-    PositiveInt,
+    PositiveFour,
     Section,
+    Strides,
     key,
 )
 
@@ -40,7 +42,7 @@ class RefineDetBackboneConfig(ResNetConfig):
 
 
 class TCBConfig(Section):
-    out_channels: PositiveInt = key(256, "channels of the transfer connection blocks")
+    out_channels: Channels = key(256, "channels of the transfer connection blocks")
     with_bn: bool = key(False, "batch normalization in them (the ResNet variants')")
     norm_cfg: NormConfig = key(
         NormConfig(momentum=0.1, eps=1e-5), "batch normalization there and in what follows a ResNet"
@@ -48,19 +50,17 @@ class TCBConfig(Section):
 
 
 class RefineDetAnchorConfig(Section):
-    scales: list[Positive] = key([4], "sides of the anchors in strides", min_length=1)
-    ratios: list[Positive] = key([1.0, 0.5, 2.0], "height / width of the anchors", min_length=1)
-    strides: list[PositiveInt] = key([8, 16, 32, 64], "pixels between anchors, one per level", min_length=1)
+    scales: AnchorShapes = key([4], "sides of the anchors in strides")
+    ratios: AnchorShapes = key([1.0, 0.5, 2.0], "height / width of the anchors")
+    strides: Strides = key([8, 16, 32, 64], "pixels between anchors, one per level")
     clip: bool = key(
         True, "no anchor is wider or higher than the image (the PyTorch port's); False: the authors' anchors"
     )
 
 
 class RefineDetCoderConfig(BBoxCoderConfig):
-    target_stds: Annotated[list[float], Field(min_length=4, max_length=4)] = key(
-        [0.1, 0.1, 0.2, 0.2], "box deltas are divided by these (SSD's variances)"
-    )
-    log_epsilon: NonNegative = key(
+    target_stds: PositiveFour = key([0.1, 0.1, 0.2, 0.2], "box deltas are divided by these (SSD's variances)")
+    log_epsilon: Fraction = key(
         0.00001, "added to ratios of sides before the logarithm (the PyTorch port's); the authors' is 0"
     )
 
@@ -74,7 +74,7 @@ class RefineDetHeadConfig(Section):
 
 class RefineDetTrainConfig(Section):
     pos_iou_thr: Fraction = key(0.5, "an anchor of at least this IoU with an object is positive, and its best one")
-    neg_pos_ratio: NonNegative = key(3.0, "hard negatives for each positive of an image")
+    neg_pos_ratio: Annotated[float, Field(ge=0, le=10**6)] = key(3.0, "hard negatives for each positive of an image")
     objectness_filter: Literal["positives", "negatives"] = key(
         "positives",
         "what anchors of low objectness cannot be in the second loss: positives (the PyTorch port) or hard negatives"
@@ -84,9 +84,9 @@ class RefineDetTrainConfig(Section):
 
 class RefineDetTestConfig(Section):
     score_thr: Fraction = key(0.01, "least score of a candidate")
-    nms_pre: PositiveInt = key(1000, "best candidates per class before NMS")
+    nms_pre: Count = key(1000, "best candidates per class before NMS")
     iou_threshold: Fraction = key(0.45, "a box of the same class with a larger IoU is dropped")
-    max_per_img: PositiveInt = key(500, "most detections per image")
+    max_per_img: Count = key(500, "most detections per image")
 
 
 class RefineDetConfig(Config):
