@@ -26,6 +26,8 @@ MOST_PIXELS = 100_000_000
 MOST_BYTES_PER_PIXEL = 16  # of an encoded image: four channels of 32 bits
 ROOM = 2**20  # bytes for what else a file may hold
 JPEG_START = b"\xff\xd8"
+PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_FRAME = 12  # bytes of a part beside its content: length, kind, checksum
 
 # Headers are read with Pillow, which decodes nothing then; how large an image may be is said by `ImageRules`.
 Image.MAX_IMAGE_PIXELS = None
@@ -91,6 +93,8 @@ def load_image(
         UserError: `rules` are strict, and there is no C++ compiler, which that needs.
     """
     name, encoded = _encoded(source, rules)
+    if not _png_chunks_fit(encoded.data):
+        raise ImageError(f"{name}: broken or truncated: a part of it is longer than the file")
     _refuse_many_pixels(name, encoded, rules)
     image = _decode(name, encoded, cv2.IMREAD_COLOR_RGB, rules)
     if expected_hw is None or image.shape[:2] == tuple(expected_hw):
@@ -146,6 +150,17 @@ def _refuse_many_pixels(name: str, encoded: np.ndarray, rules: ImageRules) -> No
             f"{name}: has {width}x{height} pixels, over max_image_pixels {rules.max_pixels}; scale it down, or raise "
             "that key"
         )
+
+
+def _png_chunks_fit(encoded: memoryview) -> bool:
+    """Whether every part of a PNG file lies in the file: OpenCV makes room for what a part says before it reads it."""
+    if encoded[: len(PNG_START)] != PNG_START:
+        return True
+    place, kind = len(PNG_START), b""
+    while kind != b"IEND" and place + PNG_FRAME <= len(encoded):
+        kind = bytes(encoded[place + 4 : place + 8])
+        place += int.from_bytes(encoded[place : place + 4], "big") + PNG_FRAME
+    return kind == b"IEND" and place <= len(encoded)
 
 
 def _jpeg_size(encoded: memoryview) -> tuple[int, int] | None:

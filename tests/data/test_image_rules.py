@@ -86,6 +86,17 @@ def test_a_huge_file_is_not_read(tmp_path):
         load_image(path)
 
 
+def test_a_part_of_a_png_that_is_longer_than_the_file(tmp_path):
+    """OpenCV took a gigabyte for it."""
+    path = png(tmp_path / "a.png", 300, 200)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"IDAT") - 4
+    content[place : place + 4] = (900_000_000).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"a\.png: broken or truncated: a part of it is longer than the file"):
+        load_image(path)
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("read", [load_image, image_size])
 def test_only_regular_files_are_read(tmp_path, read):

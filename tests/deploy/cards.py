@@ -22,6 +22,8 @@ def write_card(network: Path, class_names: list[str], level_sizes: list[int], **
     network.write_bytes(b"stands for a network")
     anchors, preprocessing = sum(level_sizes), changes.pop("preprocessing", PREPROCESSING)
     outputs = {"boxes": 4, "scores": len(class_names)}
+    if changes.get("form") == "detections":
+        outputs = {"boxes": 4, "scores": 1, "labels": 1, "valid": 1}
     values = {
         "format": "MINDIR",
         "form": "raw",
