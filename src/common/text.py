@@ -5,9 +5,10 @@ from typing import Any
 LONGEST = 80
 
 
-def shortened(text: str) -> str:
-    """A text for a message, without line ends and cut off where it is long."""
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+def shortened(text: str, is_path: bool = False) -> str:
+    """A text for a message, without line ends and cut off where it is long; of a path the end is kept."""
+    if len(text) > LONGEST:
+        text = f"...{text[-LONGEST:]}" if is_path else f"{text[:LONGEST]}..."
     return text.replace("\n", " ").replace("\r", " ")
 
 

@@ -143,7 +143,7 @@ def load_predictions(path: str | Path) -> dict[str, dict]:
         raise UserError(f"{path}: these are COCO results (of eval.py); give the JSON that infer.py writes")
     for name, entry in predictions.items() if isinstance(predictions, dict) else [("the file", None)]:
         if not _is_image_entry(entry):
-            where = f"{path}: {shortened(str(name))}"
+            where = f"{path}: {shortened(str(name), is_path=True)}"
             raise UserError(f"{where}: not a prediction of infer.py (height, width, predictions)")
     _check_entries(path, predictions)
     return predictions
@@ -161,7 +161,7 @@ def _check_entries(path: str | Path, predictions: dict) -> None:
         number, *place = first["loc"]
         name = list(predictions)[int(number)]
         what = f"{'.'.join(map(str, place))} is {shown(first['input'])}: {first['msg'].lower()}"
-        raise UserError(f"{path}: {shortened(name)}: not as infer.py writes it: {what}") from None
+        raise UserError(f"{path}: {shortened(name, is_path=True)}: not as infer.py writes it: {what}") from None
 
 
 def read_json(path: str | Path, what: str) -> dict | list:
