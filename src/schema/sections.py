@@ -24,7 +24,7 @@ Levels = Annotated[int, Field(gt=0, le=MOST_LEVELS)]
 Layers = Annotated[int, Field(gt=0, le=MOST_LAYERS)]
 Channels = Annotated[int, Field(gt=0, le=MOST_CHANNELS)]
 Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE)]
-Count = Annotated[int, Field(gt=0, le=10**6)]  # of boxes, images, devices: what takes memory each
+Count = Annotated[int, Field(gt=0, le=10**7)]  # of boxes, images, devices: what takes memory each
 Number = Annotated[float, Field(ge=-LARGEST_FLOAT, le=LARGEST_FLOAT)]
 Triple = Annotated[list[Number], Field(min_length=3, max_length=3)]
 PositiveTriple = Annotated[list[Positive], Field(min_length=3, max_length=3)]

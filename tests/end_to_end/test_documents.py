@@ -43,6 +43,8 @@ RUN_ELSEWHERE = {
     "lint-imports": "tests/layout/test_layers.py",
     "shellcheck ": "tests/scripts/test_style.py",
     "bash scripts/build_custom.sh": "tests/ops/test_roi_kernels.py",
+    "python -m tests.faults --number": "tests/faults/test_campaign.py, with fewer faults",
+    "python -m tests.faults.kills": "test_training.py kills one training once",
     "python tools/": "tests/tools/test_commands.py",
     "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py and test_masks.py",
@@ -104,6 +106,7 @@ def run(command: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_documents_commands_work_one_after_the_other(checkout: Path) -> None:
     commands = [
         command

@@ -178,6 +178,7 @@ def test_weights_by_mmdetections_names_convert(trained: tuple[Path, subprocess.C
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_a_cascade_trains_on_two_devices(trained: tuple[Path, subprocess.CompletedProcess], shapes: Path) -> None:
     folder, _ = trained
     (folder / "cascade.yaml").write_text(TINY_CASCADE_CONFIG)

@@ -174,6 +174,7 @@ class TestDemo:
             **{**sizes, **environment},
         )  # fmt: skip
 
+    @pytest.mark.slow
     def test_every_step(self, tmp_path: Path) -> None:
         result = self.demo(tmp_path, "mask_rcnn", "--epoch_size", "1")
         assert result.returncode == 0, result.stdout + result.stderr

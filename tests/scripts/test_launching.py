@@ -55,7 +55,7 @@ exec "{sys.executable}" "$@"
         return subprocess.Popen(
             ["bash", SCRIPTS / script, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
             env={key: value for key, value in environment.items() if value is not None},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_hangups,
         )  # fmt: skip
 
     def training(self, launcher: str = "msrun", **variables: str) -> subprocess.Popen[str]:
@@ -88,6 +88,11 @@ exec "{sys.executable}" "$@"
         children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
         (child,) = [int(pid) for pid in children if "cluster.py" in Path(f"/proc/{pid}/cmdline").read_text()]
         os.kill(child, signal.SIGKILL)
+
+
+def heed_hangups() -> None:
+    """Whoever runs the tests with nohup has SIGHUP ignored, and shells cannot trap what they were started to ignore."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
