@@ -14,6 +14,8 @@ from src.common.text import shown
 
 REQUIRED: Any = object()
 
+LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes, of all usual file systems
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -40,10 +42,10 @@ def _is_file_name(name: str) -> bool:
     if not name or "\0" in name:
         return False
     try:
-        os.fsencode(name)
+        parts = os.fsencode(name).split(b"/")
     except UnicodeEncodeError:  # half of a surrogate pair
         return False
-    return True
+    return len(name) < LONGEST_PATH and max(map(len, parts)) <= LONGEST_NAME
 
 
 ID = Rule("a whole number of 64 bits", (int,), lambda value: -(2**63) <= value < 2**63)

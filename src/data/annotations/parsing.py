@@ -60,8 +60,10 @@ class Content:
 def split_content(text: bytes) -> Content | None:
     """The lists of a file, its annotations not yet parsed; None where it is not what COCO has, or not plain JSON."""
     try:
+        if not text.isascii():
+            text.decode()  # what msgspec skips, it does not look at
         file = msgspec.json.decode(text, type=_File)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
     try:
         images, categories = parse_json(bytes(file.images)), parse_json(bytes(file.categories))
@@ -151,7 +153,7 @@ class _Parser:
             if segmentation_fault(segmentation, int(height[index]), int(width[index])):
                 faulty[index] = True
             else:
-                self.run_lengths.append((chunk.numbers[index], msgspec.json.encode(segmentation)))
+                self.run_lengths.append((chunk.numbers[index], _code_text(segmentation)))
         self.odd_rows.append(rows[(rows >= 0) & (faulty | ~usable)])
         parts = np.frombuffer(chunk.parts, np.int64)
         first = self._parts + np.cumsum(parts) - parts
@@ -170,7 +172,7 @@ class _Parser:
         for number, text in enumerate(annotations, start):
             try:
                 entry = decode(text)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            except (msgspec.MsgspecError, UnicodeError, RecursionError):
                 self.odd.append((number, _plain(text)))
                 continue
             segmentation, count = entry.segmentation, 0
@@ -310,6 +312,14 @@ def _plain(annotation: Any) -> Any:
 def _text(annotation: Any) -> bytes:
     """An annotation as JSON text."""
     return bytes(annotation) if isinstance(annotation, msgspec.Raw) else json.dumps(annotation).encode()
+
+
+def _code_text(code: dict[str, Any]) -> bytes:
+    """A run-length code as JSON text."""
+    try:
+        return msgspec.json.encode(code)
+    except (UnicodeEncodeError, OverflowError):  # half of a surrogate pair, or a number of more than 64 bits, beside it
+        return json.dumps(code).encode()
 
 
 def _compact(points: np.ndarray) -> np.ndarray:

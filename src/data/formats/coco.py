@@ -10,6 +10,7 @@ import numpy as np
 
 from src.common.errors import UserError
 from src.common.json_files import parse_json
+from src.common.text import shortened
 from src.data.annotations.cache import cached_columns
 from src.data.annotations.columns import AnnotationColumns
 from src.data.annotations.parsing import Content, make_columns, split_content
@@ -22,6 +23,7 @@ from src.data.reading_speed import without_garbage_collection
 from src.data.record import Record
 from src.schema import Config
 
+NOT_UTF8 = "not a text file in UTF-8; give a COCO annotation file (.json)"
 _ANNOTATIONS = (*(f"annotations/{prefix}*.json" for prefix in PREFIXES), "*/labels.json")
 
 
@@ -99,6 +101,8 @@ class CocoDataset:
             return make_columns(self.annotation_file, content)
         except json.JSONDecodeError as error:  # an annotation that only a lenient parser takes
             raise UserError(f"{self.annotation_file}: not valid JSON ({error.msg})") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{self.annotation_file}: {NOT_UTF8}") from None
 
     def coco_annotations(self) -> dict:
         """The content of the annotation file."""
@@ -112,13 +116,14 @@ class CocoDataset:
         names = [str(category["name"]) for category in categories]
         if sorted(names) != sorted(self.class_names):
             lacking = [name for name in self.class_names if name not in names]
-            beyond = [name for name in names if name not in self.class_names]
-            twice = [name for name, count in Counter(names).items() if count > 1]
+            beyond = [shortened(name) for name in names if name not in self.class_names]
+            twice = [shortened(name) for name, count in Counter(names).items() if count > 1]
+            listed = [shortened(name) for name in names]
             raise UserError(
                 f"{self.annotation_file}: its {len(names)} categories differ from the {len(self.class_names)} classes "
                 f"of coco_classes (background apart): only in coco_classes {lacking}, only in the annotations {beyond}"
                 + (f", more than once {twice}" if twice else "")
-                + f"; coco_classes {self.class_names}, annotations {names}; set coco_classes to 'background' and the "
+                + f"; coco_classes {self.class_names}, annotations {listed}; set coco_classes to 'background' and the "
                 f"annotations' names, and num_classes to {len(set(names)) + 1}"
             )
         by_name = {str(category["name"]): category["id"] for category in categories}
@@ -162,7 +167,7 @@ def read_annotations(path: Path) -> dict:
     except json.JSONDecodeError as error:
         raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8; give a COCO annotation file (.json)") from None
+        raise UserError(f"{path}: {NOT_UTF8}") from None
     for name in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{path}: no list '{name}'; a COCO annotation file has images, annotations and categories")
