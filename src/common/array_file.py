@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from src.common.atomic import atomic_path
+from src.common.own_files import open_own_file
 
 # magic, CRC-32 of all that follows the prefix, size of the header, size of the file; little-endian
 _PREFIX = struct.Struct("<8sIQQ")
@@ -56,9 +57,7 @@ def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
         ArrayFileError: it is damaged, is not such a file, belongs to another user, or cannot be read.
     """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            if os.fstat(file.fileno()).st_uid != os.geteuid():
-                raise ArrayFileError("belongs to another user")
+        with os.fdopen(open_own_file(path), "rb") as file:
             header, start = _checked_header(file)
             data = np.asarray(np.memmap(file, np.uint8, "r"))
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
 from src.common.file_lock import take_lock
+from src.common.own_files import open_own_file
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +136,8 @@ def _check(note: Path, what: str) -> None:
 def _read(note: Path) -> dict:
     """What a note says; {} where it is broken, or not this user's."""
     try:
-        with os.fdopen(os.open(note, os.O_RDONLY | os.O_NOFOLLOW)) as file:
-            found = json.load(file) if os.fstat(file.fileno()).st_uid == os.geteuid() else {}
+        with os.fdopen(open_own_file(note)) as file:
+            found = json.load(file)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,6 +1,7 @@
 """Files and folders in places where other users can write: what they put there is not followed."""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Collection
@@ -29,6 +30,19 @@ def open_own_folder(path: Path) -> int:
     if os.fstat(descriptor).st_uid != os.geteuid():
         os.close(descriptor)
         raise UserError(f"{path}: is a folder of another user; remove it, or choose another place")
+    return descriptor
+
+
+def open_own_file(path: Path) -> int:
+    """A descriptor, to read, of a file of this user at `path`.
+
+    Raises:
+        OSError: it is not there, is a symbolic link, belongs to another user, or cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    if os.fstat(descriptor).st_uid != os.geteuid():
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "belongs to another user", str(path))
     return descriptor
 
 

@@ -31,7 +31,12 @@ def private_folder(path: Path) -> Path:
 def user_cache(name: str) -> Path:
     """The private folder `name` in the user's cache: $XDG_CACHE_HOME, or ~/.cache. Raises UserError like the above."""
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        path = user_cache_path(name)
     except RuntimeError as error:
         raise UserError(f"no home folder ({error}); set XDG_CACHE_HOME") from None
-    return private_folder(base / "mindspore_detection" / name)
+    return private_folder(path)
+
+
+def user_cache_path(name: str) -> Path:
+    """Where `name` stands in the user's cache, if it is there. Raises RuntimeError without a home folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mindspore_detection" / name

@@ -22,6 +22,7 @@ from pathlib import Path
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
 from src.common.own_files import distrust
+from src.common.private_folder import user_cache_path
 
 OPS = Path(__file__).parent
 SOURCES = {
@@ -92,8 +93,7 @@ def cache_folders() -> list[Path]:
     """Where libraries are looked for, and built if possible: $CUSTOM_LIBRARY_DIR; or the project, the user's cache."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return [Path(chosen)]
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [OPS.parents[1] / "build/custom", user / "mindspore_detection/custom"]
+    return [OPS.parents[1] / "build/custom", user_cache_path("custom")]
 
 
 def find_compiler(target: str) -> str:

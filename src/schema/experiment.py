@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
+from src.common.entries import LONGEST_NAME
 from src.schema.sections import (
     BackboneConfig,
     Count,
@@ -24,7 +25,6 @@ from src.schema.sections import (
     published_key,
 )
 
-LONGEST_NAME = 255  # bytes of a file's or folder's name
 SWITCH_WORDS = {"true": "1", "yes": "1", "on": "1", "false": "", "no": "", "off": "", "0": "", "none": "", "null": ""}
 
 
