@@ -239,7 +239,7 @@ stop() {
     local pids=()
     if ((STOPPED != 0)); then
         end_launched
-        return
+        return 0 # a trap's bare 'return' hands on the status of the command that was interrupted
     fi
     STOPPED="$1"
     echo "stopping: asking every process to save its work" >&7 || true

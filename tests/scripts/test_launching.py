@@ -172,6 +172,20 @@ def test_a_second_signal_ends_what_does_not_stop(machine: Cluster) -> None:
     wait_until(lambda: not machine.alive(), 5)
 
 
+def test_a_second_signal_while_a_command_fails(tmp_path: Path) -> None:
+    code = f"""set -euo pipefail
+PROJECT_ROOT={SCRIPTS.parent}
+source "$PROJECT_ROOT/scripts/launch.sh"
+stop_on_signals {tmp_path} 0
+for number in 1 2; do
+    if bash -c "kill -TERM $$; exit 1"; then echo never; fi
+done
+finish msrun 1 {tmp_path}"""
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr == "stopping: asking every process to save its work\n"
+
+
 @pytest.mark.parametrize("begun", [0, 2])
 def test_a_signal_while_processes_are_being_started(begun: int, machine: Cluster) -> None:
     process = machine.start(number="16", SPAWN_SECONDS="0.5", STEPS="0")
