@@ -324,10 +324,10 @@ def _code_text(code: dict[str, Any]) -> bytes:
 
 def _compact(points: np.ndarray) -> np.ndarray:
     """int32 hundredths where all points are such, else as they are; both give the same float64."""
-    if not np.abs(points).max(initial=0) < np.iinfo(np.int32).max / HUNDREDTHS:
-        return points
-    hundredths = np.rint(points * HUNDREDTHS)
-    return hundredths.astype(np.int32) if (hundredths / HUNDREDTHS == points).all() else points
+    hundredths = points * HUNDREDTHS
+    with np.errstate(invalid="ignore"):  # too large for int32; what that gives differs from the point
+        whole = np.rint(hundredths, out=hundredths).astype(np.int32)
+    return whole if (np.divide(whole, HUNDREDTHS, out=hundredths) == points).all() else points
 
 
 def _joined_points(chunks: list[np.ndarray]) -> np.ndarray:
