@@ -195,7 +195,7 @@ require_device() {
                 found="$wanted"
             fi
             if ((found == 0)); then
-                fail "no $name on this machine ($missing); to run on the CPU, set DEVICE_TARGET=CPU"
+                fail "no $name on this machine ($missing); DEVICE_TARGET=CPU runs on the CPU, tools/doctor.py says more"
             fi
             if ((found < wanted)); then
                 fail "$wanted ${name}s asked for, this machine has $found"

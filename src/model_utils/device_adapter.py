@@ -49,7 +49,8 @@ def setup_device(config: Config) -> Device:
         ms.set_device(target, local_rank if target != "CPU" else 0)
     except (RuntimeError, ValueError, TypeError) as error:
         raise UserError(
-            f"device_target {target} is not usable here ({str(error).splitlines()[0]}); CPU always is"
+            f"device_target {target} is not usable here ({str(error).splitlines()[0]}); CPU always is; "
+            "python tools/doctor.py says what this machine lacks"
         ) from None
     _set_context(config, target)
     if launched is None:

@@ -145,7 +145,8 @@ class TestDevices:
         result = run_script(script, *arguments_of(script, files), cwd=tmp_path, PATH=path, DEVICE_TARGET=target)
         assert result.returncode == 2
         assert result.stderr == (
-            "error: no GPU on this machine (nvidia-smi -L lists none); to run on the CPU, set DEVICE_TARGET=CPU\n"
+            "error: no GPU on this machine (nvidia-smi -L lists none); DEVICE_TARGET=CPU runs on the CPU, "
+            "tools/doctor.py says more\n"
         )
 
     def test_too_few_gpus(self, files: dict[str, Path], tmp_path: Path) -> None:
