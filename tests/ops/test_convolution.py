@@ -1,7 +1,10 @@
 """The CPU kernels of convolutions and fully connected layers, against MindSpore's operators and plain loops."""
 
+import ctypes
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,6 +206,80 @@ def test_other_convolutions_are_left_to_mindspore(settings: dict) -> None:
     standard.weight.set_data(layer.weight)
     x = random(1, 4, 9, 9)
     np.testing.assert_array_equal(layer(x).asnumpy(), standard(x).asnumpy())
+
+
+# Batch, input channels, output channels, height, width: from which the filtering by tiles is taken, and large sums.
+TILED = [(1, 256, 96, 40, 40), (2, 33, 47, 31, 35), (1, 512, 64, 25, 25), (16, 64, 64, 16, 16)]
+
+
+def called(library: ctypes.CDLL, name: str, *arrays: np.ndarray) -> np.ndarray:
+    """The last array, written by an entry of the library as MindSpore calls it."""
+    count = len(arrays)
+    shapes = [(ctypes.c_int64 * array.ndim)(*array.shape) for array in arrays]
+    code = getattr(library, name)(
+        count,
+        (ctypes.c_void_p * count)(*[array.ctypes.data for array in arrays]),
+        (ctypes.c_int * count)(*[array.ndim for array in arrays]),
+        (ctypes.c_void_p * count)(*[ctypes.addressof(shape) for shape in shapes]),
+        (ctypes.c_char_p * count)(*[b"float32"] * count),
+        None,
+        None,
+    )
+    assert code == 0
+    return arrays[-1]
+
+
+def in_float64(x: np.ndarray, weight: np.ndarray, dout: np.ndarray) -> list[np.ndarray]:
+    """A 3x3 convolution and its gradients of x and weight."""
+    height, width = x.shape[2:]
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    out, dx, dweight = np.zeros(dout.shape), np.zeros(padded.shape), np.zeros(weight.shape)
+    for ky, kx in np.ndindex(3, 3):
+        window = (..., slice(ky, ky + height), slice(kx, kx + width))
+        tap = weight[:, :, ky, kx].astype(np.float64)
+        out += np.einsum("oc,bchw->bohw", tap, padded[window], optimize=True)
+        dx[window] += np.einsum("oc,bohw->bchw", tap, dout, optimize=True)
+        dweight[:, :, ky, kx] = np.einsum("bohw,bchw->oc", dout, padded[window], optimize=True)
+    return [out, dx[:, :, 1:-1, 1:-1], dweight]
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", TILED, ids=str)
+def test_winograds_filtering_is_exact_to_a_hundred_thousandth(shape: tuple[int, ...]) -> None:
+    batch, ins, outs, height, width = shape
+    rng = np.random.default_rng(1)
+    x, dout = (rng.standard_normal((batch, n, height, width), np.float32) for n in (ins, outs))
+    weight = rng.standard_normal((outs, ins, 3, 3), np.float32)
+    library = ctypes.CDLL(fast_conv2d._supported_library())
+    found = [
+        called(library, "Conv2d", x, weight, np.full_like(dout, np.nan)),
+        called(library, "Conv2dInputGradient", dout, weight, x, np.full_like(x, np.nan)),
+        called(library, "Conv2dWeightGradient", x, dout, weight, np.full_like(weight, np.nan)),
+    ]
+    for actual, expected in zip(found, in_float64(x, weight, dout), strict=True):
+        assert np.abs(actual - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+DIRECTLY = """
+import sys
+import numpy as np
+from tests.ops import test_convolution as t
+x, weight = t.random(1, 64, 32, 32).asnumpy(), t.random(64, 64, 3, 3).asnumpy()
+library = t.ctypes.CDLL(t.fast_conv2d._supported_library())
+np.save(sys.argv[1], t.called(library, "Conv2d", x, weight, np.empty_like(x)))
+"""
+
+
+@needs_kernels
+def test_direct_kernels_can_be_kept(tmp_path: Path) -> None:
+    results = []
+    for value in ("1", "direct"):
+        environment = {**os.environ, fast_conv2d.SWITCH: value}
+        path = tmp_path / f"{value}.npy"
+        subprocess.run([sys.executable, "-c", DIRECTLY, path], env=environment, cwd=ROOT, check=True)
+        results.append(np.load(path))
+    assert (results[0] != results[1]).any()
+    np.testing.assert_allclose(results[0], results[1], atol=1e-5 * np.abs(results[1]).max())
 
 
 def test_switch(monkeypatch: pytest.MonkeyPatch) -> None:

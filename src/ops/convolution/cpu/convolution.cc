@@ -7,7 +7,9 @@
 //
 // x is [B,in,H,W], weight [out,in,kh,kw] with odd kernels, out and dout [B,out,ceil(H/stride),ceil(W/stride)]; the padding
 // is half the kernel, the stride 1 or 2. Of fully connected layers x is [N,in], weight [out,in], out [N,out].
-// MindSpore hands plain layouts to oneDNN, whose fast kernels want blocked ones.
+// MindSpore hands plain layouts to oneDNN, whose fast kernels want blocked ones. 3x3 kernels of stride 1 are computed by
+// Winograd's filtering where that is faster (winograd_simd.h); CUSTOM_CONV=direct in the environment keeps to products with
+// matrices of patches.
 #include <omp.h>
 
 #include <algorithm>
@@ -74,6 +76,8 @@ namespace avx2 {
 #include "patches_simd.h"
 // after both
 #include "convolution_simd.h"
+// after all of them
+#include "winograd_simd.h"
 }  // namespace avx2
 #pragma GCC pop_options
 #pragma GCC push_options
@@ -86,6 +90,8 @@ namespace avx512 {
 #include "patches_simd.h"
 // after both
 #include "convolution_simd.h"
+// after all of them
+#include "winograd_simd.h"
 }  // namespace avx512
 #pragma GCC pop_options
 #pragma GCC diagnostic pop
@@ -94,20 +100,30 @@ namespace avx512 {
 
 using Kernel = void (*)(const Convolution &, const float *, const float *, float *);
 
-// Those of this processor; null where there are none.
+// Those of this processor; null where there are none. Convolutions have kernels of their own, which take what matrix
+// products do faster to these.
 struct Kernels {
   Kernel forward = nullptr, input_gradient = nullptr, weight_gradient = nullptr;
+  Kernel convolve = nullptr, convolve_input_gradient = nullptr, convolve_weight_gradient = nullptr;
 
   Kernels() {
 #if defined(__x86_64__)
+    const char *chosen = std::getenv("CUSTOM_CONV");
+    const bool direct = chosen && std::strcmp(chosen, "direct") == 0;
     if (__builtin_cpu_supports("avx512f")) {
       forward = avx512::forward;
       input_gradient = avx512::input_gradient;
       weight_gradient = avx512::weight_gradient;
+      convolve = direct ? forward : avx512::winograd_forward;
+      convolve_input_gradient = direct ? input_gradient : avx512::winograd_input_gradient;
+      convolve_weight_gradient = direct ? weight_gradient : avx512::winograd_weight_gradient;
     } else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
       forward = avx2::forward;
       input_gradient = avx2::input_gradient;
       weight_gradient = avx2::weight_gradient;
+      convolve = direct ? forward : avx2::winograd_forward;
+      convolve_input_gradient = direct ? input_gradient : avx2::winograd_input_gradient;
+      convolve_weight_gradient = direct ? weight_gradient : avx2::winograd_weight_gradient;
     }
 #endif
   }
@@ -174,7 +190,7 @@ extern "C" int Conv2d(int nparam, void **params, int *ndims, int64_t **shapes, c
   const Call call{nparam, params, ndims, shapes, dtypes};
   Convolution c;
   if (!call.fits(3, 4) || !call.read_convolution(0, 1, 2, &c)) return 1;
-  return call.run(kernels.forward, c, 0, 1);
+  return call.run(kernels.convolve, c, 0, 1);
 }
 
 extern "C" int Conv2dInputGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *,
@@ -182,7 +198,7 @@ extern "C" int Conv2dInputGradient(int nparam, void **params, int *ndims, int64_
   const Call call{nparam, params, ndims, shapes, dtypes};
   Convolution c;
   if (!call.fits(4, 4) || !call.read_convolution(3, 1, 0, &c)) return 1;
-  return call.run(kernels.input_gradient, c, 0, 1);
+  return call.run(kernels.convolve_input_gradient, c, 0, 1);
 }
 
 extern "C" int Conv2dWeightGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *,
@@ -190,7 +206,7 @@ extern "C" int Conv2dWeightGradient(int nparam, void **params, int *ndims, int64
   const Call call{nparam, params, ndims, shapes, dtypes};
   Convolution c;
   if (!call.fits(4, 4) || !call.read_convolution(0, 3, 1, &c)) return 1;
-  return call.run(kernels.weight_gradient, c, 0, 1);
+  return call.run(kernels.convolve_weight_gradient, c, 0, 1);
 }
 
 // out [N,out] = x [N,in] times weight [out,in] transposed: both run along the depth, as in the gradient of weights.

@@ -1,0 +1,432 @@
+// 3x3 convolutions of stride 1 by Winograd's minimal filtering, F(4x4, 3x3) (Lavin and Gray, "Fast Algorithms for
+// Convolutional Neural Networks", CVPR 2016). Included inside a namespace and a `#pragma GCC target`, after
+// convolution_simd.h.
+//
+// Each tile of 4 x 4 outputs comes from a patch of 6 x 6 inputs: 36 products instead of 144. Patches, weights and sums are
+// polynomials' values at six points in either direction, 36 values or `taps` each, and the products of each tap are a
+// matrix product over channels: sums[tap][out][tile] = weights[tap][out][in] * patches[tap][in][tile]. The gradient of
+// weights sums over tiles instead, with 3 x 3 outputs of 4 x 4 weights, F(3x3, 4x4), which has the same points.
+//
+// The points are 0, a, -a, b, -b and infinity, with a = 1 / sqrt(2) and b = sqrt(2): rounding errors are a fifth of those
+// of the usual 1 and 2. With M(x) = x (x^2 - a^2) (x^2 - b^2), the row of a point p is M(x) / (x - p) for patches, (1, p,
+// p^2, ..) / M'(p) for weights, and (1, p, p^2, ..) for the outputs.
+
+constexpr int kPatch = 6, kTileSide = 4, kTaps = kPatch * kPatch;
+// Floats between taps: not a multiple of what the first-level cache maps to one place.
+constexpr int64_t kTapGap = 16;
+// Floats of a tap's patches that stay in the second-level cache beside its weights.
+constexpr int64_t kTapFloats = 16384;
+
+constexpr float kA = 0.707106781f, kB = 1.41421356f;
+constexpr float kA2 = kA * kA, kB2 = kB * kB;
+constexpr float kSlope0 = kA2 * kB2, kSlopeA = 2 * kA2 * (kA2 - kB2), kSlopeB = 2 * kB2 * (kB2 - kA2);  // M'(p)
+
+// Values at the six points of a patch's six inputs, in place.
+inline void evaluate_patch(Vector d[kPatch]) {
+  const Vector a2 = broadcast(kA2), b2 = broadcast(kB2), product = broadcast(kSlope0), sum = broadcast(kA2 + kB2);
+  const Vector even_a = d[4] - b2 * d[2], odd_a = broadcast(kA) * (d[3] - b2 * d[1]);
+  const Vector even_b = d[4] - a2 * d[2], odd_b = broadcast(kB) * (d[3] - a2 * d[1]);
+  d[0] = product * d[0] - sum * d[2] + d[4];
+  d[5] = product * d[1] - sum * d[3] + d[5];
+  d[1] = even_a + odd_a;
+  d[2] = even_a - odd_a;
+  d[3] = even_b + odd_b;
+  d[4] = even_b - odd_b;
+}
+
+// Values at the six points of N weights.
+template <int N>
+inline void evaluate_weights(const Vector g[N], Vector to[kPatch]) {
+  Vector odd_a = g[1], odd_b = g[1];
+  if (N == 4) {
+    odd_a = odd_a + broadcast(kA2) * g[N - 1];
+    odd_b = odd_b + broadcast(kB2) * g[N - 1];
+  }
+  odd_a = broadcast(kA / kSlopeA) * odd_a;
+  odd_b = broadcast(kB / kSlopeB) * odd_b;
+  const Vector even_a = broadcast(1 / kSlopeA) * (g[0] + broadcast(kA2) * g[2]);
+  const Vector even_b = broadcast(1 / kSlopeB) * (g[0] + broadcast(kB2) * g[2]);
+  to[0] = broadcast(1 / kSlope0) * g[0];
+  to[1] = even_a + odd_a;
+  to[2] = even_a - odd_a;
+  to[3] = even_b + odd_b;
+  to[4] = even_b - odd_b;
+  to[5] = g[N - 1];
+}
+
+// N outputs of the products at the six points.
+template <int N>
+inline void interpolate(const Vector m[kPatch], Vector to[N]) {
+  const Vector sum_a = m[1] + m[2], sum_b = m[3] + m[4];
+  const Vector odd_a = broadcast(kA) * (m[1] - m[2]), odd_b = broadcast(kB) * (m[3] - m[4]);
+  to[0] = m[0] + sum_a + sum_b;
+  to[1] = odd_a + odd_b;
+  to[2] = broadcast(kA2) * sum_a + broadcast(kB2) * sum_b;
+  if (N == 4) to[N - 1] = broadcast(kA2) * odd_a + broadcast(kB2) * odd_b;
+  to[N - 1] = to[N - 1] + m[5];
+}
+
+template <int SIDE>
+inline void evaluate(Vector values[kPatch]) {
+  if (SIDE == kPatch) {
+    evaluate_patch(values);
+  } else {
+    const Vector weights[kTileSide] = {values[0], values[1], values[2], values[3]};
+    evaluate_weights<kTileSide>(weights, values);
+  }
+}
+
+// Neighbouring tiles of one row of tiles.
+struct TileRun {
+  int64_t image;
+  int y, x, length, at;
+};
+
+// The tiles of images [batch][channels][height][width] in order: image, row, column.
+struct Tiles {
+  int64_t batch, channels;
+  int height, width;
+
+  int rows() const { return (height + kTileSide - 1) / kTileSide; }
+  int columns() const { return (width + kTileSide - 1) / kTileSide; }
+  int64_t count() const { return batch * rows() * columns(); }
+  int64_t plane() const { return static_cast<int64_t>(height) * width; }
+
+  std::vector<TileRun> runs(int64_t first, int64_t end) const {
+    std::vector<TileRun> found;
+    for (int64_t tile = first; tile < end;) {
+      const int64_t row = tile / columns();
+      const int x = static_cast<int>(tile % columns());
+      const int length = static_cast<int>(std::min<int64_t>(columns() - x, end - tile));
+      found.push_back({row / rows(), static_cast<int>(row % rows()), x, length, static_cast<int>(tile - first)});
+      tile += length;
+    }
+    return found;
+  }
+};
+
+// Room for the rows of a run, each as four rows of every fourth pixel, and some vectors beyond.
+struct Lines {
+  static int64_t stride(int64_t tiles) { return tiles + 2 * kLanes; }
+  static int64_t floats(int64_t tiles) { return kPatch * kTileSide * stride(tiles) + kTileSide * stride(tiles); }
+};
+
+// Writes pixels 4 x + j of the `count` rows from (y, x) on, zero outside of the plane, to lines[row][j][x].
+inline void read_lines(const Tiles &tiles, const float *plane, int y, int x, int length, int count, float *lines,
+                       int64_t stride) {
+  float *line = lines + kPatch * kTileSide * stride;
+  const int pixels = kTileSide * (length + 1);
+  const int left = std::max(0, -x), right = std::min(pixels, tiles.width - x);
+  for (int i = 0; i < count; i++) {
+    float *to = lines + i * kTileSide * stride;
+    if (y + i < 0 || y + i >= tiles.height || right <= left) {
+      for (int j = 0; j < kTileSide; j++) std::memset(to + j * stride, 0, sizeof(float) * (length + 1));
+      continue;
+    }
+    const float *from = plane + static_cast<int64_t>(y + i) * tiles.width + x;
+    if (left > 0 || right < pixels) {
+      for (int k = 0; k < left; k++) line[k] = 0.0f;
+      for (int k = right; k < pixels; k++) line[k] = 0.0f;
+      std::memcpy(line + left, from + left, sizeof(float) * (right - left));
+      from = line;
+    }
+    for (int t = 0; t <= length; t++) {
+      for (int j = 0; j < kTileSide; j++) to[j * stride + t] = from[kTileSide * t + j];
+    }
+  }
+}
+
+// Values at the points of some tiles of one channel: to[tap][tile], `stride` floats apart, and up to a vector beyond. SIDE is
+// that of the tiles' squares: 6 the patches that outputs read, 4 the tiles as weights of their patches.
+template <int SIDE>
+inline void read_tiles(const Tiles &tiles, const std::vector<TileRun> &runs, const float *channel, float *lines,
+                         int64_t line, float *to, int64_t stride) {
+  for (const TileRun &run : runs) {
+    const float *plane = channel + run.image * tiles.channels * tiles.plane();
+    constexpr int margin = SIDE == kPatch ? 1 : 0;
+    read_lines(tiles, plane, run.y * kTileSide - margin, run.x * kTileSide - margin, run.length, SIDE, lines, line);
+    for (int t = 0; t < run.length; t += kLanes) {
+      Vector values[kPatch][kPatch];
+#pragma GCC unroll 6
+      for (int j = 0; j < SIDE; j++) {
+        Vector column[kPatch];
+        const float *from = lines + j % kTileSide * line + j / kTileSide + t;
+#pragma GCC unroll 6
+        for (int i = 0; i < SIDE; i++) column[i] = load(from + i * kTileSide * line);
+        evaluate<SIDE>(column);
+#pragma GCC unroll 6
+        for (int i = 0; i < kPatch; i++) values[i][j] = column[i];
+      }
+#pragma GCC unroll 6
+      for (int i = 0; i < kPatch; i++) {
+        evaluate<SIDE>(values[i]);
+#pragma GCC unroll 6
+        for (int j = 0; j < kPatch; j++) store(to + (i * kPatch + j) * stride + run.at + t, values[i][j]);
+      }
+    }
+  }
+}
+
+// The outputs of some tiles of one channel, of sums[tap][tile].
+inline void write_tiles(const Tiles &tiles, const std::vector<TileRun> &runs, const float *sums, int64_t stride,
+                        float *lines, int64_t line, float *channel) {
+  for (const TileRun &run : runs) {
+    for (int t = 0; t < run.length; t += kLanes) {
+      Vector values[kTileSide][kPatch];
+#pragma GCC unroll 6
+      for (int j = 0; j < kPatch; j++) {
+        Vector column[kPatch], result[kTileSide];
+#pragma GCC unroll 6
+        for (int i = 0; i < kPatch; i++) column[i] = load(sums + (i * kPatch + j) * stride + run.at + t);
+        interpolate<kTileSide>(column, result);
+#pragma GCC unroll 4
+        for (int i = 0; i < kTileSide; i++) values[i][j] = result[i];
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < kTileSide; i++) {
+        Vector result[kTileSide];
+        interpolate<kTileSide>(values[i], result);
+#pragma GCC unroll 4
+        for (int j = 0; j < kTileSide; j++) store(lines + (i * kTileSide + j) * line + t, result[j]);
+      }
+    }
+    float *plane = channel + run.image * tiles.channels * tiles.plane();
+    const int x = run.x * kTileSide, pixels = std::min(kTileSide * run.length, tiles.width - x);
+    for (int i = 0; i < kTileSide && run.y * kTileSide + i < tiles.height; i++) {
+      float *to = plane + static_cast<int64_t>(run.y * kTileSide + i) * tiles.width + x;
+      const float *from = lines + i * kTileSide * line;
+      const int whole = pixels / kTileSide;
+      for (int k = 0; k < whole; k++) {
+        for (int j = 0; j < kTileSide; j++) to[kTileSide * k + j] = from[j * line + k];
+      }
+      for (int j = 0; j < pixels - whole * kTileSide; j++) to[kTileSide * whole + j] = from[j * line + whole];
+    }
+  }
+}
+
+// Panels [tap][panel][depth][kRows] of weights [..][..][3][3]: row m, depth k is at weights[m * row + k * step], its taps
+// in order, or from the last to the first.
+void transform_weights(const float *weights, int64_t rows, int64_t depth, int64_t row, int64_t step, bool turned,
+                       float *to) {
+  const int64_t panels = ceil_div(rows, kRows), tap_size = panels * kRows * depth + kTapGap;
+#pragma omp parallel for schedule(static)
+  for (int64_t m = 0; m < panels; m++) {
+    const int valid = static_cast<int>(std::min<int64_t>(kRows, rows - m * kRows));
+    alignas(64) float raw[9][kLanes] = {};
+    for (int64_t k = 0; k < depth; k++) {
+      for (int i = 0; i < valid; i++) {
+        const float *from = weights + (m * kRows + i) * row + k * step;
+        for (int tap = 0; tap < 9; tap++) raw[tap][i] = from[turned ? 8 - tap : tap];
+      }
+      Vector columns[3][kPatch], values[kPatch];
+#pragma GCC unroll 3
+      for (int j = 0; j < 3; j++) {
+        const Vector g[3] = {load(raw[j]), load(raw[3 + j]), load(raw[6 + j])};
+        evaluate_weights<3>(g, columns[j]);
+      }
+#pragma GCC unroll 6
+      for (int i = 0; i < kPatch; i++) {
+        const Vector g[3] = {columns[0][i], columns[1][i], columns[2][i]};
+        evaluate_weights<3>(g, values);
+#pragma GCC unroll 6
+        for (int j = 0; j < kPatch; j++) {
+          float *at = to + (i * kPatch + j) * tap_size + (m * depth + k) * kRows;
+          store(at, (1u << kRows) - 1, values[j]);
+        }
+      }
+    }
+  }
+}
+
+// out [batch][rows] from x [batch][depth], both of the tiles' size; the weights by `transform_weights`.
+void convolve_tiles(const Tiles &from, int64_t rows, const float *x, const float *weights, float *out) {
+  const int64_t depth = from.channels, count = from.count(), threads = omp_get_max_threads();
+  const Tiles into{from.batch, rows, from.height, from.width};
+  const int64_t row_panels = ceil_div(rows, kRows), weight_tap = row_panels * kRows * depth + kTapGap;
+  const int64_t most = std::max<int64_t>(1, std::min<int64_t>(kTapFloats / depth, 96) / kColumns) * kColumns;
+  int64_t blocks = ceil_div(count, most), splits = 1;
+  if (blocks >= threads) {
+    blocks = ceil_div(blocks, threads) * threads;
+  } else {
+    splits = std::min(row_panels, ceil_div(threads, blocks));
+  }
+  const int64_t columns = ceil_div(ceil_div(count, blocks), kColumns) * kColumns, panels = columns / kColumns;
+  const int64_t split_panels = ceil_div(row_panels, splits);
+  blocks = ceil_div(count, columns);
+#pragma omp parallel num_threads(threads)
+  {
+    static thread_local Buffer buffer;
+    const int64_t patch_tap = panels * depth * kColumns + kTapGap, sum_tap = split_panels * kRows * columns + kTapGap;
+    const int64_t line = Lines::stride(columns), slice = columns + kLanes;
+    float *patches = buffer.get(kTaps * (patch_tap + sum_tap + slice) + kLanes + Lines::floats(columns));
+    float *sums = patches + kTaps * patch_tap, *slices = sums + kTaps * sum_tap + kLanes, *lines = slices + kTaps * slice;
+#pragma omp for schedule(dynamic)
+    for (int64_t task = 0; task < blocks * splits; task++) {
+      const int64_t first = task / splits * columns, end = std::min(count, first + columns);
+      const int64_t first_row = task % splits * split_panels, end_row = std::min(row_panels, first_row + split_panels);
+      const std::vector<TileRun> runs = from.runs(first, end);
+      for (int64_t k = 0; k < depth; k++) {
+        read_tiles<kPatch>(from, runs, x + k * from.plane(), lines, line, slices, slice);
+        for (int tap = 0; tap < kTaps; tap++) {
+          for (int64_t p = 0; p < panels; p++) {
+            std::memcpy(patches + tap * patch_tap + (p * depth + k) * kColumns, slices + tap * slice + p * kColumns,
+                        sizeof(float) * kColumns);
+          }
+        }
+      }
+      for (int tap = 0; tap < kTaps; tap++) {
+        for (int64_t m = first_row; m < end_row; m++) {
+          for (int64_t p = 0; p < panels; p++) {
+            multiply(kColumns, depth, weights + tap * weight_tap + m * kRows * depth,
+                     patches + tap * patch_tap + p * depth * kColumns, nullptr,
+                     sums + tap * sum_tap + (m - first_row) * kRows * columns + p * kColumns, columns, kRows);
+          }
+        }
+      }
+      for (int64_t row = first_row * kRows; row < std::min(rows, end_row * kRows); row++) {
+        write_tiles(into, runs, sums + (row - first_row * kRows) * columns, sum_tap, lines, line, out + row * into.plane());
+      }
+    }
+  }
+}
+
+// Tiles that a step of the weights' gradient sums over, and floats that they take.
+constexpr int64_t kMostStepTiles = 256, kStepFloats = int64_t{5} << 20;
+
+// The values of some tiles in `width` channels from the first on as a panel [tap][tile][width]; missing ones are zero.
+// ROWS: width kRows, else kColumns.
+template <int SIDE, bool ROWS>
+void read_panel(const Tiles &tiles, const std::vector<TileRun> &runs, const float *images, int64_t first, int64_t count,
+                int64_t step, float *scratch, float *to, int64_t tap_size) {
+  constexpr int width = ROWS ? kRows : kColumns;
+  const int64_t slice = step + kLanes, line = Lines::stride(step), channel = kTaps * slice;
+  const int valid = static_cast<int>(std::min<int64_t>(width, tiles.channels - first));
+  float *lines = scratch + width * channel + kLanes;
+  std::memset(scratch + valid * channel, 0, sizeof(float) * (width - valid) * channel);
+  for (int i = 0; i < valid; i++) {
+    float *values = scratch + i * channel;
+    read_tiles<SIDE>(tiles, runs, images + (first + i) * tiles.plane(), lines, line, values, slice);
+    for (int tap = 0; tap < kTaps; tap++) std::memset(values + tap * slice + count, 0, sizeof(float) * (step - count));
+  }
+  for (int tap = 0; tap < kTaps; tap++) {
+    const float *from = scratch + tap * slice;
+    if (ROWS) {
+      pack_rows(from, channel, valid, step, to + tap * tap_size);
+      continue;
+    }
+    for (int at = 0; at < kColumns; at += kLanes) {
+      for (int64_t k = 0; k < step; k += kLanes) {
+        transpose(from + at * channel + k, channel, to + tap * tap_size + k * kColumns + at, kColumns);
+      }
+    }
+  }
+}
+
+// The 3 x 3 weights of the sums [tap][tile of rows and columns], to `dweights` [rows][columns][9].
+void write_weights(const float *sums, int64_t tap_size, int rows, int columns, int64_t row_size, float *dweights) {
+  for (int i = 0; i < rows; i++) {
+    for (int at = 0; at < columns; at += kLanes) {
+      Vector values[3][kPatch];
+#pragma GCC unroll 6
+      for (int j = 0; j < kPatch; j++) {
+        Vector column[kPatch], result[3];
+#pragma GCC unroll 6
+        for (int k = 0; k < kPatch; k++) column[k] = load(sums + (k * kPatch + j) * tap_size + i * kColumns + at);
+        interpolate<3>(column, result);
+#pragma GCC unroll 3
+        for (int k = 0; k < 3; k++) values[k][j] = result[k];
+      }
+      float taps[9][kLanes];
+#pragma GCC unroll 3
+      for (int k = 0; k < 3; k++) {
+        Vector result[3];
+        interpolate<3>(values[k], result);
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++) store(taps[k * 3 + j], result[j]);
+      }
+      float *to = dweights + i * row_size + at * 9;
+      for (int lane = 0; lane < std::min(kLanes, columns - at); lane++) {
+        for (int tap = 0; tap < 9; tap++) to[lane * 9 + tap] = taps[tap][lane];
+      }
+    }
+  }
+}
+
+// From how many tiles on the products that are saved outweigh the transformations: measured, with 64 to 512 channels.
+constexpr int64_t kFewestTiles = 24, kFewestTilesOfGradient = 16;
+constexpr int64_t kFewestChannels = 16;
+
+bool suits_winograd(const Convolution &c, int64_t fewest_tiles) {
+  if (c.kernel_height != 3 || c.kernel_width != 3 || c.stride != 1) return false;
+  if (std::min(c.in, c.out) < kFewestChannels) return false;
+  return Tiles{c.batch, c.in, c.height, c.width}.count() >= fewest_tiles;
+}
+
+void winograd_forward(const Convolution &c, const float *x, const float *weights, float *out) {
+  if (!suits_winograd(c, kFewestTiles)) return forward(c, x, weights, out);
+  const int64_t size = kTaps * (ceil_div(c.out, kRows) * kRows * c.in + kTapGap);
+  float *transformed = weight_buffer().get(size + kLanes);
+  transform_weights(weights, c.out, c.in, c.in * 9, 9, false, transformed);
+  convolve_tiles({c.batch, c.in, c.height, c.width}, c.out, x, transformed, out);
+}
+
+void winograd_input_gradient(const Convolution &c, const float *dout, const float *weights, float *dx) {
+  if (!suits_winograd(c, kFewestTiles)) return input_gradient(c, dout, weights, dx);
+  const int64_t size = kTaps * (ceil_div(c.in, kRows) * kRows * c.out + kTapGap);
+  float *transformed = weight_buffer().get(size + kLanes);
+  transform_weights(weights, c.in, c.out, 9, c.in * 9, true, transformed);
+  convolve_tiles({c.batch, c.out, c.height, c.width}, c.in, dout, transformed, dx);
+}
+
+// Each step transforms its tiles of x and dout, which all threads then multiply, each of them its own taps and rows: sums
+// do not depend on the number of threads.
+void winograd_weight_gradient(const Convolution &c, const float *x, const float *dout, float *dweights) {
+  if (!suits_winograd(c, kFewestTilesOfGradient)) return weight_gradient(c, x, dout, dweights);
+  const Tiles from{c.batch, c.in, c.height, c.width}, to{c.batch, c.out, c.height, c.width};
+  const int64_t most = std::clamp<int64_t>(kStepFloats / (kTaps * (c.in + c.out)), 64, kMostStepTiles);
+  const int64_t count = from.count(), steps = ceil_div(count, most);
+  const int64_t step = ceil_div(ceil_div(count, steps), kLanes) * kLanes;
+  const int64_t panels = ceil_div(c.in, kColumns), row_panels = ceil_div(c.out, kRows);
+  const int64_t right_panel = step * kColumns, left_panel = step * kRows + kLanes;
+  const int64_t right_tap = panels * right_panel + kTapGap, left_tap = row_panels * left_panel + kTapGap;
+  const int64_t sum_tap = panels * row_panels * kTile + kTapGap;
+  static thread_local Buffer shared;
+  float *right = shared.get(kTaps * (right_tap + left_tap + sum_tap)), *left = right + kTaps * right_tap;
+  float *sums = left + kTaps * left_tap;
+#pragma omp parallel
+  {
+    static thread_local Buffer buffer;
+    float *scratch = buffer.get(kColumns * kTaps * (step + kLanes) + kLanes + Lines::floats(step));
+    for (int64_t tile = 0; tile < count; tile += step) {
+      const int64_t end = std::min(count, tile + step);
+      const std::vector<TileRun> runs = from.runs(tile, end);
+#pragma omp for schedule(dynamic)
+      for (int64_t task = 0; task < panels + row_panels; task++) {
+        if (task < panels) {
+          read_panel<kPatch, false>(from, runs, x, task * kColumns, end - tile, step, scratch, right + task * right_panel,
+                                    right_tap);
+        } else {
+          const int64_t m = task - panels;
+          read_panel<kTileSide, true>(to, runs, dout, m * kRows, end - tile, step, scratch, left + m * left_panel, left_tap);
+        }
+      }
+#pragma omp for schedule(dynamic)
+      for (int64_t task = 0; task < kTaps * panels; task++) {
+        const int64_t tap = task / panels, p = task % panels;
+        for (int64_t m = 0; m < row_panels; m++) {
+          float *sum = sums + tap * sum_tap + (p * row_panels + m) * kTile;
+          multiply(kColumns, step, left + tap * left_tap + m * left_panel, right + tap * right_tap + p * right_panel,
+                   tile > 0 ? sum : nullptr, sum, kColumns, kRows);
+        }
+      }
+    }
+#pragma omp for schedule(static)
+    for (int64_t m = 0; m < row_panels; m++) {
+      for (int64_t p = 0; p < panels; p++) {
+        write_weights(sums + (p * row_panels + m) * kTile, sum_tap, static_cast<int>(std::min<int64_t>(kRows, c.out - m * kRows)),
+                      static_cast<int>(std::min<int64_t>(kColumns, c.in - p * kColumns)), c.in * 9,
+                      dweights + (m * kRows * c.in + p * kColumns) * 9);
+      }
+    }
+  }
+}
