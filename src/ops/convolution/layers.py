@@ -1,8 +1,9 @@
 """Convolutions and fully connected layers by the project's own CPU kernels (cpu/convolution.cc).
 
 MindSpore hands oneDNN tensors in plain layout, for which oneDNN multiplies matrices of patches with AVX2. The kernels
-do so with AVX-512 where there is one, and make the patches tile by tile in the cache; the layers are MindSpore's but
-for that. CUSTOM_CONV=0 in the environment keeps MindSpore's operators.
+do so with AVX-512 where there is one, make the patches tile by tile in the cache, and filter 3x3 kernels by Winograd's
+algorithm; the layers are MindSpore's but for that. CUSTOM_CONV=0 in the environment keeps MindSpore's operators,
+CUSTOM_CONV=direct the products with patches for all kernels.
 """
 
 import ctypes
