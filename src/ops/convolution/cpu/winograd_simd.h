@@ -231,7 +231,11 @@ void transform_weights(const float *weights, int64_t rows, int64_t depth, int64_
 #pragma GCC unroll 6
         for (int j = 0; j < kPatch; j++) {
           float *at = to + (i * kPatch + j) * tap_size + (m * depth + k) * kRows;
-          store(at, (1u << kRows) - 1, values[j]);
+          if (k + 1 < depth) {
+            store(at, values[j]);  // lanes past the rows reach into the next place, which is written later
+          } else {
+            store(at, (1u << kRows) - 1, values[j]);
+          }
         }
       }
     }
