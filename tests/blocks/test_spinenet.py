@@ -43,7 +43,7 @@ def test_features_in_training(mode):
     """
     net = published("49S").set_train(True)
     features = net(ms.Tensor(EXPECTED["x_train"].astype(np.float32)))
-    for level, tolerance in {3: 3e-3, 4: 3e-3, 5: 3e-3, 6: 1e-2}.items():
+    for level, tolerance in {3: 3e-3, 4: 3e-3, 5: 1e-2, 6: 1e-2}.items():
         assert oracle.relative_error(EXPECTED, f"49S_train/P{level}", features[level - 3]) < tolerance
     assert np.median(np.abs(features[4].asnumpy() - EXPECTED["49S_train/P7"])) < 1e-3
 
