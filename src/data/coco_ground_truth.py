@@ -37,14 +37,14 @@ def _annotation(record: Record, index: int, category_ids: list[int]) -> dict:
         "image_id": record.image_id,
         "category_id": category_ids[record.labels[index]],
         "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "area": _area(mask, record.height, record.width) or (x2 - x1) * (y2 - y1),
+        "area": mask_area(mask, record.height, record.width) or (x2 - x1) * (y2 - y1),
         "iscrowd": int(record.crowd[index]),
         "difficult": 0 if record.difficult is None else int(record.difficult[index]),
         **({} if mask is None else {"segmentation": mask}),
     }
 
 
-def _area(mask: Segmentation | None, height: int, width: int) -> float:
+def mask_area(mask: Segmentation | None, height: int, width: int) -> float:
     """Pixels of a mask; 0 where there is none, or none that can be used."""
     try:
         return 0.0 if mask is None else float(coco_mask.area(run_length_code(mask, height, width)))

@@ -75,6 +75,18 @@ def test_yolo_splits_as_tools_write_them(tmp_path: Path, entry: str) -> None:
     assert len(YoloDataset(root, NAMES)) == 2
 
 
+@pytest.mark.parametrize("folder", ["images/train", "images"])
+def test_yolo_splits_that_are_not_named(tmp_path: Path, folder: str) -> None:
+    root = write_yolo(tmp_path, {"a": "0 0.5 0.5 0.5 0.25"})
+    (root / "data.yaml").write_text("nc: 3\nnames: [cat, dog, owl]\n")
+    if folder == "images":
+        for name in ("images", "labels"):
+            (root / name / "train").rename(root / name / "all")
+    assert boxes_of(YoloDataset(root, NAMES)) == [[15, 15, 45, 25]]
+    with pytest.raises(UserError, match=r"data\.yaml: has no val"):
+        YoloDataset(root, NAMES, "val")
+
+
 def test_yolo_key_points_come_after_the_box(tmp_path: Path) -> None:
     root = write_yolo(tmp_path, {"a": "0 0.5 0.5 0.5 0.25 0.1 0.1 2 0.2 0.2 2\n"}, header="kpt_shape: [2, 3]\n")
     assert boxes_of(YoloDataset(root, NAMES)) == [[15, 15, 45, 25]]

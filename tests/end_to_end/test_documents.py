@@ -60,6 +60,8 @@ RUN_ELSEWHERE = {
     "python train.py --device_id=0 ": "test_device_commands.py",
     "python eval.py --dataset=coco --device_id=0 ": "test_device_commands.py",
     "python train.py --run_online=True ": "tests/model_utils/test_moxing_adapter.py",
+    "python convert_dataset.py": "tests/data/test_writers.py",
+    "python split_dataset.py": "tests/data/test_splitting.py",
     "python create_data.py": "test_create_data.py",
     "python export.py": "test_export.py and test_infer_310.py",
     "python eval.py --checkpoint_path outputs/first/detector.onnx": "test_export.py",

@@ -12,6 +12,7 @@ from src.common.errors import UserError
 from src.common.text import shortened, shown
 from src.common.yaml_values import YamlError, parse_yaml
 from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
+from src.data.formats.folders import SPLIT_FOLDERS
 from src.data.formats.listed import ListedDataset, ListedImage, ListedObject
 from src.data.formats.shapes import polygon_object
 from src.data.image import ImageError
@@ -161,6 +162,9 @@ def _split_paths(path: Path, content: _DataFile, split: str) -> list[Path]:
     """What a split's key names, below the key `path` or beside the file."""
     given = content.train if split == "train" else content.val
     entries = [given] if isinstance(given, str) else given or []
+    if not entries:  # some tools name no split
+        folders = [f"images/{name}" for name in SPLIT_FOLDERS[split]] + (["images"] if split == "train" else [])
+        entries = [name for name in folders if (path.parent / name).is_dir()][:1]
     roots = [path.parent / content.path, path.parent]
     return [_found(entry, roots) for entry in entries]
 
