@@ -37,9 +37,10 @@ def main() -> None:
     if not train:
         raise UserError("--data is missing; give the folder of the data set, or --train_dataset")
     from src.commands.convert_dataset import convert_dataset
-    from src.commands.open_data import data_config
+    from src.commands.open_data import data_config, evaluation_path
 
-    config = data_config(args.source, train, args.val_dataset or args.data, args.image_dir, args.classes)
+    config = data_config(args.source, train, args.val_dataset, args.image_dir, args.classes)
+    config.val_dataset = args.val_dataset or evaluation_path(config, args.data)
     for name, path in convert_dataset(config, args.target, args.output_dir, args.images, args.overwrite == 1).items():
         print(f"--dataset {args.target} --{name}_dataset {path}")
 

@@ -36,28 +36,35 @@ def data_config(dataset: str, train: str, val: str = "", image_dir: str = "", cl
 
 
 def open_both(config: Config) -> dict[str, DetectionDataset]:
-    """The training data, and the evaluation data where there is other: {"train": ..., "val": ...}.
+    """The training data, and the evaluation data where it is named: {"train": ..., "val": ...}.
 
     Raises:
         UserError: data that is named and cannot be read.
     """
-    train = format_of(config).open_split(config, True, False)
-    datasets = {split_name(True): train}
-    if config.val_dataset and (val := _evaluation_data(config, train)) is not None:
-        datasets[split_name(False)] = val
-    return datasets
+    sides = (True, False) if config.val_dataset else (True,)
+    return {split_name(training): format_of(config).open_split(config, training, False) for training in sides}
 
 
-def _evaluation_data(config: Config, train: DetectionDataset) -> DetectionDataset | None:
-    """The evaluation data; where its path is that of the training data, only if other images are found there."""
-    if config.val_dataset != config.train_dataset:
-        return format_of(config).open_split(config, False, False)
+def evaluation_path(config: Config, data: str) -> str:
+    """The folder `data` again, where it has evaluation data beside the training data; else empty.
+
+    Args:
+        config: of the training data, which was found in `data`.
+        data: what the user gave for both; empty: nothing.
+    """
+    if not data:
+        return ""
+    both = config.model_copy(update={"val_dataset": data})
+    chosen = format_of(config)
+    train = chosen.open_split(config, True, False)
     try:
-        val = format_of(config).open_split(config, False, False)
+        if chosen.class_names is not None:  # another class is reported where the data is used
+            both.coco_classes = ["background", *chosen.class_names(both, False)]
+        val = chosen.open_split(both, False, False)
     except UserError as error:
         logger.info(f"no evaluation data: {error}")
-        return None
+        return ""
     if {record.name for record in val.records} == {record.name for record in train.records}:
-        logger.info(f"{config.val_dataset}: one set of images, no separate evaluation data")
-        return None
-    return val
+        logger.info(f"{data}: one set of images, no separate evaluation data")
+        return ""
+    return data

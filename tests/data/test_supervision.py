@@ -72,5 +72,5 @@ def test_we_read_its(source: CocoDataset, tmp_path: Path) -> None:
     theirs.as_yolo(str(tmp_path / "y/images"), str(tmp_path / "y/labels"), str(tmp_path / "y/data.yaml"))
     assert_same(of_ours(YoloDataset(tmp_path / "y", NAMES)), expected)
     theirs.as_pascal_voc(str(tmp_path / "voc/JPEGImages"), str(tmp_path / "voc/Annotations"))
-    # It writes 1 more than the last pixel that is inside, which VOC and this project read as one pixel more.
+    # Of objects with masks it writes the bounds of their pixels, which are whole numbers.
     assert_same(of_ours(VocDataset(tmp_path / "voc", NAMES)), expected, within=1.01)
