@@ -64,8 +64,8 @@ class SplitFacts:
     examples: dict[int, list[Record]] = field(default_factory=dict)
 
 
-def facts_of(dataset: DetectionDataset, name: str, most_examples: int = 3) -> SplitFacts:
-    """Look at every annotation and decode every image of a data set."""
+def facts_of(dataset: DetectionDataset, name: str, most_examples: int = 3, decode: bool = True) -> SplitFacts:
+    """Look at every annotation of a data set, and, with `decode`, at every image."""
     facts = SplitFacts(name, dataset.class_names, problems=list(dataset.problems), images=len(dataset))
     classes = len(dataset.class_names)
     facts.objects, facts.images_of_class = np.zeros((classes, len(SIZES)), np.int64), np.zeros(classes, np.int64)
@@ -83,7 +83,8 @@ def facts_of(dataset: DetectionDataset, name: str, most_examples: int = 3) -> Sp
         sides.append(size)
         for label in np.flatnonzero(counts):
             found[int(label)].append((int(counts[label]), record))
-        _look_at(record, facts)
+        if decode:
+            _look_at(record, facts)
     facts.sides = np.concatenate(sides)
     facts.image_hw = np.array([(record.height, record.width) for record in dataset.records]).reshape(-1, 2)
     facts.beyond = list(_beyond(dataset.coco_annotations()))

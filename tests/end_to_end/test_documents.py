@@ -60,6 +60,7 @@ RUN_ELSEWHERE = {
     "python train.py --device_id=0 ": "test_device_commands.py",
     "python eval.py --dataset=coco --device_id=0 ": "test_device_commands.py",
     "python train.py --run_online=True ": "tests/model_utils/test_moxing_adapter.py",
+    "python new_experiment.py": "tests/commands/test_new_experiment.py",
     "python convert_dataset.py": "tests/data/test_writers.py",
     "python split_dataset.py": "tests/data/test_splitting.py",
     "python create_data.py": "test_create_data.py",
