@@ -7,7 +7,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # infer_310 MINDIR_PATH DATA_PATH ANNO_PATH DEVICE_ID DATASET: predicts the images of DATA_PATH and evaluates the result
-# files. ANNO_PATH: COCO annotations, or what postprocess.py takes for the DATASET (coco, voc, other). Writes infer.log,
+# files. ANNO_PATH: COCO annotations, or what postprocess.py takes for the DATASET (coco, voc, other, yolo, ...). Writes infer.log,
 # acc.log, result_Files, time_Result, predictions.json and its metrics to OUTPUT_DIR, or to results_folder when that is
 # not set.
 infer_310() {

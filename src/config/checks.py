@@ -21,6 +21,9 @@ def inconsistencies(config: Config) -> Iterator[Problem]:
 
 def _class_list(config: Config) -> Iterator[Problem]:
     names = config.coco_classes
+    if len(names) < 2:
+        yield "coco_classes", f"is {names}; it has 'background' and the names of the classes"
+        return
     if names[0] != "background":
         yield "coco_classes", f"starts with '{names[0]}'; the first entry must be 'background'"
         return

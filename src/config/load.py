@@ -18,10 +18,11 @@ from pydantic_core import ErrorDetails
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
 from src.common.text import is_unicode, shortened, shown
+from src.common.yaml_values import DEEPEST, YamlError, parse_yaml
 from src.config.checks import inconsistencies
+from src.config.classes import fill_classes
 from src.config.published_keys import published_keys, standard_keys
 from src.config.words import words_as_values
-from src.config.yaml_values import DEEPEST, YamlError, parse_yaml
 from src.models.api import UnknownNameError
 from src.models.paths import CONFIGS
 from src.models.table import DEFAULT_DETECTOR, DETECTORS
@@ -137,7 +138,7 @@ def _combined(layers: list[Layer]) -> tuple[dict, dict[str, str]]:
     for origin, values in layers:
         values, spelled = standard_keys(values, detector, origin)
         _drop_keys_of_another_backbone(merged, values, detector)
-        _drop_ids_of_other_classes(merged, values)
+        _drop_facts_of_other_classes(merged, values)
         _merge(merged, values, origins, origin, ())
         origins.update({name: f"{origin} (as {seed})" for name, seed in spelled.items()})
     return merged, origins
@@ -157,10 +158,12 @@ def _drop_keys_of_another_backbone(merged: dict, values: dict, detector: Any) ->
         merged["backbone"] = {name: value for name, value in inherited.items() if name in known.model_fields}
 
 
-def _drop_ids_of_other_classes(merged: dict, values: dict) -> None:
-    """A layer that names its own classes does not inherit the category ids of others."""
+def _drop_facts_of_other_classes(merged: dict, values: dict) -> None:
+    """A layer that names its own classes does not inherit category ids, one that leaves them open not their number."""
     if "category_ids" not in values and values.get("coco_classes") not in (None, merged.get("coco_classes")):
         merged.pop("category_ids", None)
+    if values.get("coco_classes") == []:
+        merged.pop("num_classes", None)
 
 
 def _read_yaml(path: Path) -> dict:
@@ -208,6 +211,7 @@ def _validate(values: dict, origins: dict, path: str) -> Config:
     except ValidationError as error:
         raise UserError(_explain(error.errors()[0], model, origins, path)) from None
     config._config_path = path
+    fill_classes(config)
     for name, problem in inconsistencies(config):
         raise UserError(f"{_origin(name, origins, path)}: {name} {problem}")
     return config

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from src.common.errors import UserError
 from src.common.text import shortened
-from src.config.yaml_values import YamlError, parse_texts, parse_yaml
+from src.common.yaml_values import YamlError, parse_texts, parse_yaml
 
 EMPTY_TEXTS = ("''", '""')  # how YAML writes an empty text, for those who do so on a command line, too
 

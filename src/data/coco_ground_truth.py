@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+from pycocotools import mask as coco_mask
+
+from src.data.masks import MaskError, Segmentation, run_length_code
 from src.data.record import Record
 
 
@@ -15,7 +18,7 @@ def coco_ground_truth(records: Iterable[Record], class_names: list[str], categor
 
     Returns:
         images (id, file_name, height, width), categories, and annotations (id, image_id, category_id, bbox as x, y,
-        width, height, area of the box, iscrowd, difficult 0 or 1).
+        width, height, area of the mask or else the box, iscrowd, difficult 0 or 1, and segmentation where it has one).
     """
     images: list[dict] = []
     annotations: list[dict] = []
@@ -29,11 +32,21 @@ def coco_ground_truth(records: Iterable[Record], class_names: list[str], categor
 
 def _annotation(record: Record, index: int, category_ids: list[int]) -> dict:
     x1, y1, x2, y2 = record.boxes[index].tolist()
+    mask = record.masks[index] if record.masks is not None else None
     return {
         "image_id": record.image_id,
         "category_id": category_ids[record.labels[index]],
         "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "area": (x2 - x1) * (y2 - y1),
+        "area": mask_area(mask, record.height, record.width) or (x2 - x1) * (y2 - y1),
         "iscrowd": int(record.crowd[index]),
         "difficult": 0 if record.difficult is None else int(record.difficult[index]),
+        **({} if mask is None else {"segmentation": mask}),
     }
+
+
+def mask_area(mask: Segmentation | None, height: int, width: int) -> float:
+    """Pixels of a mask; 0 where there is none, or none that can be used."""
+    try:
+        return 0.0 if mask is None else float(coco_mask.area(run_length_code(mask, height, width)))
+    except MaskError:
+        return 0.0

@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from src.common.text import shown
 
 POLYGON_STEPS = 5  # pycocotools rounds polygon points to fifths of a pixel
+Segmentation = list[list[float]] | dict  # COCO's: polygons, each x1, y1, x2, y2, ...; or run lengths
 FARTHEST_POINT = 1e5  # pixels; the time and memory that rasterising takes grow with the outline
 
 
@@ -99,6 +100,27 @@ def run_length_code(segmentation: object, height: int, width: int) -> dict:
     drawn = checked if len(checked) == len(polygons) or len(polygons[0]) < 6 else polygons
     runs = coco_mask.frPyObjects(drawn, height, width)
     return runs[0] if len(runs) == 1 else coco_mask.merge(runs)
+
+
+def runs_of_window(pixels: np.ndarray, left: int, top: int, height: int, width: int) -> dict:
+    """COCO's uncompressed run-length code of a mask that is given by a window of its image.
+
+    Args:
+        pixels: uint8 [h, w], 1 where the object is; the window lies inside the image.
+        left: first column of the window.
+        top: first row of the window.
+        height: of the image in pixels.
+        width: of the image in pixels.
+    """
+    columns = np.pad(pixels.T.astype(np.int8), ((0, 0), (1, 1)))
+    steps = np.diff(columns, axis=1)
+    flat = (np.arange(len(columns)) + left)[:, None] * height + top + np.arange(steps.shape[1])
+    changes = np.stack([flat[steps == 1], flat[steps == -1]], axis=1).ravel()
+    # A run that ends at the foot of a column goes on where the next column begins with one.
+    joined = np.flatnonzero(changes[1:-1:2] == changes[2::2])
+    changes = np.delete(changes, np.concatenate([2 * joined + 1, 2 * joined + 2]))
+    counts = np.diff(changes, prepend=0, append=height * width).tolist()
+    return {"size": [height, width], "counts": counts if counts[-1] else counts[:-1]}
 
 
 def segmentation_fault(segmentation: object, height: int, width: int) -> str | None:

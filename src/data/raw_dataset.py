@@ -13,7 +13,7 @@ def open_raw_dataset(config: Config, training: bool, with_masks: bool = False) -
     Args:
         config: `dataset` says how annotations are written, `train_dataset`, `val_dataset` and the published keys where.
         training: the training data, `train_dataset_num` and `train_dataset_divider` applied; else the evaluation data.
-        with_masks: keep the masks; only COCO annotations have them.
+        with_masks: keep the masks; not all formats have them.
 
     Raises:
         UserError: no path is given, no masks, or see the format's reader.
@@ -23,7 +23,7 @@ def open_raw_dataset(config: Config, training: bool, with_masks: bool = False) -
     if with_masks and not chosen.has_masks:
         raise UserError(
             f"{config.config_path}: dataset is '{config.dataset}', whose annotations have no masks; {config.detector} "
-            "learns from masks: give COCO annotations, or train a detector of boxes"
+            "learns from masks: give COCO annotations, or others that have them, or train a detector of boxes"
         )
     return chosen.open_split(config, training, with_masks)
 

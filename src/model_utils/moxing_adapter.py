@@ -192,10 +192,11 @@ def _find_data(config: Config) -> None:
     config.train_dataset = config.val_dataset = ""
     if not Path(config.mindrecord_dir).is_dir():
         config.mindrecord_dir = ""
-    changed = {"coco": "coco_root", "voc": "voc_root", "other": "image_dir"}[config.dataset]
-    setattr(config, changed, str(root))
-    if config.dataset == "other":
+    changed = {"coco": "coco_root", "voc": "voc_root", "other": "image_dir"}.get(config.dataset, "anno_path")
+    if config.dataset not in ("coco", "voc"):
         config.anno_path = str(root / config.anno_path)
+    if changed != "anno_path":
+        setattr(config, changed, str(root))
     logger.info(f"{changed}: {root}, since no path of the configuration lies in data_path")
 
 

@@ -238,6 +238,8 @@ class DetectorSpec:
             that names none; None: not this detector's.
         region_counts: (network, configuration) -> work of the heads of regions; None: there are none.
         takes_turned_frame: whether the network takes each of the configuration's `input_shapes`; else only the first.
+        own_data: configuration that experiments on data of one's own start from: a small network, trained from scratch;
+            None: the user names one.
     """
 
     config_class: Callable[[Mapping[str, Any]], type[Config]]
@@ -251,6 +253,7 @@ class DetectorSpec:
     default_config: Callable[[str, Mapping[str, Any]], Path | None] = lambda program, arguments: None
     region_counts: Callable[[Any, Any], RegionCounts] | None = None
     takes_turned_frame: bool = False
+    own_data: Path | None = None
 
 
 class UnknownNameError(ValueError):

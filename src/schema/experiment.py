@@ -173,7 +173,11 @@ class Config(Section):
     # data
     num_parallel_workers: Annotated[int, Field(ge=0, le=1024)] = key(6, "threads (or processes) that prepare images")
     python_multiprocessing: bool = key(False, "processes instead of threads")
-    dataset: str = key("coco", "annotations: coco (COCO's JSON), voc (Pascal VOC's XML) or other (a TXT list)")
+    dataset: str = key(
+        "coco",
+        "annotations: coco (COCO's JSON), voc (Pascal VOC's XML), other (a TXT list), yolo (data.yaml), labelme (its "
+        "JSON), lvis (LVIS's JSON) or cvat (CVAT's XML)",
+    )
     train_dataset: PathText = key(
         "", "training data: folder or annotation file; empty: coco_root, voc_root or anno_path"
     )
@@ -186,19 +190,26 @@ class Config(Section):
     voc_train_sets: list[str] = key([], "voc: image sets to train on, such as VOC2007/trainval; empty: as found")
     voc_val_sets: list[str] = key([], "voc: image sets to evaluate, such as VOC2007/test; empty: as found")
     keep_difficult: bool = key(False, "voc: train on objects marked difficult too")
-    image_dir: PathText = key("", "other: folder of the images; empty: that of the TXT list")
-    anno_path: PathText = key("", "other: TXT list, where train_dataset or val_dataset is empty")
+    image_dir: PathText = key(
+        "", "other, labelme, lvis, cvat: folder of the images; empty: that of the annotations, or as they say"
+    )
+    anno_path: PathText = key(
+        "",
+        "other, yolo, labelme, lvis, cvat: list, file or folder, where train_dataset or val_dataset is empty",
+    )
     mindrecord_dir: PathText = key(
         "", "folder of MindRecord files, read instead of images, made from them where missing; empty: images"
     )
     prefix: str = key("train.mindrecord", "mindrecord_dir: name of the training data there; empty: images")
     eval_prefix: str = key("eval.mindrecord", "mindrecord_dir: name of the evaluation data there; empty: images")
     mindrecord_verify: bool = key(False, "compare the checksums of whole MindRecord files at the start")
-    coco_classes: list[str] = key(["background"], "class names, 'background' first", min_length=2)
+    coco_classes: list[str] = key([], "class names, 'background' first; empty: those of the training data")
     category_ids: list[Annotated[int, Field(ge=-(2**63), lt=2**63)]] = key(
         [], "the data set's own category ids in the order of coco_classes, for infer.py"
     )
-    num_classes: Annotated[int, Field(ge=2, le=100_001)] = key(81, "number of classes, background included")
+    num_classes: Annotated[int, Field(ge=2, le=100_001)] = key(
+        81, "number of classes, background included; left out: as many as coco_classes has"
+    )
     train_dataset_num: NonNegativeInt = key(0, "use the first so many training images; 0: all")
     train_dataset_divider: NonNegativeInt = key(0, "of those, use every so many-th training image; 0: all")
 

@@ -17,8 +17,12 @@ import yaml
 from src.config import load_config
 from src.config.load import config_from_values
 from src.data.formats.coco import CocoDataset
+from src.data.formats.cvat import CvatDataset
+from src.data.formats.labelme import LabelmeDataset
+from src.data.formats.lvis import LvisDataset
 from src.data.formats.txt import TxtDataset
 from src.data.formats.voc import VocDataset
+from src.data.formats.yolo import YoloDataset
 from src.data.image import ImageError, ImageRules, load_image
 from src.data.mindrecord.create import create_mindrecord
 from src.data.mindrecord.dataset import MindRecordDataset
@@ -27,6 +31,15 @@ from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.predictions import load_predictions, load_results
 from tests.conftest import ROOT
 from tests.data.coco_files import NAMES, noise_image, write_dataset
+from tests.data.drawn_files import (
+    TRIANGLE,
+    labelme_shape,
+    png_text,
+    write_cvat,
+    write_labelme,
+    write_lvis,
+    write_yolo,
+)
 from tests.data.listed_files import txt_copy, voc_object, voc_xml, write_year
 from tests.data.test_loader import make_config
 from tests.faults.campaign import Border, Case, SilentError
@@ -177,6 +190,86 @@ def txt(folder: Path) -> Case:
 
     def read() -> None:
         check_records(TxtDataset(path, NAMES), len(NAMES))
+
+    return Case(damage, read)
+
+
+def yolo(folder: Path) -> Case:
+    """The labels of an image, and the file that names classes and splits."""
+    polygon = "2 0.1 0.1 0.5 0.15 0.3 0.7\n"
+    root = write_yolo(folder / "yolo", {"a": f"0 0.5 0.5 0.5 0.25\n{polygon}", "b": "", "c": polygon})
+    good = {path: path.read_bytes() for path in (root / "labels/train/a.txt", root / "data.yaml")}
+
+    def damage(rng: random.Random) -> None:
+        path = rng.choice(list(good))
+        path.write_bytes(damaged_bytes(good[path], rng))
+
+    def restore() -> None:
+        for path, text in good.items():
+            path.write_bytes(text)
+
+    def read() -> None:
+        for with_masks in (False, True):
+            check_records(YoloDataset(root, NAMES, with_masks=with_masks), len(NAMES))
+
+    return Case(damage, read, restore)
+
+
+def labelme(folder: Path) -> Case:
+    shapes = [labelme_shape("cat", TRIANGLE), labelme_shape("dog", [[30, 20], [10, 5]], "rectangle"),
+              labelme_shape("dog", [[20, 20], [20, 30]], "circle"), labelme_shape("owl", TRIANGLE, group_id=1),
+              labelme_shape("owl", [[0, 0], [4, 0], [4, 4]], group_id=1),
+              labelme_shape("owl", [[4, 2], [6, 4]], "mask", mask=png_text(np.ones((3, 3), np.uint8)))]  # fmt: skip
+    root = write_labelme(folder / "labelme", {"a": shapes, "b": []})
+    path = root / "a.json"
+    good = json.loads(path.read_text())
+
+    def damage(rng: random.Random) -> None:
+        path.write_bytes(json_or_bytes(good, rng))
+
+    def read() -> None:
+        for with_masks in (False, True):
+            check_records(LabelmeDataset(root, NAMES, with_masks=with_masks), len(NAMES))
+
+    return Case(damage, read)
+
+
+def lvis(folder: Path) -> Case:
+    root = write_lvis(folder / "lvis")
+    path = root / "annotations/lvis_v1_train.json"
+    good = json.loads(path.read_text())
+
+    def damage(rng: random.Random) -> None:
+        path.write_bytes(json_or_bytes(good, rng))
+
+    def read() -> None:
+        for with_masks in (False, True):
+            check_records(LvisDataset(root, NAMES, with_masks=with_masks), len(NAMES))
+
+    return Case(damage, read)
+
+
+def cvat(folder: Path) -> Case:
+    shapes = """<box label="cat" xtl="10.5" ytl="5.00" xbr="30.00" ybr="25.50"/>
+        <box label="cat" xtl="10.5" ytl="5.00" xbr="30.00" ybr="25.50" rotation="30.0"/>
+        <polygon label="dog" points="10.50,5.00;30.00,6.00;20.00,25.50" group_id="1"/>
+        <polygon label="dog" points="0,5;3,6;2,2" group_id="1"/>
+        <mask label="owl" rle="0, 1, 2, 1, 2, 3" left="4" top="2" width="3" height="3"/>
+        <ellipse label="cat" cx="20" cy="20" rx="10" ry="5" rotation="90"/>"""
+    root = write_cvat(folder / "cvat", {"a.png": shapes, "b.png": ""})
+    path = root / "annotations.xml"
+    good = path.read_bytes()
+    numbers = (b"9" * 400, b"999999999", b"1e999", b"nan", b"-5", b"0", b"1_0", b"\xd9\xa3", b"")
+
+    def damage(rng: random.Random) -> None:
+        text = good
+        if rng.randrange(5) == 0:
+            text = text.replace(rng.choice((b"60", b"40", b"10.5", b"30.0", b"3", b"4", b"2")), rng.choice(numbers), 1)
+        path.write_bytes(damaged_bytes(text, rng))
+
+    def read() -> None:
+        for with_masks in (False, True):
+            check_records(CvatDataset(root, NAMES, with_masks=with_masks), len(NAMES))
 
     return Case(damage, read)
 
@@ -382,7 +475,7 @@ def _without_warnings(prepare: Callable[[Path], Case]) -> Callable[[Path], Case]
 BORDERS = [
     Border(prepare.__name__, _without_warnings(prepare))
     for prepare in (
-        configuration, coco, evaluated_annotations, voc, voc_list, txt, mindrecord, checkpoints, cards, predictions,
-        coco_results, images,
+        configuration, coco, evaluated_annotations, voc, voc_list, txt, yolo, labelme, lvis, cvat, mindrecord,
+        checkpoints, cards, predictions, coco_results, images,
     )
 ]  # fmt: skip

@@ -57,6 +57,9 @@ class DatasetFormat:
         is_located_elsewhere: whether yet another key of the configuration says where the data is; None: there is none.
         named_annotations: the COCO annotation file that a configuration expects MindRecord files to hold (raises a
             UserError where it does not exist), or None; called with what `open_split` gets first.
+        class_names: reads the names of the foreground classes, in label order, from the training (or evaluation) data
+            of a configuration; None: such annotations do not name classes.
+        holds: whether a folder looks like a data set in this format, for programs that are given a folder alone.
     """
 
     root_key: str
@@ -65,6 +68,8 @@ class DatasetFormat:
     open_path: OpenPath
     is_located_elsewhere: Callable[[Config], bool] | None = None
     named_annotations: Callable[[Config, bool], Path | None] = lambda config, training: None
+    class_names: Callable[[Config, bool], list[str]] | None = None
+    holds: Callable[[Path], bool] = lambda folder: False
 
     def is_located(self, config: Config, training: bool) -> bool:
         """Whether a configuration says where the training (or evaluation) data is."""

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +95,7 @@ class CocoDataset:
 
     def _parse(self) -> AnnotationColumns:
         """Parse and check the annotation file."""
-        content = _split(self.annotation_file)
+        content = self._content()
         self._map_categories(content.categories)
         try:
             return make_columns(self.annotation_file, content)
@@ -103,6 +103,10 @@ class CocoDataset:
             raise UserError(f"{self.annotation_file}: not valid JSON ({error.msg})") from None
         except UnicodeDecodeError:
             raise UserError(f"{self.annotation_file}: {NOT_UTF8}") from None
+
+    def _content(self) -> Content:
+        """The three lists of the annotation file, images and categories checked."""
+        return read_content(self.annotation_file)
 
     def coco_annotations(self) -> dict:
         """The content of the annotation file."""
@@ -148,18 +152,24 @@ class CocoDataset:
         return np.array(present, np.int64)
 
 
-def _split(path: Path) -> Content:
-    """The three lists of an annotation file; the annotations are parsed later, where the file is plain JSON."""
+def read_content(path: Path, complete: Callable[[list], None] = lambda images: None) -> Content:
+    """The three lists of an annotation file; the annotations are parsed later, where the file is plain JSON.
+
+    Args:
+        path: the file.
+        complete: adds to the images what they lack, before they are checked.
+    """
     content = split_content(path.read_bytes())
     if content is None:
-        parsed = read_annotations(path)
+        parsed = read_annotations(path, complete)
         return Content(parsed["images"], parsed["categories"], parsed["annotations"])
+    complete(content.images)
     _check_lists({"images": content.images, "categories": content.categories}, path)
     return content
 
 
-def read_annotations(path: Path) -> dict:
-    """The content of a COCO annotation file, checked to be one (see `coco_content`)."""
+def read_annotations(path: Path, complete: Callable[[list], None] = lambda images: None) -> dict:
+    """The content of a COCO annotation file, checked to be one (see `coco_content`, `read_content`)."""
     try:
         content = parse_json(path.read_bytes())
     except OSError as error:
@@ -171,6 +181,7 @@ def read_annotations(path: Path) -> dict:
     for name in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{path}: no list '{name}'; a COCO annotation file has images, annotations and categories")
+    complete(content["images"])
     _check_lists(content, path)
     check_annotations(content, path)
     return content
@@ -180,6 +191,24 @@ def _check_lists(content: dict, path: Path) -> None:
     if not check_images(content, path):
         raise UserError(f"{path}: names no images")
     check_categories(content, path)
+
+
+def category_names(path: Path, complete: Callable[[list], None] = lambda images: None) -> list[str]:
+    """The names of the categories of an annotation file, in its order; see `read_content`. Raises UserError."""
+    try:
+        categories = read_content(path, complete).categories
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    return [str(category["name"]) for category in categories]
+
+
+def _class_names(config: Config, training: bool) -> list[str]:
+    path = given_path(config, training) or _in_coco_root(config, training)
+    return category_names(find_annotation_file(path, split_name(training)))
+
+
+def _holds(folder: Path) -> bool:
+    return any(next(folder.glob(pattern), None) for pattern in ("labels.json", *_ANNOTATIONS))
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> CocoDataset:
@@ -251,4 +280,13 @@ def _named_annotations(config: Config, training: bool) -> Path | None:
     return _instance_set_file(config, training) if _has_absolute_instance_set(config) else None
 
 
-FORMAT = DatasetFormat("coco_root", True, _open_split, _open_path, _has_absolute_instance_set, _named_annotations)
+FORMAT = DatasetFormat(
+    "coco_root",
+    True,
+    _open_split,
+    _open_path,
+    _has_absolute_instance_set,
+    _named_annotations,
+    _class_names,
+    _holds,
+)

@@ -72,7 +72,7 @@ def find_images_dir(annotation_file: Path, file_names: Iterable[str]) -> Path:
     for prefix in PREFIXES:
         stem = stem.removeprefix(prefix)
     folders = [here / "data", here / "images", here / stem, here, here.parent / stem, here.parent / "images" / stem]
-    folders += [here.parent / "images", here.parent / "data"]
+    folders += [here.parent / "images", here.parent / "data", here.parent]
     names = list(file_names)
     samples = names[:: max(len(names) // 20, 1)]
     for folder in folders:

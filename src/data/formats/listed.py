@@ -1,18 +1,49 @@
-"""What data sets without COCO annotations share: images in a list, boxes without masks, ground truth in memory."""
+"""What data sets without COCO annotations share: images in a list, their objects, ground truth in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import UserError
+from src.common.text import shortened
 from src.data.coco_ground_truth import coco_ground_truth
 from src.data.image import ImageError
 from src.data.image_size import image_size
+from src.data.masks import Segmentation, segmentation_fault
 from src.data.reader_checks import FolderListings, clip_box
 from src.data.record import Record
 
 LONGEST_SIDE = 1e9  # pixels
+
+
+class ClassLabels:
+    """The labels of class names: those of `coco_classes`, or of whatever names are found.
+
+    Args:
+        class_names: names of the foreground classes, in label order; None: any, which are collected.
+    """
+
+    def __init__(self, class_names: Sequence[str] | None = None) -> None:
+        self._grows = class_names is None
+        self._label_of = {name: label for label, name in enumerate(class_names or ())}
+
+    def of(self, where: str, name: str) -> int:
+        """The label of an object's class; raises a UserError, which begins with `where`, for one of another class."""
+        if name not in self._label_of:
+            if not self._grows:
+                raise UserError(
+                    f"{where}: object '{shortened(name)}' is not one of the {len(self._label_of)} "
+                    f"classes of coco_classes: {list(self._label_of)}"
+                )
+            self._label_of[name] = len(self._label_of)
+        return self._label_of[name]
+
+    @property
+    def found(self) -> list[str]:
+        """All names so far, in alphabetical order."""
+        return sorted(self._label_of)
 
 
 @dataclass
@@ -24,12 +55,14 @@ class ListedObject:
         label: 0..K-1.
         corners: x1, y1, x2, y2 in pixels of the image, 0-based, x2 and y2 exclusive; not clipped.
         difficult: Pascal VOC's flag.
+        mask: COCO's segmentation, where the annotation has one.
     """
 
     where: str
     label: int
     corners: tuple[float, float, float, float]
     difficult: bool = False
+    mask: Segmentation | None = None
 
 
 @dataclass
@@ -43,7 +76,7 @@ class ListedImage:
 
 
 class ListedDataset:
-    """Records of listed images, a `DetectionDataset` without masks.
+    """Records of listed images, a `DetectionDataset`.
 
     Image ids are 1, 2, ... in the order of the list.
 
@@ -60,6 +93,7 @@ class ListedDataset:
         images: Sequence[ListedImage],
         class_names: Sequence[str],
         category_ids: Sequence[int],
+        with_masks: bool = False,
     ) -> None:
         """Make the records; images are looked up, and opened only where their size is not known.
 
@@ -68,6 +102,10 @@ class ListedDataset:
             images: in order.
             class_names: names of the foreground classes, in label order.
             category_ids: the data set's id of each class; empty: 1, 2, ...
+            with_masks: keep the masks in `records`, and leave out objects without one.
+
+        Raises:
+            UserError: masks are asked for, and no object has any.
         """
         self.annotation_file = annotation_file
         self.class_names = list(class_names)
@@ -77,7 +115,13 @@ class ListedDataset:
         self.missing_images = [image.path for image in images if image.path not in listings]
         self.problems += [f"{one.path}: missing; {one.where} names it" for one in images if one.path not in listings]
         self._all = [self._record(image, number, listings) for number, image in enumerate(images, 1)]
-        self.records = [record for record, image in zip(self._all, images, strict=True) if image.path in listings]
+        there = [record for record, image in zip(self._all, images, strict=True) if image.path in listings]
+        self.records = [self._with_masks(record) if with_masks else replace(record, masks=None) for record in there]
+        if with_masks and not any(len(record.boxes) for record in self.records) and any(len(r.boxes) for r in there):
+            raise UserError(
+                f"{annotation_file}: no object has a mask; a model with masks learns from polygons: add them, or "
+                "train a detector of boxes"
+            )
         self._note_absent_classes()
 
     def __len__(self) -> int:
@@ -108,8 +152,23 @@ class ListedDataset:
             boxes=np.array(boxes, np.float32).reshape(-1, 4),
             labels=np.array([one.label for one in kept], np.int32),
             crowd=np.zeros(len(kept), bool),
+            masks=[self._usable_mask(one, height, width) for one in kept],
             difficult=np.array([one.difficult for one in kept], bool),
         )
+
+    def _usable_mask(self, one: ListedObject, height: int, width: int) -> Segmentation | None:
+        fault = None if one.mask is None else segmentation_fault(one.mask, height, width)
+        if fault:
+            self.problems.append(f"{one.where}: {fault}; its box alone is used")
+        return None if fault else one.mask
+
+    def _with_masks(self, record: Record) -> Record:
+        """A record without the objects that have no mask."""
+        masks = list(record.masks or ())
+        keep = np.array([mask is not None for mask in masks], bool)
+        if lacking := int(np.count_nonzero(~keep)):
+            self.problems.append(f"{record.name}: {lacking} of {len(keep)} objects have no mask and are left out")
+        return select_objects(record, keep)
 
     def _size(self, image: ListedImage, listings: FolderListings) -> tuple[int, int]:
         """(height, width) of the file; for one that is missing or broken, which loaders report, what its boxes need."""
@@ -127,3 +186,15 @@ class ListedDataset:
         absent = [name for label, name in enumerate(self.class_names) if label not in present]
         if absent:
             self.problems.append(f"{self.annotation_file}: no object of {', '.join(absent)}; is coco_classes right?")
+
+
+def select_objects(record: Record, keep: np.ndarray) -> Record:
+    """A record with those of its objects for which `keep`, bool [G], holds."""
+    return replace(
+        record,
+        boxes=record.boxes[keep],
+        labels=record.labels[keep],
+        crowd=record.crowd[keep],
+        masks=None if record.masks is None else [record.masks[index] for index in np.flatnonzero(keep).tolist()],
+        difficult=None if record.difficult is None else record.difficult[keep],
+    )

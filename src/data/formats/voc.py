@@ -4,15 +4,14 @@ import os
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from xml.parsers import expat
 
 from src.common.errors import UserError
 from src.common.text import shortened, shown
 from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
-from src.data.formats.listed import ListedDataset, ListedImage, ListedObject
+from src.data.formats.listed import ClassLabels, ListedDataset, ListedImage, ListedObject, select_objects
 from src.data.formats.voc_files import VocImageSet, find_voc_sets
+from src.data.formats.xml_file import parse_xml, places
 from src.data.reader_checks import FolderListings, check_unique, subset
 from src.data.record import Record
 from src.schema import Config
@@ -60,16 +59,22 @@ class VocDataset(ListedDataset):
             UserError: folders that are not found, lists or XML files that cannot be read, objects of other classes.
         """
         sets = find_voc_sets(path, split, image_sets)
-        listed = [item for one in sets for item in _items(one)]
-        if not listed:
-            raise UserError(f"{sets[0].source}: names no images")
-        check_unique((where, path) for where, path, _ in listed)
-        reader = _AnnotationReader(class_names)
+        listed = _listed(sets)
+        reader = _AnnotationReader(ClassLabels(class_names))
         images = [reader.read(path, images_dir) for _, path, images_dir in subset(listed, first, every)]
         super().__init__(sets[0].source, images, class_names, category_ids)
         self.images_dir = sets[0].images_dir
         if not keep_difficult:
             self.records = [_without_difficult(record) for record in self.records]
+
+
+def _listed(sets: Sequence[VocImageSet]) -> list[tuple[str, Path, Path]]:
+    """The items of all sets; there are some, and each occurs once."""
+    listed = [item for one in sets for item in _items(one)]
+    if not listed:
+        raise UserError(f"{sets[0].source}: names no images")
+    check_unique((where, path) for where, path, _ in listed)
+    return listed
 
 
 def _items(image_set: VocImageSet) -> Iterator[tuple[str, Path, Path]]:
@@ -97,26 +102,17 @@ def _items(image_set: VocImageSet) -> Iterator[tuple[str, Path, Path]]:
 class _AnnotationReader:
     """Reads XML files into `ListedImage`s."""
 
-    def __init__(self, class_names: Sequence[str]) -> None:
-        self._label_of = {name: label for label, name in enumerate(class_names)}
+    def __init__(self, labels: ClassLabels) -> None:
+        self._labels = labels
         self._listings = FolderListings()
 
     def read(self, path: Path, images_dir: Path) -> ListedImage:
-        try:
-            text = path.read_bytes()
-            root = ElementTree.fromstring(text)
-        except OSError as error:
-            raise UserError(f"{path}: cannot read the annotation ({error.strerror})") from None
-        except ElementTree.ParseError as error:
-            line = error.position[0]
-            raise UserError(f"{path}, line {line}: not valid XML ({expat.ErrorString(error.code)})") from None
-        except (LookupError, ValueError) as error:  # an encoding that is unknown, or not a character set
-            raise UserError(f"{path}: not valid XML ({error}); save it in UTF-8") from None
+        text, root = parse_xml(path)
         if root.tag != "annotation":
             raise UserError(f"{path}: its root is <{root.tag}>; a VOC annotation is an <annotation>")
         nodes = root.findall("object")
-        places = _places(path, text, len(nodes))
-        objects = [self._object(where, node) for where, node in zip(places, nodes, strict=True)]
+        wheres = places(path, text, "object", len(nodes))
+        objects = [self._object(where, node) for where, node in zip(wheres, nodes, strict=True)]
         return ListedImage(str(path), self._image_path(path, images_dir, root), _size_hw(path, root), objects)
 
     def _image_path(self, path: Path, images_dir: Path, root: ElementTree.Element) -> str:
@@ -138,12 +134,7 @@ class _AnnotationReader:
                 f"{where}: object '{shortened(name)}' needs a bndbox with numbers as "
                 f"{', '.join(_CORNERS)}, and 0 or 1 as difficult where it has one"
             ) from None
-        if name not in self._label_of:
-            raise UserError(
-                f"{where}: object '{shortened(name)}' is not one of the {len(self._label_of)} "
-                f"classes of coco_classes: {list(self._label_of)}"
-            )
-        return ListedObject(where, self._label_of[name], (x1 - 1, y1 - 1, x2, y2), difficult)
+        return ListedObject(where, self._labels.of(where, name), (x1 - 1, y1 - 1, x2, y2), difficult)
 
 
 def _size_hw(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
@@ -157,26 +148,8 @@ def _size_hw(path: Path, root: ElementTree.Element) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
-def _places(path: Path, text: bytes, count: int) -> list[str]:
-    """File and line of each of the `count` objects; ElementTree forgets lines."""
-    starts = [match.start() for match in re.finditer(rb"<object[\s>]", text)]
-    if len(starts) != count:  # an <object> in a comment or deeper down
-        return [f"{path}, object {number}" for number in range(1, count + 1)]
-    lines = (1 + text.count(b"\n", 0, start) for start in starts)
-    return [f"{path}, line {line}" for line in lines]
-
-
 def _without_difficult(record: Record) -> Record:
-    if record.difficult is None:
-        return record
-    keep = ~record.difficult
-    return replace(
-        record,
-        boxes=record.boxes[keep],
-        labels=record.labels[keep],
-        crowd=record.crowd[keep],
-        difficult=record.difficult[keep],
-    )
+    return record if record.difficult is None else select_objects(record, ~record.difficult)
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> VocDataset:
@@ -186,7 +159,7 @@ def _open_split(config: Config, training: bool, with_masks: bool) -> VocDataset:
         given_path(config, training) or config.voc_root,
         config.class_names,
         split_name(training),
-        config.voc_train_sets if training else config.voc_val_sets,
+        _set_names(config, training),
         config.keep_difficult or not training,
         config.category_ids,
         first,
@@ -199,4 +172,23 @@ def _open_path(path: str, class_names: list[str], category_ids: list[int], image
     return VocDataset(path, class_names, "val", category_ids=category_ids)
 
 
-FORMAT = DatasetFormat("voc_root", False, _open_split, _open_path)
+def _class_names(config: Config, training: bool) -> list[str]:
+    """The names of all objects, in alphabetical order."""
+    path = given_path(config, training) or config.voc_root
+    labels = ClassLabels()
+    reader = _AnnotationReader(labels)
+    for _, annotation, images_dir in _listed(find_voc_sets(path, split_name(training), _set_names(config, training))):
+        reader.read(annotation, images_dir)
+    return labels.found
+
+
+def _set_names(config: Config, training: bool) -> list[str]:
+    return config.voc_train_sets if training else config.voc_val_sets
+
+
+def _holds(folder: Path) -> bool:
+    years = [folder, folder / "VOCdevkit", *(folder.iterdir() if folder.is_dir() else ())]
+    return any((year / "Annotations").is_dir() for year in years) or bool(list(folder.glob("VOCdevkit/*/Annotations")))
+
+
+FORMAT = DatasetFormat("voc_root", False, _open_split, _open_path, class_names=_class_names, holds=_holds)

@@ -11,6 +11,7 @@ from src.models.backbones.table import BACKBONES
 from src.models.mask_rcnn.checks import check
 from src.models.mask_rcnn.config import CascadeMaskRCNNConfig, MaskRCNNConfig
 from src.models.mask_rcnn.weights import MMDETECTION_1, TORCHVISION
+from src.models.paths import CONFIGS
 
 if TYPE_CHECKING:
     from src.models.mask_rcnn.detector import MaskRCNN
@@ -98,8 +99,13 @@ MASK_RCNN = DetectorSpec(
     published_weights=(MMDETECTION_1, TORCHVISION),
     region_counts=region_counts,
     takes_turned_frame=True,
+    own_data=CONFIGS / "instaboost" / "mask_rcnn_r18_nuclei_384.yaml",
 )
 # One class of networks: formats of published weights are looked for once, under Mask R-CNN.
 CASCADE_MASK_RCNN = replace(
-    MASK_RCNN, config_class=config_class_of(CascadeMaskRCNNConfig), build=build_cascade, published_weights=()
+    MASK_RCNN,
+    config_class=config_class_of(CascadeMaskRCNNConfig),
+    build=build_cascade,
+    published_weights=(),
+    own_data=CONFIGS / "demo" / "cascade_mask_rcnn.yaml",
 )

@@ -62,4 +62,5 @@ REFINEDET = DetectorSpec(
     published_keys={"class_num": "num_classes", "image_shape": ("img_height", "img_width")},
     published_weights=(PORT,),
     default_config=default_config,
+    own_data=CONFIGS / "refinedet" / "refinedet_r18_bccd_320.yaml",
 )

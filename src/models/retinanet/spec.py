@@ -105,4 +105,5 @@ RETINANET = DetectorSpec(
         ),
     ),
     default_config=default_config,
+    own_data=CONFIGS / "spinenet_retinanet" / "retinanet_spinenet_bccd_384.yaml",
 )

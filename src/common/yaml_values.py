@@ -1,4 +1,4 @@
-"""YAML of configurations, read within bounds: a file that someone else wrote may be a bomb."""
+"""YAML, read within bounds: a file that someone else wrote may be a bomb."""
 
 from typing import Any
 

@@ -1,0 +1,70 @@
+"""Open data sets that programs are given by a folder or a path, without a configuration."""
+
+import logging
+
+from src.common.errors import UserError
+from src.config.classes import fill_classes
+from src.data.detection_dataset import DetectionDataset
+from src.data.formats.api import split_name
+from src.data.formats.table import FORMATS, format_at, format_of
+from src.schema import Config
+
+logger = logging.getLogger(__name__)
+
+
+def data_config(dataset: str, train: str, val: str = "", image_dir: str = "", classes: str = "") -> Config:
+    """A configuration of data alone.
+
+    Args:
+        dataset: a name in `FORMATS`; auto: what the folder `train` looks like.
+        train: the value of `train_dataset`.
+        val: the value of `val_dataset`.
+        image_dir: the value of that key.
+        classes: names of the foreground classes, comma-separated; empty: those of the training data.
+
+    Raises:
+        UserError: an unknown format, or training data that does not name its classes.
+    """
+    name = format_at(train) if dataset == "auto" else dataset
+    if name not in FORMATS:
+        raise UserError(f"the format is {name!r}; known are {', '.join(FORMATS)}")
+    config = Config(dataset=name, train_dataset=train, val_dataset=val, image_dir=image_dir)
+    names = [one.strip() for one in classes.split(",") if one.strip()]
+    config.coco_classes = ["background", *names] if names else []
+    fill_classes(config)
+    return config
+
+
+def open_both(config: Config) -> dict[str, DetectionDataset]:
+    """The training data, and the evaluation data where it is named: {"train": ..., "val": ...}.
+
+    Raises:
+        UserError: data that is named and cannot be read.
+    """
+    sides = (True, False) if config.val_dataset else (True,)
+    return {split_name(training): format_of(config).open_split(config, training, False) for training in sides}
+
+
+def evaluation_path(config: Config, data: str) -> str:
+    """The folder `data` again, where it has evaluation data beside the training data; else empty.
+
+    Args:
+        config: of the training data, which was found in `data`.
+        data: what the user gave for both; empty: nothing.
+    """
+    if not data:
+        return ""
+    both = config.model_copy(update={"val_dataset": data})
+    chosen = format_of(config)
+    train = chosen.open_split(config, True, False)
+    try:
+        if chosen.class_names is not None:  # another class is reported where the data is used
+            both.coco_classes = ["background", *chosen.class_names(both, False)]
+        val = chosen.open_split(both, False, False)
+    except UserError as error:
+        logger.info(f"no evaluation data: {error}")
+        return ""
+    if {record.name for record in val.records} == {record.name for record in train.records}:
+        logger.info(f"{data}: one set of images, no separate evaluation data")
+        return ""
+    return data
