@@ -7,7 +7,6 @@ import mindspore as ms
 import numpy as np
 
 from src.blocks.detections import Detections
-from src.commands.trained_detector import detector_of
 from src.common.atomic import atomic_path, check_writable
 from src.common.errors import UserError
 from src.data.image import ImageError, ImageRules, load_image
@@ -23,6 +22,7 @@ from src.deploy.onnx_file import onnx_package, write_onnx_file
 from src.model_utils.device_adapter import setup_device, target_of, writes_air
 from src.models.api import Detector
 from src.models.table import spec_of
+from src.predictor.trained_detector import detector_of
 from src.schema import Config, require
 from src.weights.checkpoint import load_checkpoint_weights
 

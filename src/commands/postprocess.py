@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from src.commands.evaluate import print_tables, write_metrics
-from src.commands.infer_files import transform_of
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
@@ -93,7 +92,7 @@ def reader(card: ExportCard, select: Callable, result_path: str) -> Callable[[Re
         Record -> boxes [1, M, 4], scores [1, M], labels [1, M], valid [1, M].
     """
     _, anchors, _ = card.outputs[0].shape
-    transform, classes = transform_of(card), len(card.class_names)
+    transform, classes = card.preprocessing.transform(), len(card.class_names)
 
     def detections_of(record: Record) -> Found | None:
         results = read_results(result_path, record.name, anchors, classes)

@@ -14,6 +14,7 @@ from src.common.atomic import atomic_path
 from src.common.checksum import sha256_of
 from src.common.errors import UserError
 from src.common.text import shown
+from src.data.network_input import EvalTransform, Normalizer
 from src.schema import Config
 
 # -1: any number
@@ -64,6 +65,12 @@ class Preprocessing(CardPart):
         height, width = config.input_hw
         names = ("img_height", "img_width", "keep_ratio", "to_rgb", "img_mean", "img_std")
         return cls(input_height=height, input_width=width, **{name: getattr(config, name) for name in names})
+
+    def transform(self) -> EvalTransform:
+        """What makes the network's input of an image."""
+        normalizer = Normalizer(self.img_mean, self.img_std, self.to_rgb)
+        size, input_size = (self.img_height, self.img_width), (self.input_height, self.input_width)
+        return EvalTransform(size, input_size, self.keep_ratio, normalizer)
 
 
 class LevelsSelection(CardPart):

@@ -62,25 +62,29 @@ class ExportedDetector:
 
     Args:
         path: file to run, .mindir or .onnx.
-        config: says how raw outputs become detections.
+        config: says how raw outputs become detections; None: as the card says.
 
     Raises:
-        UserError: as `open_exported`; the configuration is of another detector, or wants masks that the file lacks.
+        UserError: as `open_exported`; the configuration is of another detector; the file lacks masks that it should
+            have.
     """
 
     training = False
 
-    def __init__(self, path: str | Path, config: Config) -> None:
+    def __init__(self, path: str | Path, config: Config | None = None) -> None:
         card = load_card(path)
-        refuse_other_config(path, card, config)
+        if config is not None:
+            refuse_other_config(path, card, config)
         self.names = [port.name for port in card.outputs]
-        if config.mask_options and "masks" not in self.names:
+        if (card if config is None else config).mask_threshold is not None and "masks" not in self.names:
             raise UserError(f"{path} is of the raw form, without masks; export it with --export_form detections")
         self.exported = ExportedModel(path, card)
         self.select = None
         if card.selection is not None:
-            values = spec_of(config).export.selection(config, card.selection.get("level_sizes", ()))
-            self.select = build_selection(values)
+            selection = card.selection
+            if config is not None:
+                selection = spec_of(config).export.selection(config, selection.get("level_sizes", ()))
+            self.select = build_selection(selection)
 
     def set_train(self, mode: bool = True) -> None:
         """Do nothing: a file computes as in evaluation."""
