@@ -1,12 +1,14 @@
-"""Detect objects in an image or a folder of images: the work of infer.py."""
+"""Detect objects in an image, in many, or in a video: the work of infer.py."""
 
 import logging
 from pathlib import Path
 
+from src.commands.infer_video import infer_video
 from src.common.atomic import check_writable
 from src.common.errors import UserError
 from src.common.progress import with_progress
-from src.data.image_files import find_images
+from src.data.image_files import find_inputs
+from src.data.video_file import VIDEO_SUFFIXES
 from src.evaluation.predictions import save_predictions
 from src.predictor.detect_images import detect_images
 from src.schema import Config, require
@@ -14,8 +16,8 @@ from src.schema import Config, require
 logger = logging.getLogger(__name__)
 
 
-def infer(config: Config) -> dict[str, dict]:
-    """Predict as the configuration says and write `pred_output`; returns what was written.
+def infer(config: Config) -> None:
+    """Predict as the configuration says and write `pred_output`.
 
     Raises:
         UserError: missing keys or files, a checkpoint of another network, or no image that could be read.
@@ -24,7 +26,16 @@ def infer(config: Config) -> dict[str, dict]:
     if Path(config.pred_output).is_dir():
         raise UserError(f"pred_output {config.pred_output} is a folder; give the JSON file to write")
     check_writable(config.pred_output)
-    paths = find_images(config.pred_input, key="pred_input")
+    paths = find_inputs(config.pred_input, key="pred_input")
+    if paths[0].suffix.lower() in VIDEO_SUFFIXES:
+        infer_video(config, paths[0])
+    else:
+        _infer_images(config, paths)
+
+
+def _infer_images(config: Config, paths: list[Path]) -> None:
+    if config.save_video:
+        raise UserError(f"save_video is for videos, and pred_input {config.pred_input} is none")
 
     from src.predictor.pipeline import Pipeline  # not before: it imports MindSpore
 
@@ -44,4 +55,3 @@ def infer(config: Config) -> dict[str, dict]:
     found = sum(len(entry["predictions"]) for entry in predictions.values())
     logger.info(f"{found} objects in {len(predictions)} images ({len(broken)} images skipped)")
     logger.info(f"predictions are in {config.pred_output}; draw_predictions.py draws them")
-    return predictions

@@ -12,7 +12,7 @@ import numpy as np
 
 from src.data.masks import MaskPatch, decode_mask
 from src.evaluation.predictions import coco_result, corners_of
-from src.visual.pictures import draw_objects, save_picture
+from src.visual.pictures import LEAST_SIDE, draw_objects, save_picture
 
 SHOWN_SCORE = 0.3  # least score of an object that is drawn, as of draw_predictions.py
 
@@ -88,15 +88,18 @@ class ImageDetections:
             self.boxes, self.masks, self.scores, self.labels.astype(int), data={"class_name": np.array(self.names, str)}
         )
 
-    def draw(self, path: str | Path | None = None, score_thr: float = SHOWN_SCORE) -> np.ndarray:
+    def draw(
+        self, path: str | Path | None = None, score_thr: float = SHOWN_SCORE, least_side: int = LEAST_SIDE
+    ) -> np.ndarray:
         """The image with masks, boxes and names.
 
         Args:
             path: also write it there, as the suffix says (.png, .jpg).
             score_thr: least score of an object that is drawn.
+            least_side: the longer side is enlarged to at least so many pixels, so that names are readable.
 
         Returns:
-            uint8 [H', W', 3] RGB; small images are enlarged.
+            uint8 [H', W', 3] RGB.
         """
         rows = np.flatnonzero(self.scores >= np.float32(score_thr)).tolist()
         masks = None if self._patches is None else [self._patches[row] for row in rows]
@@ -106,6 +109,7 @@ class ImageDetections:
             self.labels[rows].tolist(),
             self._class_names,
             self.scores[rows].tolist(),
+            least_side=least_side,
             masks=masks,
         )
         if path is not None:

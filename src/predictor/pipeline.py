@@ -70,7 +70,7 @@ class Pipeline:
             settings.num_parallel_workers,
             card.mask_threshold,
         )
-        net = ExportedDetector(path)
+        net = ExportedDetector(path, None, settings.runtime, settings.providers)
         return cls(net, card.preprocessing.transform(), ImageRules.of(settings), options)
 
     def load(self, source: ImageSource) -> Prepared:
