@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from src.data.image_files import find_inputs
-from src.data.video_file import VideoFile, writing_video
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "demo" / "spinenet_retinanet.yaml"
@@ -86,35 +85,6 @@ def test_folders_below_and_a_pattern(tmp_path, monkeypatch):
     ):
         assert [str(path) for path in find_inputs(given, key="pred_input")] == found
     expect_mistake(infer(tmp_path, checkpoint_path="a", pred_input="d/*.jpg", pred_output="p"), "no image matches this")
-
-
-def test_video(tmp_path, checkpoint):
-    """Every frame has what an image has; a truncated video ends with one message, and what was there is kept."""
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (8, 60, 80, 3), dtype=np.uint8)
-    with writing_video(tmp_path / "whole.avi", 4.0, (80, 60)) as video:
-        for frame in frames:
-            video.add(frame)
-    whole = (tmp_path / "whole.avi").read_bytes()
-    (tmp_path / "clip.avi").write_bytes(whole[: len(whole) * 7 // 10])
-    done = infer(
-        tmp_path,
-        checkpoint_path=checkpoint,
-        pred_input="clip.avi",
-        pred_output="found.jsonl",
-        save_video="drawn.mp4",
-        test_batch_size=3,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
-    assert 1 < len(lines) < 8 and [line["frame"] for line in lines] == list(range(len(lines)))
-    assert [line["seconds"] for line in lines] == [i / 4 for i in range(len(lines))]
-    assert all((line["height"], line["width"]) == (60, 80) and line["predictions"] for line in lines)
-    warnings = [line for line in done.stdout.splitlines() if line.startswith("warning: ")]
-    assert warnings == [f"warning: clip.avi: truncated or broken: it ends after {len(lines)} of 8 frames"]
-    assert f"in {len(lines)} frames; predictions are in found.jsonl" in done.stdout and "/8 frames" in done.stdout
-    drawn = VideoFile(tmp_path / "drawn.mp4")
-    assert (drawn.size, drawn.rate) == ((80, 60), 4.0) and len(list(drawn.frames())) == len(lines)
 
 
 def test_checkpoint_of_other_classes(tmp_path, checkpoint):

@@ -63,7 +63,7 @@ RUN_ELSEWHERE = {
     "python create_data.py": "test_create_data.py",
     "python export.py": "test_export.py and test_infer_310.py",
     "python eval.py --checkpoint_path outputs/first/detector.onnx": "test_export.py",
-    "python infer.py --checkpoint_path outputs/first/detector.onnx": "test_export.py; the clip: tests/commands/test_infer_command.py",
+    "python infer.py --checkpoint_path outputs/first/detector.onnx": "test_export.py, commands/test_infer_video.py",
     "converter_lite ": "tests/ascend310/test_real_lite.py, through the converter's library",
     "bash scripts/nas_fpn/run_infer_310.sh": "test_infer_310.py, with a stand-in for the chip",
     "DEVICE_TARGET=CPU bash scripts/nas_fpn/run_infer_310.sh": "test_infer_310.py",
