@@ -25,6 +25,9 @@ RUN_KEYS = (
     "runtime", "providers",
 )  # fmt: skip
 
+# A configuration must name classes; where only the run of a file is configured, nothing reads them.
+NO_NETWORK = {"coco_classes": ["background", "object"], "num_classes": 2}
+
 
 class Detector:
     """Finds objects in images, exactly those of infer.py.
@@ -102,5 +105,5 @@ def _pipeline_of(checkpoint: str, config: Config | str | os.PathLike | None, ove
             raise UserError(
                 f"{checkpoint} has no configuration beside it: {beyond[0]} cannot be set, only {', '.join(RUN_KEYS)}"
             )
-        return Pipeline.of_file(checkpoint, config_from_values({}, "overrides", overrides))
+        return Pipeline.of_file(checkpoint, config_from_values(NO_NETWORK, "overrides", overrides))
     raise UserError(f"{checkpoint} holds no configuration, and none lies beside it; give one as config")

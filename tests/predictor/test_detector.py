@@ -15,9 +15,11 @@ from PIL import Image
 from src.common.errors import UserError
 from src.config import save_config
 from src.data.synthetic import main as write_synthetic
+from src.deploy import exported_model
 from src.predictor import Detector, detector
 from src.predictor.detect_images import InferenceOptions
 from src.predictor.pipeline import Pipeline
+from tests.deploy.cards import write_card
 from tests.deploy.small_models import small_model
 from tests.end_to_end.commands import ROOT, environment
 
@@ -172,3 +174,30 @@ def test_mistakes_of_configurations(folder) -> None:
         Detector(folder / CHECKPOINT, overrides={"score_thr": 0.3})
     with pytest.raises(UserError, match="none.ckpt does not exist"):
         Detector("none.ckpt")
+
+
+def test_a_file_without_a_configuration_says_all(tmp_path, monkeypatch) -> None:
+    """Only its run can be configured; the network is a stand-in."""
+    path = tmp_path / "a.mindir"
+    write_card(path, ["cat", "dog"], [2], category_ids=[5, 9])
+    seen = []
+
+    class TwoBoxes:
+        def __init__(self, path):
+            seen.append(path)
+
+        def run(self, images):
+            boxes = np.float32([[[0, 0, 32, 32], [40, 40, 60, 60]]])
+            return [np.repeat(boxes, len(images), 0), np.repeat(np.float32([[[0.9, 0], [0, 0.6]]]), len(images), 0)]
+
+    monkeypatch.setitem(exported_model.MODELS, ".mindir", {"mindspore": TwoBoxes})
+    made = Detector(path, overrides={"test_batch_size": 2, "device_target": "CPU"})
+    found = made.predict(np.zeros((32, 32, 3), np.uint8))
+    assert (made.class_names, found.names, seen) == (["cat", "dog"], ["cat", "dog"], [str(path)])
+    assert found.boxes[0].tolist() == [0, 0, 16, 16] and [one["category_id"] for one in found.to_coco()] == [5, 9]
+    with pytest.raises(
+        UserError, match=r"a.mindir has no configuration beside it: test_cfg cannot be set, only device"
+    ):
+        Detector(path, overrides={"test_cfg": {"score_thr": 0.3}})
+    with pytest.raises(UserError, match="--runtime onnxruntime does not run .*a.mindir; mindspore can"):
+        Detector(path, overrides={"runtime": "onnxruntime"})
