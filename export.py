@@ -9,10 +9,10 @@ saved with the checkpoint. eval.py and infer.py take .mindir and .onnx files as 
 """
 
 from src.commands.default_config import default_of
-from src.commands.saved_config import config_of_checkpoint
 from src.common.program import run_command
 from src.config import config_from_command_line
 from src.model_utils.moxing_adapter import on_modelarts
+from src.predictor.saved_config import config_of_checkpoint
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-r"""Detect objects in an image or in a folder of images (png, jpg, jpeg, bmp, webp in its root).
+r"""Detect objects in an image, in a folder of images (png, jpg, jpeg, bmp, webp, at any depth), or in a video.
 
     python infer.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \
         --checkpoint_path retinanet.ckpt --pred_input images/ --pred_output predictions.json
@@ -6,6 +6,10 @@ r"""Detect objects in an image or in a folder of images (png, jpg, jpeg, bmp, we
 Writes a JSON file with boxes (and masks, as COCO run-length codes) in pixels of each image, best first;
 draw_predictions.py draws them. Images that cannot be read are reported and skipped. --test_batch_size sets how many
 images the network takes at once.
+
+--pred_input takes a pattern such as 'day?/*.jpg' as well. Of a video (mp4, avi, mov, mkv, webm, ...) pred_output gets a
+line of JSON for each frame, and --save_video clip.mp4 the frames with what was found. --runtime and --providers say
+what runs an exported .onnx file.
 """
 
 from src.common.program import run_command

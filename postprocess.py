@@ -18,7 +18,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--mindir_path", required=True, help="the network, with the .json that export.py wrote beside it"
+        "--mindir_path", required=True, help="the network, with the .json (.onnx.json) that export.py wrote beside it"
     )
     parser.add_argument("--result_path", required=True, help="folder of the result files (result_Files)")
     parser.add_argument("--anno_path", required=True, help="annotation file, or data set folder")

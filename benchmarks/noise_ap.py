@@ -26,11 +26,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="draws of each level (3)")
     arguments = parser.parse_args()
 
-    from src.commands.trained_detector import trained_detector
     from src.config import load_config
     from src.data.builders import build_eval_loader
     from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
     from src.evaluation.coco_evaluator import CocoEvaluator
+    from src.predictor.trained_detector import trained_detector
     from src.weights import load_checkpoint_weights, load_weights
     from src.weights.noise import noised_weights
 

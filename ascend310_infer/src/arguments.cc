@@ -9,14 +9,17 @@
 namespace fs = std::filesystem;
 
 const char *const kUsage =
-    "usage: main --mindir_path FILE --dataset_path FOLDER [--anno_path FILE] [--device_id N] [--output_path FOLDER]\n"
+    "usage: main --mindir_path FILE --dataset_path FOLDER [--anno_path FILE] [--device Ascend|CPU]\n"
+    "            [--device_id N] [--threads N] [--output_path FOLDER]\n"
     "\n"
     "Predicts all images (png, jpg, jpeg, bmp, webp) in a folder and the folders below it.\n"
     "\n"
-    "  --mindir_path FILE     network in its raw form, as export.py writes it, with its .json beside it\n"
+    "  --mindir_path FILE     network in its raw form, as export.py writes it or Lite converted it, with its .json beside it\n"
     "  --dataset_path FOLDER  images\n"
     "  --anno_path FILE       COCO annotations: images must have the size they say, with or without EXIF's rotation\n"
+    "  --device NAME          Ascend (default) or CPU\n"
     "  --device_id N          chip to run on (default: 0)\n"
+    "  --threads N            of the CPU (default: 0, as many as it has cores)\n"
     "  --output_path FOLDER   where result_Files/ and time_Result/ are written (default: here)\n";
 
 namespace {
@@ -26,6 +29,11 @@ unsigned number_of(const std::string &name, const std::string &text) {
     throw UserError("--" + name + ": must be a whole number of at least 0, not '" + text + "'");
   }
   return static_cast<unsigned>(std::stoul(text));
+}
+
+std::string device_of(const std::string &text) {
+  if (text != "Ascend" && text != "CPU") throw UserError("--device: must be Ascend or CPU, not '" + text + "'");
+  return text;
 }
 
 void check_paths(const Arguments &arguments) {
@@ -51,6 +59,8 @@ Arguments parse_arguments(const std::vector<std::string> &words) {
       {"dataset_path", [&](const std::string &value) { arguments.dataset_path = value; }},
       {"anno_path", [&](const std::string &value) { arguments.anno_path = value; }},
       {"output_path", [&](const std::string &value) { arguments.output_path = value; }},
+      {"device", [&](const std::string &value) { arguments.device = device_of(value); }},
+      {"threads", [&](const std::string &value) { arguments.threads = number_of("threads", value); }},
       {"device_id", [&](const std::string &value) { arguments.device_id = number_of("device_id", value); }},
   };
   for (size_t i = 0; i < words.size(); i++) {

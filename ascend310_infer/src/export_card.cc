@@ -47,10 +47,18 @@ ExportCard card_of(const json &content, const std::string &path) {
   return card;
 }
 
+// a.json of a.mindir; a.onnx.json of an a.mindir that was converted from a.onnx, where it has none of its own.
+std::string card_path(const std::string &mindir_path) {
+  namespace fs = std::filesystem;
+  const fs::path own = fs::path(mindir_path).replace_extension(".json");
+  const fs::path source = fs::path(mindir_path).replace_extension(".onnx.json");
+  return (!fs::exists(own) && fs::exists(source) ? source : own).string();
+}
+
 }  // namespace
 
 ExportCard read_export_card(const std::string &mindir_path) {
-  const std::string path = std::filesystem::path(mindir_path).replace_extension(".json").string();
+  const std::string path = card_path(mindir_path);
   std::ifstream file(path);
   if (!file) throw UserError(path + ": missing; export.py writes it beside the network, and both must be copied");
   try {

@@ -25,6 +25,7 @@ struct ExportCard {
   size_t result_bytes() const { return static_cast<size_t>(anchors * (4 + classes)) * sizeof(float); }
 };
 
-// The card beside a network: its path with .json instead of the last suffix. UserError: missing, not such a file, or of
+// The card beside a network: a.json of a.mindir or, where that is missing, a.onnx.json of the file that MindSpore Lite
+// converted it from. UserError: missing, not such a file, or of
 // a form that this program cannot run.
 ExportCard read_export_card(const std::string &mindir_path);

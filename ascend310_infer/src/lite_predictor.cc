@@ -1,11 +1,13 @@
-// The few lines that call the chip, through MindSpore Lite's C++ interface.
+// The few lines that call the chip, or the CPU, through MindSpore Lite's C++ interface.
 #include <include/api/context.h>
 #include <include/api/model.h>
 #include <include/api/status.h>
 #include <include/api/types.h>
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
+#include <thread>
 
 #include "predictor.h"
 
@@ -21,14 +23,27 @@ std::string text_of(const std::vector<int64_t> &shape) {
   return text + "]";
 }
 
+std::shared_ptr<mindspore::Context> context_of(const Arguments &arguments) {
+  const auto context = std::make_shared<mindspore::Context>();
+  if (arguments.device == "CPU") {
+    const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+    context->SetThreadNum(static_cast<int32_t>(arguments.threads > 0 ? arguments.threads : cores));
+    context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
+  } else {
+    const auto chip = std::make_shared<mindspore::AscendDeviceInfo>();
+    chip->SetDeviceID(arguments.device_id);
+    context->MutableDeviceInfo().push_back(chip);
+  }
+  return context;
+}
+
 class LitePredictor : public Predictor {
  public:
-  LitePredictor(const std::string &mindir_path, const ExportCard &card, unsigned device_id) : card_(card) {
-    const auto device = std::make_shared<mindspore::AscendDeviceInfo>();
-    device->SetDeviceID(device_id);
-    const auto context = std::make_shared<mindspore::Context>();
-    context->MutableDeviceInfo().push_back(device);
-    require(model_.Build(mindir_path, mindspore::kMindIR, context), mindir_path + ": cannot be built for the chip");
+  LitePredictor(const ExportCard &card, const Arguments &arguments) : card_(card) {
+    const std::string &mindir_path = arguments.mindir_path;
+    const std::string place = arguments.device == "CPU" ? "the CPU" : "the chip";
+    require(model_.Build(mindir_path, mindspore::kMindIR, context_of(arguments)),
+            mindir_path + ": cannot be built for " + place);
     inputs_ = model_.GetInputs();
     if (inputs_.size() != 1) {
       throw std::runtime_error(mindir_path + ": has " + std::to_string(inputs_.size()) + " inputs, not one image");
@@ -71,6 +86,6 @@ class LitePredictor : public Predictor {
 
 }  // namespace
 
-std::unique_ptr<Predictor> make_predictor(const std::string &mindir_path, const ExportCard &card, unsigned device_id) {
-  return std::make_unique<LitePredictor>(mindir_path, card, device_id);
+std::unique_ptr<Predictor> make_predictor(const ExportCard &card, const Arguments &arguments) {
+  return std::make_unique<LitePredictor>(card, arguments);
 }

@@ -15,7 +15,7 @@ int main(int argc, char **argv) {
       return 0;
     }
     const ExportCard card = read_export_card(arguments.mindir_path);
-    const auto predictor = make_predictor(arguments.mindir_path, card, arguments.device_id);
+    const auto predictor = make_predictor(card, arguments);
     run(arguments, card, *predictor);
     return 0;
   } catch (const UserError &error) {

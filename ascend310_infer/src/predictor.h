@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "arguments.h"
 #include "export_card.h"
 
 // float32 values on the host.
@@ -35,4 +36,4 @@ class Predictor {
 };
 
 // The predictor that this program was built with (CMake's PREDICTOR). std::runtime_error: the network cannot be loaded.
-std::unique_ptr<Predictor> make_predictor(const std::string &mindir_path, const ExportCard &card, unsigned device_id);
+std::unique_ptr<Predictor> make_predictor(const ExportCard &card, const Arguments &arguments);

@@ -23,6 +23,6 @@ class StandInPredictor : public Predictor {
 
 }  // namespace
 
-std::unique_ptr<Predictor> make_predictor(const std::string &, const ExportCard &card, unsigned) {
+std::unique_ptr<Predictor> make_predictor(const ExportCard &card, const Arguments &) {
   return std::make_unique<StandInPredictor>(card);
 }

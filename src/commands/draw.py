@@ -12,7 +12,7 @@ from src.data.image import ImageError, load_image
 from src.data.masks import MaskError, MaskPatch, decode_mask
 from src.data.reader_checks import box_numbers
 from src.evaluation.coco_annotations import read_annotations
-from src.evaluation.predictions import load_predictions
+from src.evaluation.predictions import corners_of, load_predictions
 from src.visual.pictures import draw_objects, page, save_picture, side_by_side, with_title
 
 logger = logging.getLogger(__name__)
@@ -178,8 +178,6 @@ def _mask_or_nothing(segmentation: list | dict | None, height: int, width: int) 
 
 def _predicted(entry: dict, score_thr: float, where: str) -> Drawn:
     kept = [p for p in entry["predictions"] if p["score"] >= score_thr]
-    rows = [[p["bbox"][key] for key in ("x_min", "y_min", "width", "height")] for p in kept]
-    boxes = np.array(rows, np.float64).reshape(-1, 4)
     names, scores = [p["class"]["name"] for p in kept], [float(p["score"]) for p in kept]
     with_masks = any("mask" in p for p in entry["predictions"])
     size = entry["height"], entry["width"]
@@ -187,8 +185,7 @@ def _predicted(entry: dict, score_thr: float, where: str) -> Drawn:
         masks = [decode_mask(p.get("mask") or [], *size) for p in kept] if with_masks else None
     except MaskError as error:
         raise UserError(f"{where}: a mask cannot be drawn: {error}") from error
-    boxes[:, 2:] += boxes[:, :2]
-    return Drawn(boxes, names, scores, masks=masks)
+    return Drawn(corners_of(kept), names, scores, masks=masks)
 
 
 def _load(name: str, entry: dict, pred_json: Path) -> np.ndarray | None:

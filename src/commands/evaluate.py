@@ -4,7 +4,6 @@ import logging
 import time
 from pathlib import Path
 
-from src.commands.trained_detector import in_frame_of_file, trained_detector
 from src.common.atomic import check_writable
 from src.common.errors import UserError
 from src.data.builders import build_eval_loader
@@ -17,6 +16,7 @@ from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import load_results, save_results
 from src.model_utils.device_adapter import Device
 from src.model_utils.moxing_adapter import result_path
+from src.predictor.trained_detector import in_frame_of_file, trained_detector
 from src.schema import Config, require
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ import mindspore as ms
 import numpy as np
 
 from src.blocks.detections import Detections
-from src.commands.trained_detector import detector_of
 from src.common.atomic import atomic_path, check_writable
 from src.common.errors import UserError
 from src.data.image import ImageError, ImageRules, load_image
@@ -20,9 +19,11 @@ from src.deploy.export_form import export_form, form_name, prepare_for_file
 from src.deploy.exported_model import MODELS, ExportedModel
 from src.deploy.mindir_file import write_mindspore_file
 from src.deploy.onnx_file import onnx_package, write_onnx_file
+from src.deploy.onnx_metadata import write_metadata
 from src.model_utils.device_adapter import setup_device, target_of, writes_air
 from src.models.api import Detector
 from src.models.table import spec_of
+from src.predictor.trained_detector import detector_of
 from src.schema import Config, require
 from src.weights.checkpoint import load_checkpoint_weights
 
@@ -63,6 +64,9 @@ def export(config: Config) -> Path:
             logger.info(f"{config.file_format} cannot be run here: nothing was compared")
         for port, output in zip(card.outputs, outputs, strict=True):
             port.shape = [card.inputs[0].shape[0], *output.shape[1:]]
+        if config.file_format == "ONNX":
+            write_metadata(temporary, card.model_dump(exclude={"sha256"}))
+        card.sha256 = sha256_of(temporary)
     card.save(path)
     logger.info(f"{path} is ready; {card_path(path).name} beside it says what it takes and gives")
     return path
@@ -93,7 +97,7 @@ def _refuse_what_cannot_work(config: Config) -> None:
 
 
 def _write(net: Detector, config: Config, path: Path) -> ExportCard:
-    """Write a detector, which is of no other use afterwards; return the card, still without shapes of outputs."""
+    """Write a detector, which is of no other use afterwards; the card lacks shapes of outputs and the checksum."""
     prepare_for_file(net, config.file_format)
     form = export_form(net, config)
     spec = spec_of(config).export
@@ -117,7 +121,6 @@ def _write(net: Detector, config: Config, path: Path) -> ExportCard:
         mask_threshold=config.mask_threshold,
         checkpoint=Path(config.checkpoint_path).name,
         checkpoint_sha256=sha256_of(config.checkpoint_path),
-        sha256=sha256_of(path),
     )
 
 

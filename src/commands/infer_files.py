@@ -18,7 +18,6 @@ from src.common.program import run_command
 from src.common.progress import with_progress
 from src.data.image import ImageError, load_image
 from src.data.image_files import find_images
-from src.data.network_input import EvalTransform, Normalizer
 from src.deploy.export_card import ExportCard
 from src.deploy.result_files import RESULTS, remove_earlier_results, write_results, write_times
 from src.evaluation.coco_annotations import read_annotations
@@ -51,7 +50,7 @@ def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: 
         raise UserError(
             f"the network gives {card.form} from {len(card.inputs)} inputs; this wants boxes and scores from 1"
         )
-    prepare = transform_of(card)
+    prepare = card.preprocessing.transform()
     remove_earlier_results(output / RESULTS)
     milliseconds = []
     for path in with_progress(images, len(images), "images"):
@@ -69,14 +68,6 @@ def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: 
     logger.info(f"{len(milliseconds)} of {len(images)} images predicted")
     logger.info(write_times(output, milliseconds).rstrip())
     return len(milliseconds)
-
-
-def transform_of(card: ExportCard) -> EvalTransform:
-    """What makes the network's input of an image."""
-    values = card.preprocessing
-    normalizer = Normalizer(values.img_mean, values.img_std, values.to_rgb)
-    size, input_size = (values.img_height, values.img_width), (values.input_height, values.input_width)
-    return EvalTransform(size, input_size, values.keep_ratio, normalizer)
 
 
 def images_below(folder: str | Path) -> list[Path]:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from src.commands.evaluate import print_tables, write_metrics
-from src.commands.infer_files import transform_of
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
 from src.common.progress import with_progress
 from src.data.detection_dataset import DetectionDataset
 from src.data.formats.table import FORMATS
 from src.data.record import Record
-from src.deploy.export_card import ExportCard, load_card
+from src.deploy.export_card import ExportCard, load_card_of_converted
 from src.deploy.raw_selection import build_selection
 from src.deploy.result_files import read_results
 from src.evaluation.coco_evaluator import CocoEvaluator
@@ -39,7 +38,7 @@ def postprocess(
     """Evaluate the results of a folder, print the table, write metrics and detections.
 
     Args:
-        mindir_path: the network, for its card.
+        mindir_path: the network, for its card, or what MindSpore Lite converted it to.
         result_path: folder of the result files.
         anno_path: annotation file or data set folder.
         img_path: folder of the images; empty: as the annotations say.
@@ -50,7 +49,7 @@ def postprocess(
         UserError: files that are missing or do not fit each other.
     """
     start = time.perf_counter()
-    card = load_card(mindir_path)
+    card = load_card_of_converted(mindir_path)
     if card.selection is None:
         raise UserError(f"{mindir_path}: gives detections; result files are made with the raw form of a network")
     if (columns := card.outputs[1].shape[2]) != len(card.class_names):
@@ -93,7 +92,7 @@ def reader(card: ExportCard, select: Callable, result_path: str) -> Callable[[Re
         Record -> boxes [1, M, 4], scores [1, M], labels [1, M], valid [1, M].
     """
     _, anchors, _ = card.outputs[0].shape
-    transform, classes = transform_of(card), len(card.class_names)
+    transform, classes = card.preprocessing.transform(), len(card.class_names)
 
     def detections_of(record: Record) -> Found | None:
         results = read_results(result_path, record.name, anchors, classes)

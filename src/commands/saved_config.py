@@ -1,13 +1,14 @@
-"""The configuration that a checkpoint was trained or converted with."""
+"""The configuration that a checkpoint was trained or converted with, on the data of a program's YAML."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 from src.commands.default_config import default_config
-from src.config import config_from_values, load_config
+from src.config import load_config
 from src.config.command_line import Fallback
 from src.config.published_keys import standard_keys
+from src.predictor.saved_config import config_of_checkpoint
 from src.schema import Config
 
 logger = logging.getLogger(__name__)
@@ -51,37 +52,3 @@ def _with_data_of_yaml(config: Config, program: str, arguments: dict[str, Any]) 
             paths[name] = own
             logger.info(f"{name}: {own} of {path}, not {saved}, which was saved with the checkpoint")
     return config.model_copy(update=paths)
-
-
-def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
-    """The configuration saved with the checkpoint that a command line names, other keys of the command line applied.
-
-    It is the config.yaml of the checkpoint's experiment (beside it, or one folder up), else the one inside the file.
-
-    Args:
-        arguments: {key: value} of the command line, without `config_path`.
-
-    Returns:
-        The configuration; None: no checkpoint is named, or no configuration was saved with it.
-
-    Raises:
-        UserError: the checkpoint is missing.
-    """
-    named, _ = standard_keys(arguments, None, "command line")
-    path = named.get("checkpoint_path")
-    if not path:
-        return None
-    for folder in (Path(path).parent, Path(path).parent.parent):
-        if (folder / "config.yaml").is_file() and Path(path).is_file():
-            logger.info(f"configuration: {folder / 'config.yaml'}, saved with the checkpoint")
-            return load_config(folder / "config.yaml", arguments)
-    if Path(path).suffix in (".mindir", ".onnx"):
-        return None
-    from src.weights.checkpoint import checkpoint_config  # not before: it imports mindspore
-
-    values = checkpoint_config(path)
-    if not values:
-        logger.info(f"{path} holds no configuration")
-        return None
-    logger.info(f"configuration: the one inside {path}")
-    return config_from_values(values, str(path), arguments)

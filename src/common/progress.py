@@ -17,13 +17,17 @@ def wants_bar(mode: str) -> bool:
     return mode == "on" or (mode == "auto" and sys.stderr.isatty())
 
 
-def with_progress(items: Iterable[Item], total: int, unit: str, mode: str = "auto") -> Iterator[Item]:
-    """Iterate with a progress bar, or with some ten plain lines where no terminal is (or `mode` is 'off')."""
+def with_progress(items: Iterable[Item], total: int | None, unit: str, mode: str = "auto") -> Iterator[Item]:
+    """Iterate with a progress bar, or with some ten plain lines where no terminal is (or `mode` is 'off').
+
+    Where the total is not known (None) there is a line for every hundred items.
+    """
     if wants_bar(mode):
         yield from tqdm(items, total=total, unit=unit)
         return
-    every = max(1, total // 10)
+    every = 100 if total is None else max(1, total // 10)
+    last = "" if total is None else f"/{total}"
     for count, item in enumerate(items, 1):
         yield item
         if count % every == 0 or count == total:
-            logger.info(f"{count}/{total} {unit}")
+            logger.info(f"{count}{last} {unit}")

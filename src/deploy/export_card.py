@@ -14,6 +14,8 @@ from src.common.atomic import atomic_path
 from src.common.checksum import sha256_of
 from src.common.errors import UserError
 from src.common.text import shown
+from src.data.network_input import EvalTransform, Normalizer
+from src.deploy.onnx_metadata import read_metadata
 from src.schema import Config
 
 # -1: any number
@@ -64,6 +66,12 @@ class Preprocessing(CardPart):
         height, width = config.input_hw
         names = ("img_height", "img_width", "keep_ratio", "to_rgb", "img_mean", "img_std")
         return cls(input_height=height, input_width=width, **{name: getattr(config, name) for name in names})
+
+    def transform(self) -> EvalTransform:
+        """What makes the network's input of an image."""
+        normalizer = Normalizer(self.img_mean, self.img_std, self.to_rgb)
+        size, input_size = (self.img_height, self.img_width), (self.input_height, self.input_width)
+        return EvalTransform(size, input_size, self.keep_ratio, normalizer)
 
 
 class LevelsSelection(CardPart):
@@ -148,7 +156,7 @@ def card_path(exported: str | Path) -> Path:
 
 
 def load_card(exported: str | Path) -> ExportCard:
-    """The card of an exported file, which is the one it was written for.
+    """The card of an exported file, which is the one it was written for: beside it, or in an ONNX file that is alone.
 
     Raises:
         UserError: the file or its card is missing, no card, or they do not belong together.
@@ -156,19 +164,62 @@ def load_card(exported: str | Path) -> ExportCard:
     exported, card = Path(exported), card_path(exported)
     if not exported.is_file():
         raise UserError(f"{exported} does not exist; export.py writes such files")
+    inside = not card.exists() and exported.suffix == ".onnx"
+    loaded = _parsed(exported, _text_inside(exported)) if inside else _parsed(card, _text_beside(exported))
+    if inside:
+        loaded.sha256 = sha256_of(exported)
+    elif loaded.sha256 != sha256_of(exported):
+        raise UserError(f"{exported} is not the file that {card.name} was written for (its SHA-256 differs)")
+    return loaded
+
+
+def load_card_of_converted(converted: str | Path) -> ExportCard:
+    """The card of a file that may be a conversion: a.json of a.mindir, else a.onnx.json, which names a.onnx's checksum.
+
+    MindSpore Lite's converter writes a.mindir of a.onnx, and knows nothing of cards. Where a.onnx lies beside it, it
+    must be the file that the card was written for.
+
+    Raises:
+        UserError: as `load_card`.
+    """
+    converted = Path(converted)
+    source = converted.with_suffix(".onnx")
+    if converted.suffix == ".onnx" or card_path(converted).exists() or not card_path(source).exists():
+        return load_card(converted)
+    if not converted.is_file():
+        raise UserError(f"{converted} does not exist")
+    if source.is_file():
+        return load_card(source)
+    return _parsed(card_path(source), _text_beside(source))
+
+
+def _text_beside(exported: Path) -> bytes:
+    card = card_path(exported)
     try:
-        loaded = ExportCard.model_validate_json(card.read_bytes(), strict=True)
+        return card.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{card} is missing: the JSON that export.py wrote belongs beside {exported.name}") from None
     except OSError as error:
         raise UserError(f"{card}: cannot be read ({error.strerror})") from None
+
+
+def _text_inside(exported: Path) -> bytes:
+    if not (fields := read_metadata(exported)):
+        raise UserError(
+            f"{card_path(exported)} is missing: the JSON that export.py wrote belongs beside {exported.name}"
+        )
+    return json.dumps(fields).encode()
+
+
+def _parsed(card: Path, text: bytes) -> ExportCard:
+    """The card that a file holds or is."""
+    try:
+        loaded = ExportCard.model_validate_json(text, strict=True)
     except (ValidationError, UnicodeDecodeError) as error:
         reason = _reason(error) if isinstance(error, ValidationError) else "not a text file in UTF-8"
         raise UserError(f"{card}: not the JSON that export.py writes beside its files ({reason})") from None
     if misfit := _misfit(loaded):
         raise UserError(f"{card}: not the JSON that export.py writes beside its files ({misfit})")
-    if loaded.sha256 != sha256_of(exported):
-        raise UserError(f"{exported} is not the file that {card.name} was written for (its SHA-256 differs)")
     return loaded
 
 

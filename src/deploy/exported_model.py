@@ -1,6 +1,8 @@
 """Run exported files: as they are, or as detectors for evaluation and inference."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -9,11 +11,46 @@ from src.common.errors import UserError
 from src.deploy.export_card import ExportCard, load_card, refuse_other_config
 from src.deploy.mindir_file import MindirModel
 from src.deploy.onnx_file import OnnxModel
+from src.deploy.openvino_model import OpenvinoModel
 from src.deploy.raw_selection import build_selection
 from src.models.table import spec_of
 from src.schema import Config
 
-MODELS: dict[str, type[MindirModel] | type[OnnxModel]] = {".mindir": MindirModel, ".onnx": OnnxModel}
+
+class RunnableModel(Protocol):
+    """A file that a runtime has loaded."""
+
+    def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """The outputs for float32 inputs, both in the file's order."""
+
+
+# What runs files of a suffix, by the values of the key `runtime`; the first is meant by auto.
+MODELS: Mapping[str, Mapping[str, type]] = {
+    ".mindir": {"mindspore": MindirModel},
+    ".onnx": {"onnxruntime": OnnxModel, "openvino": OpenvinoModel},
+}
+
+
+def open_model(path: str | Path, runtime: str = "auto", providers: Sequence[str] = ()) -> RunnableModel:
+    """Load a file into a runtime.
+
+    Args:
+        path: .mindir or .onnx file.
+        runtime: key of the table of its suffix, or auto.
+        providers: what ONNX Runtime is to run on; see `OnnxModel`.
+
+    Raises:
+        UserError: the runtime does not take such files, or has no providers; it is not installed; a damaged file.
+    """
+    models = MODELS[Path(path).suffix]
+    name = next(iter(models)) if runtime == "auto" else runtime
+    if name not in models:
+        raise UserError(f"--runtime {name} does not run {path}; {' and '.join(models)} can")
+    if not providers:
+        return models[name](path)
+    if name != "onnxruntime":
+        raise UserError(f"--providers are those of onnxruntime, but {path} is run by {name}")
+    return models[name](path, providers)
 
 
 class ExportedModel:
@@ -22,11 +59,14 @@ class ExportedModel:
     Args:
         path: file to run, .mindir or .onnx.
         card: what is known about it.
+        runtime, providers: what runs it, see `open_model`.
     """
 
-    def __init__(self, path: str | Path, card: ExportCard) -> None:
+    def __init__(
+        self, path: str | Path, card: ExportCard, runtime: str = "auto", providers: Sequence[str] = ()
+    ) -> None:
         self.card = card
-        self.model = MODELS[Path(path).suffix](path)
+        self.model = open_model(path, runtime, providers)
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Outputs for inputs of any batch size.
@@ -62,25 +102,36 @@ class ExportedDetector:
 
     Args:
         path: file to run, .mindir or .onnx.
-        config: says how raw outputs become detections.
+        config: says how raw outputs become detections; None: as the card says.
+        runtime, providers: what runs it, see `open_model`.
 
     Raises:
-        UserError: as `open_exported`; the configuration is of another detector, or wants masks that the file lacks.
+        UserError: as `open_exported`; the configuration is of another detector; the file lacks masks that it should
+            have.
     """
 
     training = False
 
-    def __init__(self, path: str | Path, config: Config) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        config: Config | None = None,
+        runtime: str = "auto",
+        providers: Sequence[str] = (),
+    ) -> None:
         card = load_card(path)
-        refuse_other_config(path, card, config)
+        if config is not None:
+            refuse_other_config(path, card, config)
         self.names = [port.name for port in card.outputs]
-        if config.mask_options and "masks" not in self.names:
+        if (card if config is None else config).mask_threshold is not None and "masks" not in self.names:
             raise UserError(f"{path} is of the raw form, without masks; export it with --export_form detections")
-        self.exported = ExportedModel(path, card)
+        self.exported = ExportedModel(path, card, runtime, providers)
         self.select = None
         if card.selection is not None:
-            values = spec_of(config).export.selection(config, card.selection.get("level_sizes", ()))
-            self.select = build_selection(values)
+            selection = card.selection
+            if config is not None:
+                selection = spec_of(config).export.selection(config, selection.get("level_sizes", ()))
+            self.select = build_selection(selection)
 
     def set_train(self, mode: bool = True) -> None:
         """Do nothing: a file computes as in evaluation."""

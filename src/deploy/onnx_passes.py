@@ -29,6 +29,7 @@ def improved(model: ModelProto, output_names: Sequence[str], aligned_rois: bool,
     _bias_along_channels(graph)
     _pad_in_pooling(graph)
     _resize_for_repetition(graph)
+    _own_weights(graph)
     for node in graph.node:
         if node.op_type == "RoiAlign":
             _set_attribute(
@@ -135,6 +136,29 @@ def _resize_for_repetition(graph: GraphProto) -> None:
             nearest_mode="floor",
         )
         node.CopyFrom(resize)
+
+
+def _own_weights(graph: GraphProto) -> None:
+    """Give each Conv after the first that reads a weight a name of its own for it, by an Identity.
+
+    A head's weights serve all levels. MindSpore Lite packs a weight once, in the layout that its first reader wants,
+    and computes wrong scores in the others. Copies would do as well and make files larger; other runtimes drop the
+    Identity while they load a file.
+    """
+    read: set[str] = set()
+    names: list[NodeProto] = []
+    for node in graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        weight = node.input[1]
+        if weight in read:
+            own = f"{weight}_of_{node.output[0]}"
+            names.append(helper.make_node("Identity", [weight], [own], name=own))
+            node.input[1] = own
+        read.add(weight)
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in (*names, *graph.node)]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _free_batch(graph: GraphProto) -> None:

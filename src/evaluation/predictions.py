@@ -49,6 +49,7 @@ class _ImageEntry(_Strict):
 
 
 _ENTRIES = TypeAdapter(list[_ImageEntry])
+_BOX_KEYS = ("x_min", "y_min", "width", "height")
 
 
 def save_results(path: str | Path, results: list[dict]) -> None:
@@ -121,6 +122,20 @@ def image_entry(
             }
         )
     return {"height": int(height), "width": int(width), "predictions": predictions}
+
+
+def coco_result(found: dict, image_id: int, category_id: int) -> dict:
+    """One of the `predictions` of an `image_entry` as a COCO result."""
+    box = [float(found["bbox"][key]) for key in _BOX_KEYS]
+    result = {"image_id": image_id, "category_id": category_id, "bbox": box, "score": found["score"]}
+    return result | ({"segmentation": found["mask"]} if "mask" in found else {})
+
+
+def corners_of(predictions: list[dict]) -> np.ndarray:
+    """Boxes float64 [N, 4], xyxy, of the `predictions` of an `image_entry`."""
+    boxes = np.array([[p["bbox"][key] for key in _BOX_KEYS] for p in predictions], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
 
 
 def save_predictions(path: str | Path, predictions: dict[str, dict]) -> None:
@@ -198,11 +213,9 @@ def _results_of_entries(path: str | Path, entries: dict[str, dict], dataset: Det
         if image_id is None:
             raise UserError(f"{path}: {name} is not an image of {dataset.annotation_file}")
         for found in entry["predictions"]:
-            box = [float(found["bbox"][key]) for key in ("x_min", "y_min", "width", "height")]
             category = category_of.get(found["class"]["name"])
             if category is None:
                 named = shown(found["class"]["name"])
                 raise UserError(f"{path}: {name}: {named} is not a class of {dataset.annotation_file}")
-            result = {"image_id": image_id, "category_id": category, "bbox": box, "score": found["score"]}
-            results.append(result | ({"segmentation": found["mask"]} if "mask" in found else {}))
+            results.append(coco_result(found, image_id, category))
     return results

@@ -45,13 +45,16 @@ def setup_device(config: Config) -> Device:
             f"--device_num {launched[1]} would fit"
         )
     local_rank = launched[2] if launched else config.device_id
+    number = local_rank if target != "CPU" else 0
     try:
-        ms.set_device(target, local_rank if target != "CPU" else 0)
+        ms.set_device(target, number)
     except (RuntimeError, ValueError, TypeError) as error:
-        raise UserError(
-            f"device_target {target} is not usable here ({str(error).splitlines()[0]}); CPU always is; "
-            "python tools/doctor.py says what this machine lacks"
-        ) from None
+        reason = str(error).splitlines()[0]
+        if not ("runtime has been initialized" in reason and _runs_on(target, number)):
+            raise UserError(
+                f"device_target {target} is not usable here ({reason}); CPU always is; "
+                "python tools/doctor.py says what this machine lacks"
+            ) from None
     _set_context(config, target)
     if launched is None:
         return Device(target)
@@ -73,6 +76,13 @@ def current_target() -> str:
     import mindspore as ms
 
     return str(ms.get_context("device_target"))
+
+
+def _runs_on(target: str, number: int) -> bool:
+    """Whether this process has its device already, which cannot be set again: a second detector of a program."""
+    import mindspore as ms
+
+    return current_target() == target and ms.get_context("device_id") == number
 
 
 def find_device() -> str:

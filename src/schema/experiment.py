@@ -56,6 +56,11 @@ def _several(value: object) -> object:
     return value
 
 
+def _comma_separated(value: object) -> object:
+    """A text as the list of its parts between commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 def _folder_name(name: str) -> str:
     """The name of one folder, as it is."""
     if "/" in name or name in (".", "..") or len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
@@ -250,9 +255,22 @@ class Config(Section):
     checkpoint_path: PathText = key(
         "", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too"
     )
+    runtime: Literal["auto", "mindspore", "onnxruntime", "openvino"] = key(
+        "auto", "what runs an exported file: mindspore .mindir, onnxruntime or openvino .onnx; auto: the first of these"
+    )
+    providers: Annotated[
+        list[Literal["CPU", "CUDA", "TensorRT", "OpenVINO"]], BeforeValidator(_comma_separated), Field(max_length=4)
+    ] = key([], "onnxruntime: what it runs on, the preferred first, such as CUDA,CPU; empty: CPU")
     prediction_path: PathText = key("", "eval.py: JSON of predictions to write, or to evaluate where it exists")
-    pred_input: str = key("", "infer.py: image or folder of images; export.py: image to compare on, empty: a drawn one")
-    pred_output: str = key("", "infer.py: JSON file to write")
+    pred_input: str = key(
+        "",
+        "infer.py: image, folder of images (with those below it), pattern such as 'day?/*.jpg', or video; export.py: "
+        "image to compare on, empty: a drawn one",
+    )
+    pred_output: str = key("", "infer.py: JSON file to write; of a video a line of JSON for each frame")
+    save_video: PathText = key(
+        "", "infer.py: video to write (.mp4 or .avi), with what was found in pred_input's frames"
+    )
 
     # export
     file_name: str = key("", "export.py: file to write, with or without its suffix; empty: the checkpoint's name")

@@ -155,10 +155,24 @@ def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: st
     assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]
 
 
+def test_the_card_of_a_converted_network(tmp_path: Path) -> None:
+    """Lite converts a.onnx to a.mindir; the card stays a.onnx.json, unless a.mindir has one of its own."""
+    (tmp_path / "images").mkdir()
+    cv2.imencode(".png", noise_image(30, 40))[1].tofile(tmp_path / "images/a.png")
+    network = write_network(tmp_path / "a.mindir", anchors=3)
+    network.with_suffix(".json").rename(tmp_path / "a.onnx.json")
+    run_on = ("--mindir_path", network, "--dataset_path", "images", "--device", "CPU")
+    done = run_program(*run_on, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "result_Files/a_0.bin").stat().st_size == 3 * 4 * 4
+    network.with_suffix(".json").write_text("no card")
+    assert "a.json: not the description of an exported" in run_program(*run_on, cwd=tmp_path).stderr
+
+
 def test_help(tmp_path: Path) -> None:
     done = run_program("--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert all(f"--{name}" in done.stdout for name in ("mindir_path", "dataset_path", "anno_path", "device_id"))
+    assert all(f"--{name}" in done.stdout for name in ("mindir_path", "dataset_path", "device", "device_id", "threads"))
 
 
 @pytest.mark.parametrize("name", ["unit_tests", "lite_predictor_tests"])

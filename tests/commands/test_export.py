@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from src.commands import export as exporter
-from src.commands.trained_detector import in_frame_of_file
 from src.common.errors import UserError
 from src.deploy.difference import Difference
 from src.deploy.export_card import ExportCard, load_card, refuse_other_config
 from src.deploy.exported_model import open_exported
 from src.deploy.raw_selection import build_selection
 from src.model_utils.device_adapter import Device
+from src.predictor.trained_detector import in_frame_of_file
 from src.schema import Config
 from tests.deploy.small_models import small_model
 

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from src.data.image_files import find_inputs
+
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "demo" / "spinenet_retinanet.yaml"
 SMALL = {"backbone.width": 0.1, "bbox_head.prior_prob": 0.2}
@@ -69,6 +71,22 @@ def test_folder_with_a_broken_image(tmp_path, checkpoint):
             assert p["bbox"]["y_min"] >= 0 and p["bbox"]["y_min"] + p["bbox"]["height"] <= entry["height"]
 
 
+def test_folders_below_and_a_pattern(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("day1", "day2/late"):
+        (tmp_path / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.full((40, 50, 3), 90, np.uint8))
+        (tmp_path / folder / "notes.png.txt").touch()
+    cv2.imwrite(str(tmp_path / "[b].png"), np.full((40, 50, 3), 90, np.uint8))
+    for given, found in (
+        (".", ["[b].png", "day1/a.png", "day2/late/a.png"]),
+        ("day*/**/*", ["day1/a.png", "day2/late/a.png"]),
+        ("[b].png", ["[b].png"]),
+    ):
+        assert [str(path) for path in find_inputs(given, key="pred_input")] == found
+    expect_mistake(infer(tmp_path, checkpoint_path="a", pred_input="d/*.jpg", pred_output="p"), "no image matches this")
+
+
 def test_checkpoint_of_other_classes(tmp_path, checkpoint):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((30, 30, 3), np.uint8))
     done = infer(
@@ -91,6 +109,14 @@ def test_checkpoint_of_other_classes(tmp_path, checkpoint):
         ({"pred_input": ".", "pred_output": ".", "checkpoint_path": "a.ckpt"}, "is a folder"),
         ({"pred_input": ".", "pred_output": "p.json"}, "checkpoint_path is missing"),
         ({"pred_output": "p.json", "checkpoint_path": "a.ckpt"}, "pred_input is missing"),
+        (
+            {"pred_input": str(CONFIG), "pred_output": "p.json", "checkpoint_path": "a", "save_video": "a.mp4"},
+            "is none",
+        ),
+        (
+            {"pred_input": __file__, "pred_output": "p", "checkpoint_path": "a.ckpt", "runtime": "openvino"},
+            "is for exp",
+        ),
     ],
 )
 def test_mistakes_are_found_before_the_network_is_built(tmp_path, arguments, word):

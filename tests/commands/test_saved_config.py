@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from src.commands import saved_config
-from src.commands.saved_config import config_of_checkpoint, saved_config_of
+from src.commands.saved_config import saved_config_of
 from src.common.errors import UserError
 from src.config import config_from_command_line, load_config, save_config
+from src.predictor.saved_config import config_of_checkpoint
 from src.schema import Config
 from src.weights.checkpoint import save_weights
 

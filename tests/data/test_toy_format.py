@@ -113,7 +113,7 @@ def test_batches_from_the_images_and_from_mindrecord_files(config: Config, tmp_p
 
 def test_it_trains_and_evaluates(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # MindSpore refuses to choose the device in a process that has used it, such as this one.
-    for module in ("src.commands.train", "src.commands.trained_detector"):
+    for module in ("src.commands.train", "src.predictor.trained_detector"):
         monkeypatch.setattr(f"{module}.setup_device", lambda config: Device("CPU"))
     train(config)
     losses = logged(tmp_path / "out" / "toy")

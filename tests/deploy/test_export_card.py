@@ -11,9 +11,11 @@ from src.deploy.export_card import (
     Preprocessing,
     card_path,
     load_card,
+    load_card_of_converted,
     refuse_other_config,
     sha256_of,
 )
+from src.deploy.onnx_metadata import write_metadata
 from tests.end_to_end.commands import ROOT
 
 
@@ -70,6 +72,43 @@ def test_each_format_has_a_card_of_its_own():
 def test_another_configuration_is_refused(exported, overrides, message):
     with pytest.raises(UserError, match=message):
         refuse_other_config(exported, load_card(exported), config(**overrides))
+
+
+def test_the_card_of_a_converted_file_is_its_sources(exported):
+    source, converted = exported.with_name("net.onnx"), exported.with_name("net.mindir")
+    source.write_bytes(exported.read_bytes())
+    card_path(exported).rename(card_path(source))
+    with pytest.raises(UserError, match=re.escape("net.mindir does not exist")):
+        load_card_of_converted(converted)
+    converted.write_bytes(b"converted")
+    assert load_card_of_converted(converted) == load_card(source) == load_card_of_converted(source)
+    with pytest.raises(UserError, match=re.escape("net.json is missing")):
+        load_card(converted)
+    source.write_bytes(b"another network")
+    with pytest.raises(UserError, match=re.escape("net.onnx is not the file that net.onnx.json was written for")):
+        load_card_of_converted(converted)
+    source.unlink()
+    assert load_card_of_converted(converted).sha256
+    card_path(converted).write_text(card_path(source).read_text())
+    with pytest.raises(UserError, match=re.escape("net.mindir is not the file that net.json was written for")):
+        load_card_of_converted(converted)
+
+
+def test_an_onnx_file_that_is_alone_has_its_card_inside(exported, tmp_path):
+    from onnx import helper, save
+
+    card, alone = load_card(exported), tmp_path / "alone.onnx"
+    save(helper.make_model(helper.make_graph([], "net", [], [])), alone)
+    with pytest.raises(UserError, match=re.escape("alone.onnx.json is missing")):
+        load_card(alone)
+    write_metadata(alone, card.model_dump(exclude={"sha256"}))
+    assert load_card(alone) == card.model_copy(update={"sha256": sha256_of(alone)})
+    write_metadata(alone, {"class_names": []})
+    with pytest.raises(UserError, match=re.escape("alone.onnx: not the JSON that export.py writes")):
+        load_card(alone)
+    alone.write_bytes(b"\xff" * 20)
+    with pytest.raises(UserError, match=re.escape("alone.onnx: not an ONNX file")):
+        load_card(alone)
 
 
 def test_files_that_do_not_belong_together(exported, tmp_path):

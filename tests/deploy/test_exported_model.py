@@ -9,8 +9,9 @@ from src.common.errors import UserError
 from src.config import load_config
 from src.deploy import exported_model
 from src.deploy.export_card import ExportCard, Port, Preprocessing, sha256_of
-from src.deploy.exported_model import ExportedDetector, open_exported
+from src.deploy.exported_model import ExportedDetector, open_exported, open_model
 from src.deploy.onnx_file import OnnxModel
+from src.predictor.trained_detector import trained_detector
 from tests.end_to_end.commands import ROOT
 
 LEVELS = {"kind": "levels", "level_sizes": [2, 1]}
@@ -32,7 +33,7 @@ class CountingModel:
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
-    monkeypatch.setitem(exported_model.MODELS, ".mindir", CountingModel)
+    monkeypatch.setitem(exported_model.MODELS, ".mindir", {"mindspore": CountingModel})
 
 
 def card_for(config, path, batch_size=2):
@@ -94,3 +95,64 @@ def test_onnx_runtime_is_missing_or_the_file_is_broken(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match="ONNX files need the package onnxruntime: pip install -r requirements.txt"):
         OnnxModel(tmp_path / "a.onnx")
+
+
+@pytest.fixture
+def doubling(tmp_path):
+    """An ONNX file that doubles its input."""
+    from onnx import TensorProto, helper, save
+
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 3]) for name in ("image", "boxes")]
+    graph = helper.make_graph([helper.make_node("Add", ["image", "image"], ["boxes"])], "net", ports[:1], ports[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    save(model, tmp_path / "double.onnx")
+    return tmp_path / "double.onnx"
+
+
+@pytest.mark.parametrize("runtime", ["auto", "onnxruntime", "openvino"])
+def test_runtimes_of_onnx_files(doubling, runtime):
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
+    (found,) = open_model(doubling, runtime).run(np.ones((2, 3)))
+    assert found.dtype == np.float32 and (found == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "double.onnx",
+            {"runtime": "mindspore"},
+            "--runtime mindspore does not run .*double.onnx; onnxruntime and open",
+        ),
+        ("a.mindir", {"runtime": "onnxruntime"}, "--runtime onnxruntime does not run .*a.mindir; mindspore can"),
+        (
+            "a.mindir",
+            {"providers": ["CPU"]},
+            "--providers are those of onnxruntime, but .*a.mindir is run by mindspore",
+        ),
+        ("double.onnx", {"runtime": "openvino"}, "openvino: pip install openvino"),
+    ],
+)
+def test_runtimes_that_do_not_fit(doubling, monkeypatch, name, options, message):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match=message):
+        open_model(doubling.with_name(name), **options)
+
+
+def test_providers_and_what_runs_instead(doubling, capsys):
+    (found,) = OnnxModel(doubling, ["TensorRT", "CUDA", "CPU"]).run(np.ones((1, 3)))
+    assert (found == 2).all()
+    line = "warning: ONNX Runtime runs on CPUExecutionProvider: TensorRT, CUDA cannot be used here\n"
+    assert capsys.readouterr().out == line
+    OnnxModel(doubling, ["CPU"])
+    assert capsys.readouterr().out == "ONNX Runtime runs on CPUExecutionProvider\n"
+
+
+def test_the_keys_reach_the_runtime(monkeypatch):
+    config = load_config(ROOT / "configs/demo/refinedet.yaml", {"runtime": "onnxruntime", "providers": "CUDA, CPU"})
+    assert (config.runtime, config.providers) == ("onnxruntime", ["CUDA", "CPU"])
+    for overrides, key in (({"runtime": "openvino"}, "--runtime openvino"), ({"providers": "CPU"}, "--providers")):
+        config = load_config(ROOT / "configs/demo/refinedet.yaml", {"checkpoint_path": "a.ckpt", **overrides})
+        with pytest.raises(UserError, match=f"{key} is for exported files; .*--file_format ONNX makes one of a.ckpt"):
+            trained_detector(config)

@@ -10,12 +10,14 @@ import pytest
 import src.config
 import src.engine
 import src.models
+import src.predictor
 import src.weights
 from src.engine import Updater
 from tests.conftest import ROOT
 from tests.end_to_end.commands import TINY_CONFIG
 
 SIGNATURES = {
+    src.predictor.Detector: "Detector(checkpoint, config=None, overrides=None)",
     src.config.load_config: "load_config(path, overrides=None)",
     src.models.build_detector: "build_detector(config)",
     src.weights.convert_weights: "convert_weights(state, config)",
@@ -34,6 +36,7 @@ METHODS = {
     "losses": "losses(images, image_info, boxes, labels, valid, masks=None)",
 }
 PACKAGES = {
+    src.predictor: {"Detector"},
     src.config: {"load_config"},
     src.models: {"build_detector"},
     src.weights: {"convert_weights", "load_weights", "load_checkpoint_weights", "save_weights"},

@@ -12,7 +12,6 @@ from pycocotools import mask as coco_mask
 
 from src.commands.draw import draw_predictions
 from src.commands.evaluate import evaluate
-from src.commands.infer import InferenceOptions, detect_images
 from src.common.errors import UserError
 from src.config import load_config
 from src.data.formats.coco import CocoDataset
@@ -21,6 +20,7 @@ from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.predictions import save_predictions, save_results
 from src.model_utils.device_adapter import Device
+from src.predictor.detect_images import InferenceOptions, detect_images
 from tests.evaluation.truth_detector import TruthDetector, numbered_batches
 
 ROOT = Path(__file__).parents[2]

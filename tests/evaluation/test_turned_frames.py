@@ -9,7 +9,6 @@ import pytest
 
 from src.blocks.detections import Detections
 from src.blocks.original_pixels import to_original_pixels
-from src.commands.infer import InferenceOptions, detect_images
 from src.data.builders import build_eval_loader
 from src.data.image import ImageError, load_image
 from src.data.network_input import EvalTransform
@@ -17,6 +16,7 @@ from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.model_utils.device_adapter import Device
 from src.models.mask_rcnn.config import MaskRCNNConfig
+from src.predictor.detect_images import InferenceOptions, detect_images
 from tests.data.coco_files import IDS, NAMES, annotation, content
 
 COUNT, STEP = 11, 20  # image number n, from 1, is grey of n * STEP; fillers are black

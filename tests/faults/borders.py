@@ -356,7 +356,6 @@ def checkpoints(folder: Path) -> Case:
 
 
 def cards(folder: Path) -> Case:
-    from src.commands.infer_files import transform_of
     from src.deploy.export_card import card_path, load_card
     from src.deploy.raw_selection import build_selection
     from tests.deploy.cards import write_card
@@ -372,7 +371,7 @@ def cards(folder: Path) -> Case:
 
     def read() -> None:
         card = load_card(network)
-        prepared, _ = transform_of(card)(image)
+        prepared, _ = card.preprocessing.transform()(image)
         check(prepared.shape == tuple(card.inputs[0].shape[1:]), f"an input of {prepared.shape}")
         check(np.isfinite(prepared).all(), "an input with values that are no numbers")
         check(card.batch_size is None or card.batch_size > 0, "no images per call")

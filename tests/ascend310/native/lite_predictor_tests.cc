@@ -24,10 +24,17 @@ ExportCard card() {
 
 const Tensors kInputs = {MSTensor({1, 3, 2, 3})}, kOutputs = {MSTensor({1, 5, 4}), MSTensor({1, 5, 2})};
 
+Arguments arguments() {
+  Arguments made;
+  made.mindir_path = "a.mindir";
+  made.device_id = 2;
+  return made;
+}
+
 RawOutputs predict(const Tensors &inputs, const Tensors &outputs, mindspore::Status build = {},
-                   mindspore::Status status = {}) {
+                   mindspore::Status status = {}, const Arguments &where = arguments()) {
   fake_network = {inputs, outputs, build, status};
-  return make_predictor("a.mindir", card(), 2)->predict(std::vector<float>(18, 40.0f));
+  return make_predictor(card(), where)->predict(std::vector<float>(18, 40.0f));
 }
 
 std::string failure_of(const Tensors &inputs, const Tensors &outputs, mindspore::Status build = {},
@@ -43,6 +50,14 @@ int main() {
     CHECK(*static_cast<const float *>(found.boxes.data.get()) == 42.0f);
     CHECK((found.boxes.shape == std::vector<int64_t>{5, 4}) && (found.scores.shape == std::vector<int64_t>{5, 2}));
   }
+  Arguments cpu = arguments();
+  cpu.device = "CPU";
+  cpu.threads = 5;
+  CHECK(*static_cast<const float *>(predict(kInputs, kOutputs, {}, {}, cpu).boxes.data.get()) == 45.0f);
+  cpu.threads = 0;
+  CHECK(*static_cast<const float *>(predict(kInputs, kOutputs, {}, {}, cpu).boxes.data.get()) > 40.0f);
+  CHECK(contains(message_of<std::runtime_error>([&] { predict(kInputs, kOutputs, {kCoreFailed, "no"}, {}, cpu); }),
+                 "a.mindir: cannot be built for the CPU: no"));
   CHECK(failure_of(kInputs, kOutputs, {kCoreFailed, "no chip"}) == "a.mindir: cannot be built for the chip: no chip");
   CHECK(failure_of(kInputs, kOutputs, {}, {kCoreFailed, "hot"}) == "the prediction failed: hot");
   CHECK(contains(failure_of({kInputs[0], kInputs[0]}, kOutputs), "has 2 inputs"));

@@ -43,6 +43,10 @@ void test_arguments() {
   std::ofstream(file) << "x";
   const Arguments both = parse_arguments({"--mindir_path", file, "--dataset_path=" + folder, "--device_id", "3"});
   CHECK(both.mindir_path == file && both.dataset_path == folder && both.device_id == 3 && both.output_path == ".");
+  CHECK(both.device == "Ascend" && both.threads == 0);
+  const Arguments cpu =
+      parse_arguments({"--mindir_path", file, "--dataset_path", folder, "--device", "CPU", "--threads=2"});
+  CHECK(cpu.device == "CPU" && cpu.threads == 2);
   CHECK(parse_arguments({"--mindir_path", "x", "--help"}).help);
   const auto says = [](const std::vector<std::string> &words) {
     return message_of<UserError>([&] { parse_arguments(words); });
@@ -50,6 +54,7 @@ void test_arguments() {
   CHECK(contains(says({"--mindir_pat", "x"}), "'--mindir_pat' is no argument"));
   CHECK(contains(says({"mindir_path", "x"}), "'mindir_path' is no argument"));
   CHECK(contains(says({"--device_id"}), "--device_id: its value is missing"));
+  CHECK(contains(says({"--device", "GPU"}), "--device: must be Ascend or CPU, not 'GPU'"));
   for (const std::string wrong : {"-1", "1.5", "two", "", "99999999999"}) {
     CHECK(contains(says({"--device_id=" + wrong}), "whole number of at least 0, not '" + wrong + "'"));
   }

@@ -20,12 +20,17 @@ class AscendDeviceInfo : public DeviceInfoContext {
   uint32_t device_id_ = 0;
 };
 
+class CPUDeviceInfo : public DeviceInfoContext {};
+
 class Context {
  public:
+  void SetThreadNum(int32_t threads) { threads_ = threads; }
+  int32_t GetThreadNum() const { return threads_; }
   std::vector<std::shared_ptr<DeviceInfoContext>> &MutableDeviceInfo() { return devices_; }
 
  private:
   std::vector<std::shared_ptr<DeviceInfoContext>> devices_;
+  int32_t threads_ = 0;
 };
 
 }  // namespace mindspore

@@ -1,4 +1,5 @@
-// The fake network is described by a global, and adds the device's number to the first value of its input.
+// The fake network is described by a global, and adds the chip's number, or the CPU's number of threads, to the first
+// value of its input.
 #pragma once
 
 #include <memory>
@@ -20,7 +21,8 @@ inline FakeNetwork fake_network;
 class Model {
  public:
   Status Build(const std::string &, ModelType, const std::shared_ptr<Context> &context) {
-    device_ = static_cast<const AscendDeviceInfo &>(*context->MutableDeviceInfo().at(0)).GetDeviceID();
+    const auto *chip = dynamic_cast<const AscendDeviceInfo *>(context->MutableDeviceInfo().at(0).get());
+    device_ = chip == nullptr ? static_cast<uint32_t>(context->GetThreadNum()) : chip->GetDeviceID();
     inputs_ = fake_network.inputs;
     return fake_network.build;
   }

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from src.commands.infer import InferenceOptions, detect_images, with_progress
 from src.common.errors import UserError
+from src.common.progress import with_progress
 from src.data.image import ImageError, load_image
 from src.data.image_files import find_images
+from src.predictor.detect_images import InferenceOptions, detect_images
 
 
 class BrightnessDetector:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.common.errors import UserError
 from src.deploy.export_card import load_card, refuse_other_config
 from src.deploy.exported_model import MODELS, ExportedDetector
 from src.model_utils.device_adapter import Device, setup_device
@@ -31,7 +32,10 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
     if Path(path).suffix in MODELS:
         refuse_other_config(path, load_card(path), config)
         device = setup_device(config)
-        return ExportedDetector(path, config), device
+        return ExportedDetector(path, config, config.runtime, config.providers), device
+    if config.runtime not in ("auto", "mindspore") or config.providers:
+        key = f"--runtime {config.runtime}" if config.runtime not in ("auto", "mindspore") else "--providers"
+        raise UserError(f"{key} is for exported files; export.py --file_format ONNX makes one of {path}")
     arrays = load_checkpoint_weights(path, config.ema_eval)
     device = setup_device(config)
     return detector_of(config, arrays), device

@@ -1,0 +1,86 @@
+"""A network together with what goes before and after it: from images to the entries of the inference JSON."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.data.image import ImageRules
+from src.data.network_input import EvalTransform
+from src.deploy.export_card import load_card
+from src.deploy.exported_model import ExportedDetector
+from src.model_utils.device_adapter import setup_device
+from src.models.api import Predictor
+from src.predictor.detect_images import InferenceOptions, Outcome, Prepared, detect_stream
+from src.predictor.sources import ImageSource, pixels_of
+from src.predictor.trained_detector import in_frame_of_file, trained_detector
+from src.schema import Config
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A network, what makes its input of an image, and how its output is told.
+
+    Attributes:
+        net: what predicts.
+        prepare: from pixels to the network's input.
+        rules: which images are read.
+        options: classes, masks, and sizes.
+    """
+
+    net: Predictor
+    prepare: EvalTransform
+    rules: ImageRules
+    options: InferenceOptions
+
+    @classmethod
+    def of_config(cls, config: Config) -> "Pipeline":
+        """That of `checkpoint_path` under its configuration.
+
+        Raises:
+            UserError: see `trained_detector`.
+        """
+        config = in_frame_of_file(config)
+        net, _ = trained_detector(config)
+        options = InferenceOptions(
+            config.class_names,
+            config.category_ids,
+            config.test_batch_size,
+            config.num_parallel_workers,
+            config.mask_threshold,
+        )
+        return cls(net, EvalTransform.from_config(config), ImageRules.of(config), options)
+
+    @classmethod
+    def of_file(cls, path: str | Path, settings: Config) -> "Pipeline":
+        """That of an exported file that has no configuration: its card says all.
+
+        Args:
+            path: .mindir or .onnx file.
+            settings: where and how to run it; what it says of networks, classes and images is not read.
+
+        Raises:
+            UserError: the file or its card is missing or damaged, or it gives no detections.
+        """
+        card = load_card(path)
+        setup_device(settings)
+        options = InferenceOptions(
+            card.class_names,
+            card.category_ids,
+            settings.test_batch_size,
+            settings.num_parallel_workers,
+            card.mask_threshold,
+        )
+        net = ExportedDetector(path, None, settings.runtime, settings.providers)
+        return cls(net, card.preprocessing.transform(), ImageRules.of(settings), options)
+
+    def load(self, source: ImageSource) -> Prepared:
+        """The network's input of an image, and its sizes.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return self.prepare(pixels_of(source, self.rules))
+
+    def detect(self, sources: Iterable[ImageSource], options: InferenceOptions) -> Iterator[Outcome[ImageSource]]:
+        """See `detect_stream`."""
+        return detect_stream(self.net.predict, self.load, sources, options)
