@@ -143,7 +143,7 @@ class Trainer:
             config.progress_bar,
             trackers,
             log_format,
-            evaluates_again=self.state.unevaluated_loss is not None,
+            evaluates_again=self.validation is not None and self.state.unevaluated_loss is not None,
         )
         if self.device.is_main:
             save_config(config, self.folder / "config.yaml")

@@ -16,6 +16,7 @@ from src.model_utils.local_adapter import _step_file, note_step
 from src.schema import Config
 from src.weights.checkpoint import save_weights
 from tests.conftest import ROOT
+from tests.end_to_end.commands import logged
 from tests.engine.toy_detector import ToyDetector, toy_batch
 
 STEPS = 4  # an epoch
@@ -172,3 +173,15 @@ def test_patience_counts_on_in_a_resumed_training(tmp_path, monkeypatch):
     trainer, _, log = trained(tmp_path, monkeypatch, [0.4, 0.1, 0.1], last, patience=5, **options)
     assert trainer.state.epoch == 8
     assert log.count("stopped early") == 2
+
+
+def test_a_training_that_does_not_evaluate_keeps_the_evaluation_that_was_interrupted(tmp_path, monkeypatch):
+    """Killed between the rows of an evaluation and the checkpoint after it."""
+    monkeypatch.setattr(trainer_module.CheckpointKeeper, "save_best", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        trained(tmp_path, monkeypatch, [0.3], epoch_size=6, **WITHOUT_PRE_TRAINED)
+    monkeypatch.undo()
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    trainer, _, _ = trained(tmp_path, monkeypatch, (), last, epoch_size=6, pre_trained="", run_eval=0)
+    assert trainer.state.epoch == 6
+    assert logged(tmp_path / "run", "bbox_mAP", "eval") == {STEPS: 0.3}
