@@ -46,14 +46,21 @@ def build_train_loader(config: Config, rank: int = 0, world: int = 1, augment: b
     )
 
 
-def build_eval_loader(config: Config, rank: int = 0, world: int = 1) -> BatchLoader:
-    """Loader of the configuration's evaluation data, without augmentation. Missing images are in `dataset.problems`."""
-    dataset = open_dataset(config, training=False)
+def build_eval_loader(config: Config, rank: int = 0, world: int = 1, learns: bool = False) -> BatchLoader:
+    """Loader of the configuration's evaluation data, without augmentation. Missing images are in `dataset.problems`.
+
+    Args:
+        config: checked configuration.
+        rank: number of this process.
+        world: number of processes.
+        learns: with masks for a model that learns them, as in training; without, batches have boxes alone.
+    """
+    dataset = open_dataset(config, training=False, with_masks=learns and config.mask_options is not None)
     _check_category_ids(config, dataset)
     return BatchLoader(
         dataset,
         _plain_transforms(config),
-        _layout(config, config.test_batch_size, learns=False),
+        _layout(config, config.test_batch_size, learns),
         seed=config.seed,
         shard=Shard(rank, world),
         workers=_workers(config),
