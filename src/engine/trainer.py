@@ -154,7 +154,8 @@ class Trainer:
         )
         if self.device.is_main:
             save_config(config, self.folder / "config.yaml")
-        for note in (*notes, *facts_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):
+        facts = facts_of_run(config, self.device, self.net, dataset, self.steps_per_epoch, self.train_loader.factors)
+        for note in (*notes, *facts):
             log.info(note)
         evaluated = None if self.validation is None else self.validation.loader.dataset
         for warning in likely_mistakes(config, self.device, dataset, self.state, evaluated):

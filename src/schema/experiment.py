@@ -207,6 +207,13 @@ class Config(Section):
     train_dataset_num: NonNegativeInt = key(0, "use the first so many training images; 0: all")
     train_dataset_divider: NonNegativeInt = key(0, "of those, use every so many-th training image; 0: all")
 
+    sampler: Literal["shuffle", "repeat_factor"] = key(
+        "shuffle", "each training image once per epoch, or those with rare classes more often (LVIS's repeat factors)"
+    )
+    repeat_threshold: Annotated[float, Field(gt=0, le=1)] = key(
+        0.001, "repeat_factor: classes in a smaller share of the images are rare"
+    )
+
     # images
     img_width: Side = key(640, "width of the network's input")
     img_height: Side = key(640, "height of the network's input")

@@ -29,6 +29,7 @@ class Loader:
 
     def __init__(self, name: str = "training") -> None:
         self.dataset = SimpleNamespace(records=[SimpleNamespace(name=name)] * STEPS, problems=[])
+        self.factors = None
         self.asked = []
 
     def __len__(self) -> int:
