@@ -56,8 +56,8 @@ class MLflowTracker:
 
     def log(self, kind: str, values: dict[str, float], step: int) -> None:
         """See `Tracker`."""
-        # Names of classes may have characters that MLflow refuses.
-        named = {re.sub(r"[^\w/. -]", "_", f"{kind}_{name}"): float(value) for name, value in values.items()}
+        # A slash would make a folder of what is a file in a store of files, and classes may have names MLflow refuses.
+        named = {re.sub(r"[^\w. -]", "_", f"{kind}_{name}"): float(value) for name, value in values.items()}
         self.mlflow.log_metrics(named, step=step)
 
     def close(self) -> None:

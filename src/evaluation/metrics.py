@@ -42,9 +42,9 @@ class Metrics:
     def value(self, name: str) -> float:
         """A number by its name: one of `stats`, or `NAME/CLASS` for that of a class, such as bbox_mAP/cat."""
         name, of_class, class_name = name.partition("/")
-        return self.of_classes()[name][class_name] if of_class else self.stats[name]
+        return self._of_classes()[name][class_name] if of_class else self.stats[name]
 
-    def of_classes(self) -> dict[str, dict[str, float]]:
+    def _of_classes(self) -> dict[str, dict[str, float]]:
         """{name in `stats`: its value of each class} for those that are means over classes."""
         boxes, masks, voc = (
             (self.per_class, self.per_class_50),
