@@ -88,7 +88,7 @@ def load_starting_point(
 def _forget_other_metric(config: Config, state: TrainingState) -> list[str]:
     """Values of another `main_metric` cannot be compared with those to come."""
     before = state.config.get("main_metric", AUTO_METRIC)
-    if before == config.main_metric or state.best_metric is None:
+    if before == config.main_metric:
         return []
     state.best_metric, state.evaluations_since_best = None, 0
     return [f"main_metric was {before} and is {config.main_metric}: the next evaluation is the best so far"]
