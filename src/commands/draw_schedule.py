@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.data.builders import factors_of
 from src.data.open_dataset import open_dataset
+from src.data.sampling import images_per_epoch
 from src.engine.lr_schedule import build_schedule
 from src.schema import Config
 from src.visual.rate_curve import draw_rates
@@ -31,9 +33,11 @@ def steps_of_data(config: Config) -> int:
         UserError: there is no such data, or less than one step of it.
     """
     try:
-        images = len(open_dataset(config, training=True).records)
+        dataset = open_dataset(config, training=True)
     except UserError as error:
         raise UserError(f"--steps_per_epoch is missing, and the training data cannot be counted: {error}") from error
+    factors = factors_of(config, dataset)
+    images = len(dataset.records) if factors is None else images_per_epoch(factors)
     steps = images // (config.batch_size * config.device_num) // config.accumulate_step
     if steps == 0:
         raise UserError(f"{config.train_dataset}: {images} images are fewer than one step; give --steps_per_epoch")

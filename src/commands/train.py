@@ -36,7 +36,7 @@ def train(config: Config) -> None:
         stack.callback(train_loader.close)
         validation = None
         if config.run_eval:
-            eval_loader = build_eval_loader(config, device.rank, device.world)
+            eval_loader = build_eval_loader(config, device.rank, device.world, learns=config.val_loss)
             stack.callback(eval_loader.close)
             validation = Validation(eval_loader, CocoEvaluator.for_dataset(eval_loader.dataset, config.iou_types))
         trainer = Trainer(config, device, folder, train_loader, validation, checkpoint)

@@ -7,6 +7,7 @@ from src.data.formats.table import FORMATS
 from src.models.api import Problem
 from src.models.table import spec_of
 from src.schema import Config
+from src.schema.statistics import AUTO_METRIC, CLASS_STATISTICS, COCO_STATISTICS, VALIDATION_LOSS, VOC_STATISTICS
 
 
 def inconsistencies(config: Config) -> Iterator[Problem]:
@@ -47,6 +48,9 @@ def _training(config: Config) -> Iterator[Problem]:
         yield "auto_scale_lr", "needs base_batch_size, the images per step that lr was set for"
     if config.patience and not config.run_eval:
         yield "patience", "counts evaluations, and run_eval is 0"
+    if config.val_loss and not config.run_eval:
+        yield "val_loss", "is part of evaluations, and run_eval is 0"
+    yield from _main_metric(config)
     if config.lr_steps != sorted(config.lr_steps):
         yield "lr_steps", f"is {config.lr_steps}; the epochs must grow"
     ramps = sum(config.warmup_epochs)
@@ -59,6 +63,23 @@ def _training(config: Config) -> Iterator[Problem]:
         yield "ratio_range", f"is {config.ratio_range}; the smaller factor comes first"
     if config.rank_id >= config.device_num:
         yield "rank_id", f"is {config.rank_id}, but there are {config.device_num} devices"
+
+
+def _main_metric(config: Config) -> Iterator[Problem]:
+    voc = VOC_STATISTICS if config.dataset == "voc" else ()
+    names = [f"{kind}_{row[0]}" for kind in config.iou_types for row in COCO_STATISTICS]
+    of_classes = [f"{kind}_{name}" for kind in config.iou_types for name in CLASS_STATISTICS]
+    losses = [VALIDATION_LOSS] if config.val_loss else []
+    known = [AUTO_METRIC, *names, *voc, *losses]
+    name, of_class, class_name = config.main_metric.partition("/")
+    if config.main_metric in known or (of_class and name in (*of_classes, *voc) and class_name in config.class_names):
+        return
+    per_class = " and ".join(f"{one}/CLASS" for one in (*of_classes, *voc))
+    hint = "" if losses else f", and {VALIDATION_LOSS} with val_loss: 1"
+    yield (
+        "main_metric",
+        f"is {config.main_metric!r}; known are {', '.join(known)}, {per_class} with a class of coco_classes{hint}",
+    )
 
 
 def _frame(config: Config) -> Iterator[Problem]:

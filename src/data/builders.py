@@ -11,6 +11,7 @@ from src.data.instaboost import build_instaboost
 from src.data.loader import BatchLoader, Shard
 from src.data.network_input import Normalizer
 from src.data.open_dataset import open_dataset
+from src.data.sampling import repeat_factors
 from src.data.transforms import Transform
 from src.data.workers import WorkerOptions
 from src.schema import Config
@@ -43,21 +44,36 @@ def build_train_loader(config: Config, rank: int = 0, world: int = 1, augment: b
         shard=Shard(rank, world),
         workers=_workers(config),
         skip_broken=config.skip_broken,
+        factors=factors_of(config, dataset),
     )
 
 
-def build_eval_loader(config: Config, rank: int = 0, world: int = 1) -> BatchLoader:
-    """Loader of the configuration's evaluation data, without augmentation. Missing images are in `dataset.problems`."""
-    dataset = open_dataset(config, training=False)
+def build_eval_loader(config: Config, rank: int = 0, world: int = 1, learns: bool = False) -> BatchLoader:
+    """Loader of the configuration's evaluation data, without augmentation. Missing images are in `dataset.problems`.
+
+    Args:
+        config: checked configuration.
+        rank: number of this process.
+        world: number of processes.
+        learns: with masks for a model that learns them, as in training; without, batches have boxes alone.
+    """
+    dataset = open_dataset(config, training=False, with_masks=learns and config.mask_options is not None)
     _check_category_ids(config, dataset)
     return BatchLoader(
         dataset,
         _plain_transforms(config),
-        _layout(config, config.test_batch_size, learns=False),
+        _layout(config, config.test_batch_size, learns),
         seed=config.seed,
         shard=Shard(rank, world),
         workers=_workers(config),
     )
+
+
+def factors_of(config: Config, dataset: DetectionDataset) -> np.ndarray | None:
+    """How often each training image comes in an epoch on average, as `sampler` says; None: once."""
+    if config.sampler == "shuffle":
+        return None
+    return repeat_factors((record.labels[~record.crowd] for record in dataset.records), config.repeat_threshold)
 
 
 def _layout(config: Config, batch_size: int, learns: bool) -> BatchLayout:

@@ -17,6 +17,7 @@ from src.data.mask_canvas import DrawMasks
 from src.data.orientation import lies_across
 from src.data.record import Record
 from src.data.sample import Sample
+from src.data.sampling import EpochOrder, images_per_epoch, shuffled
 from src.data.transforms import Transform
 from src.data.workers import WorkerOptions, Workers
 
@@ -34,7 +35,7 @@ class Shard:
 
 
 class BatchLoader:
-    """Batches of fixed shapes from a data set, in an order that depends on (seed, epoch) alone.
+    """Batches of fixed shapes from a data set, in an order that depends on (seed, epoch) alone (see `shuffled`).
 
     With `world` processes, global batch t has B*world images (t*B*world ... of the order where all have one frame, see
     `plan_batches` where it turns), and rank r takes the r-th B of them, so that `world` processes of B images make the
@@ -43,6 +44,7 @@ class BatchLoader:
     Attributes:
         dataset: the data set with its `records` and `problems`.
         records: those of the data set.
+        factors: see the constructor.
         broken: one line for each image that could not be read so far.
     """
 
@@ -56,6 +58,7 @@ class BatchLoader:
         shard: Shard | None = None,
         workers: WorkerOptions | None = None,
         skip_broken: bool = False,
+        factors: np.ndarray | None = None,
     ) -> None:
         """Start no worker yet.
 
@@ -71,6 +74,7 @@ class BatchLoader:
             shard: this process among how many; None: alone.
             workers: what prepares images; None: the calling thread.
             skip_broken: train in spite of broken images.
+            factors: float64 [N], at least 1: how often each image comes in an epoch on average; None: once.
 
         Raises:
             UserError: training with fewer images than a batch of all devices.
@@ -82,6 +86,7 @@ class BatchLoader:
         self.seed = seed
         self.shard = shard or Shard()
         self.skip_broken = skip_broken
+        self.factors = factors
         self.broken: list[str] = []
         sizes = ((record.height, record.width) for record in self.records)
         self._turned: np.ndarray = np.array([lies_across(size, layout.turning_hw) for size in sizes], bool)
@@ -99,7 +104,7 @@ class BatchLoader:
         """Batches per epoch, on each rank."""
         size = self.layout.batch_size * self.shard.world
         if self.training:
-            return len(self.records) // size
+            return (len(self.records) if self.factors is None else images_per_epoch(self.factors)) // size
         return sum(-(-count // size) for count in np.bincount(self._turned, minlength=2).tolist())
 
     def epoch(self, epoch_index: int, start_step: int = 0) -> Iterator[Batch]:
@@ -108,14 +113,15 @@ class BatchLoader:
         Raises:
             UserError: a broken image in training without `skip_broken`.
         """
-        planned = iter(self._plan(epoch_index)[start_step:])
+        order = self._order(epoch_index)
+        planned = iter(self._plan(order)[start_step:])
         count = self._workers.options.count
         ahead = 1 + -(-count // self.layout.batch_size) if count else 1
         pending: deque[tuple[Batch, list[Future]]] = deque()
         try:
             while True:
                 while len(pending) < ahead and (one := next(planned, None)) is not None:
-                    pending.append(self._start_batch(one, epoch_index))
+                    pending.append(self._start_batch(one, order, epoch_index))
                 if not pending:
                     return
                 batch, futures = pending.popleft()
@@ -131,38 +137,40 @@ class BatchLoader:
         """Stop the workers; the loader can be used again and then starts new ones."""
         self._workers.close()
 
-    def _order(self, epoch_index: int) -> np.ndarray:
+    def _order(self, epoch_index: int) -> EpochOrder:
+        count = len(self.records)
         if not self.training:
-            return np.arange(len(self.records))
-        return np.random.default_rng([self.seed, epoch_index]).permutation(len(self.records))
+            return EpochOrder(np.arange(count), np.zeros(count, np.int64))
+        return shuffled(count, self.seed, epoch_index, self.factors)
 
-    def _plan(self, epoch_index: int) -> list[PlannedBatch]:
-        """The batches of all devices."""
+    def _plan(self, order: EpochOrder) -> list[PlannedBatch]:
+        """The batches of all devices, as places in the order."""
         size = self.layout.batch_size * self.shard.world
-        return plan_batches(self._order(epoch_index), self._turned, size, self.training)
+        return plan_batches(np.arange(len(order.images)), self._turned[order.images], size, self.training)
 
-    def _start_batch(self, planned: PlannedBatch, epoch_index: int) -> tuple[Batch, list[Future]]:
+    def _start_batch(self, planned: PlannedBatch, order: EpochOrder, epoch_index: int) -> tuple[Batch, list[Future]]:
         """An empty batch, and the work that fills it."""
         size = self.layout.batch_size
         first = self.shard.rank * size
-        indices = planned.indices[first : first + size]
+        places = planned.indices[first : first + size]
         batch = self.layout.empty(planned.turned)
-        for slot in range(len(indices), size):
+        for slot in range(len(places), size):
             self.layout.write_filler(batch, slot)
-        work = [
-            self._workers.submit(self._prepare_slot, batch, slot, int(index), epoch_index, planned.turned)
-            for slot, index in enumerate(indices)
-        ]
+        work = []
+        images, copies = order.images[places].tolist(), order.copies[places].tolist()
+        for slot, (index, copy) in enumerate(zip(images, copies, strict=True)):
+            key = (self.seed, epoch_index, copy) if copy else (self.seed, epoch_index)
+            work.append(self._workers.submit(self._prepare_slot, batch, slot, index, key, planned.turned))
         return batch, work
 
-    def _prepare_slot(self, batch: Batch, slot: int, index: int, epoch_index: int, turned: bool) -> None:
-        """Prepare image `index`, or what stands in for it, and write it into a slot."""
-        prepared = self._prepare(index, (self.seed, epoch_index), turned)
+    def _prepare_slot(self, batch: Batch, slot: int, index: int, key: tuple[int, ...], turned: bool) -> None:
+        """Prepare image `index`, or what stands in for it, and write it into a slot; `key` seeds the augmentation."""
+        prepared = self._prepare(index, key, turned)
         for attempt in range(1, REDRAWS + 1):
             if prepared is None or not (self.training and _lost_its_objects(*prepared)):
                 break
-            key = (self.seed, epoch_index, index, attempt)
-            prepared = self._prepare(int(np.random.default_rng(key).integers(len(self.records))), key, turned)
+            redraw = (*key, index, attempt)
+            prepared = self._prepare(int(np.random.default_rng(redraw).integers(len(self.records))), redraw, turned)
         if prepared is None:
             self.layout.write_filler(batch, slot)
         else:

@@ -9,6 +9,7 @@ from mindspore import Tensor
 from tqdm import tqdm
 
 from src.common.progress import wants_bar
+from src.data.batch import Batch
 from src.data.loader import BatchLoader
 from src.engine.train_step import MeanOverDevices
 from src.evaluation.coco_evaluator import CocoEvaluator
@@ -26,12 +27,12 @@ class EvaluationOptions:
     Attributes:
         mask_threshold: see `encode_masks`; None: masks are not evaluated.
         progress_bar: 'auto', 'on' or 'off'.
-        after_batch: called after each batch (it may raise to stop).
+        after_batch: called with each batch after its detections (it may raise to stop).
     """
 
     mask_threshold: float | None = None
     progress_bar: str = "auto"
-    after_batch: Callable[[], None] = lambda: None
+    after_batch: Callable[[Batch], None] = lambda batch: None
 
 
 def evaluate_detector(
@@ -62,7 +63,7 @@ def evaluate_detector(
             detections = net.predict(batch["image"], batch["image_info"])
             masks = None if threshold is None else encode_detections(detections, batch["image_info"], threshold)
             evaluator.add(batch["image_id"], detections, masks)
-            options.after_batch()
+            options.after_batch(batch)
     if device.world > 1:
         _gather(evaluator, device, exchange_folder)
     return evaluator.compute_metrics() if device.is_main else None

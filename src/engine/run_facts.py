@@ -3,7 +3,10 @@
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from src.data.detection_dataset import DetectionDataset
+from src.data.sampling import images_per_epoch
 from src.engine.lr_schedule import base_rate, images_per_step
 from src.model_utils.device_adapter import Device
 from src.models.api import Detector
@@ -16,9 +19,23 @@ FIVE_PHASE_KEYS = ("lr_init", "lr_end_rate", *(f"warmup_epochs{phase}" for phase
 
 
 def facts_of_run(
-    config: Config, device: Device, net: Detector, dataset: DetectionDataset, steps_per_epoch: int
+    config: Config,
+    device: Device,
+    net: Detector,
+    dataset: DetectionDataset,
+    steps_per_epoch: int,
+    factors: np.ndarray | None = None,
 ) -> Iterator[str]:
-    """Lines: detector, devices, parameters, images, steps and epochs; InstaBoost where images are augmented with it."""
+    """Lines: detector, devices, parameters, images, steps and epochs; what is not as usual with rate and images.
+
+    Args:
+        config: of the training.
+        device: this process.
+        net: detector.
+        dataset: that is trained on.
+        steps_per_epoch: updates per epoch.
+        factors: float64 [N], how often each image comes in an epoch on average; None: once.
+    """
     parameters = sum(math.prod(parameter.shape) for parameter in net.trainable_params())
     yield (
         f"{config.detector} on {device.target} x {device.world}: {parameters / 1e6:.3f} M trainable "
@@ -29,6 +46,11 @@ def facts_of_run(
         yield (
             f"learning rate {base_rate(config, device.world):.4g}: lr {config.lr:g} x "
             f"{images_per_step(config, device.world)} / {config.base_batch_size} images per step"
+        )
+    if factors is not None:
+        yield (
+            f"repeat factors with threshold {config.repeat_threshold:g}: {images_per_epoch(factors)} images per epoch, "
+            f"{np.count_nonzero(factors > 1)} images more than once, up to {factors.max():.3g} times"
         )
     yield from _instaboost(config)
 

@@ -10,6 +10,7 @@ from src.engine.averaged_weights import AveragedWeights
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.models.api import Detector
 from src.schema import Config
+from src.schema.statistics import AUTO_METRIC
 from src.weights.checkpoint import (
     TrainingState,
     load_checkpoint_weights,
@@ -69,8 +70,9 @@ def load_starting_point(
     """
     if checkpoint is not None:
         state = load_training_state(checkpoint, net, optimizer, None if averages is None else averages.named())
+        notes = [f"resumed from {checkpoint} after step {state.step}", *_forget_other_metric(config, state)]
         state.config = config.model_dump()
-        return state, [f"resumed from {checkpoint} after step {state.step}"]
+        return state, notes
     state = TrainingState(loss_scale=config.loss_scale, seed=config.seed, config=config.model_dump())
     notes = []
     if config.pre_trained:
@@ -81,6 +83,15 @@ def load_starting_point(
     if averages is not None:
         averages.restart()
     return state, notes
+
+
+def _forget_other_metric(config: Config, state: TrainingState) -> list[str]:
+    """Values of another `main_metric` cannot be compared with those to come."""
+    before = state.config.get("main_metric", AUTO_METRIC)
+    if before == config.main_metric:
+        return []
+    state.best_metric, state.evaluations_since_best = None, 0
+    return [f"main_metric was {before} and is {config.main_metric}: the next evaluation is the best so far"]
 
 
 def _load_pre_trained(config: Config, net: Detector) -> list[str]:

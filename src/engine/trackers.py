@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,7 +56,9 @@ class MLflowTracker:
 
     def log(self, kind: str, values: dict[str, float], step: int) -> None:
         """See `Tracker`."""
-        self.mlflow.log_metrics({f"{kind}_{name}": float(value) for name, value in values.items()}, step=step)
+        # A slash would make a folder of what is a file in a store of files, and classes may have names MLflow refuses.
+        named = {re.sub(r"[^\w. -]", "_", f"{kind}_{name}"): float(value) for name, value in values.items()}
+        self.mlflow.log_metrics(named, step=step)
 
     def close(self) -> None:
         """End the run."""

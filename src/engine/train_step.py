@@ -254,7 +254,7 @@ class Updater:
         ops.assign(rate, Tensor(learning_rate, rate.dtype))  # pynative optimizers would not see set_data
         if self.averages is not None:
             self.averages.before_update(step)
-        inputs = [tuple(Tensor(batch[name]) for name in _BATCH_INPUTS) for batch in batches]
+        inputs = [tuple(Tensor(batch[name]) for name in BATCH_INPUTS) for batch in batches]
         normalizer = self._normalizer(inputs)
         masks = [Tensor(batch["masks"]) if "masks" in batch else None for batch in batches]
         terms = [
@@ -279,4 +279,4 @@ class Updater:
         return ops.maximum(mean, Tensor(1.0 / (self.accumulate * self.world), mean.dtype))
 
 
-_BATCH_INPUTS = ("image", "image_info", "boxes", "labels", "valid")
+BATCH_INPUTS = ("image", "image_info", "boxes", "labels", "valid")

@@ -19,6 +19,7 @@ from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.engine.log_format import LOG_FORMATS, StepReport
 from src.engine.lr_schedule import build_schedule
+from src.engine.main_metric import UNMEASURED, MainMetric
 from src.engine.optimizer import build_optimizer
 from src.engine.run_facts import facts_of_run, likely_mistakes
 from src.engine.run_log import RunLog
@@ -26,15 +27,15 @@ from src.engine.starting_point import load_starting_point
 from src.engine.stop_request import StopRequest
 from src.engine.trackers import build_trackers
 from src.engine.train_step import MeanOverDevices, Updater
+from src.engine.validation_loss import ValidationLoss
 from src.evaluation.coco_evaluator import CocoEvaluator
-from src.evaluation.metrics import VOC_STATISTICS
+from src.evaluation.metrics import Metrics
 from src.model_utils.device_adapter import Device
 from src.model_utils.local_adapter import note_step
 from src.models import build_detector
 from src.schema import Config
+from src.schema.statistics import AUTO_METRIC, AUTO_METRICS, VOC_STATISTICS
 from src.visual.curves import TRAIN_LOSS
-
-MAIN_METRICS = ("bbox_mAP", "segm_mAP")  # the last of them that a detector has decides which checkpoint is best
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,15 @@ class Trainer:
             self.averages,
         )
         averages = None if self.averages is None else self.averages.named()
+        self.main_metric = MainMetric(config.main_metric)
         self.keeper = CheckpointKeeper(
-            config.checkpoint_folder, config.keep_checkpoint_max, config.keep_best_checkpoints_max, averages
+            config.checkpoint_folder,
+            config.keep_checkpoint_max,
+            config.keep_best_checkpoints_max,
+            averages,
+            self.main_metric,
         )
+        self.validation_loss = ValidationLoss(self.net, device.world) if config.val_loss else None
         self.state, notes = load_starting_point(
             config, self.net, self.optimizer, checkpoint, self.steps_per_epoch, self.averages
         )
@@ -143,11 +150,12 @@ class Trainer:
             config.progress_bar,
             trackers,
             log_format,
-            evaluates_again=self.state.unevaluated_loss is not None,
+            evaluates_again=self.validation is not None and self.state.unevaluated_loss is not None,
         )
         if self.device.is_main:
             save_config(config, self.folder / "config.yaml")
-        for note in (*notes, *facts_of_run(config, self.device, self.net, dataset, self.steps_per_epoch)):
+        facts = facts_of_run(config, self.device, self.net, dataset, self.steps_per_epoch, self.train_loader.factors)
+        for note in (*notes, *facts):
             log.info(note)
         evaluated = None if self.validation is None else self.validation.loader.dataset
         for warning in likely_mistakes(config, self.device, dataset, self.state, evaluated):
@@ -217,31 +225,57 @@ class Trainer:
 
     def _evaluate(self, validation: Validation, stop: StopRequest, mean_loss: float, saved: bool = True) -> None:
         """Evaluate and keep the best; `saved`: the last checkpoint notes this evaluation as open, which ends here."""
-        config, start = self.config, time.perf_counter()
-        validation.evaluator.reset()
-        options = EvaluationOptions(config.mask_threshold, config.progress_bar, stop.raise_if_asked)
-        with self.averages.in_place() if self.averages is not None and config.ema_eval else nullcontext():
-            metrics = evaluate_detector(
-                self.net, validation.loader, validation.evaluator, self.device, self.folder, options
-            )
+        start = time.perf_counter()
+        metrics, losses = self._measure(validation, stop)
         self.state.unevaluated_loss = None
         if metrics is None:
             return
         milliseconds = milliseconds_since(start)
         batches = max(len(validation.loader), 1)
         self.log.info(f"Eval epoch time: {milliseconds:.3f} ms, per step time: {milliseconds / batches:.3f} ms")
-        stats = metrics.stats
-        shown = {name: stats[name] for name in (*MAIN_METRICS, *VOC_STATISTICS) if name in stats}
-        shown["loss"] = mean_loss
-        self.log.info(f"Result metrics for epoch {self.state.epoch}: {shown}")
-        self.log.metrics("eval", self.state.epoch, self.state.step, {**stats, TRAIN_LOSS: mean_loss})
-        best = stats[[name for name in MAIN_METRICS if name in stats][-1]]
-        better = best > self.state.best_metric
-        self.state.evaluations_since_best = 0 if better else self.state.evaluations_since_best + 1
-        self.state.best_metric = max(self.state.best_metric, best)
-        self.keeper.save_best(self.net, self.optimizer, self.state, best)
+        self._report(metrics, losses, mean_loss)
+        self._keep_if_best(self.main_metric.value(metrics, losses))
         if saved:
             self._save_periodical()
+
+    def _measure(self, validation: Validation, stop: StopRequest) -> tuple[Metrics | None, dict[str, float]]:
+        """What `evaluate_detector` returns, and the losses that `val_loss` asks for."""
+        losses = self.validation_loss
+
+        def after_batch(batch: Batch) -> None:
+            stop.raise_if_asked()
+            if losses is not None:
+                losses.add(batch)
+
+        validation.evaluator.reset()
+        if losses is not None:
+            losses.reset()
+        options = EvaluationOptions(self.config.mask_threshold, self.config.progress_bar, after_batch)
+        with self.averages.in_place() if self.averages is not None and self.config.ema_eval else nullcontext():
+            metrics = evaluate_detector(
+                self.net, validation.loader, validation.evaluator, self.device, self.folder, options
+            )
+        return metrics, {} if losses is None else losses.means()
+
+    def _report(self, metrics: Metrics, losses: dict[str, float], mean_loss: float) -> None:
+        stats = metrics.stats
+        shown = {name: stats[name] for name in (*AUTO_METRICS, *VOC_STATISTICS) if name in stats}
+        named = self.main_metric.name
+        if named not in (AUTO_METRIC, *losses):
+            shown[named] = self.main_metric.value(metrics, losses)
+        self.log.info(f"Result metrics for epoch {self.state.epoch}: {shown | {'loss': mean_loss} | losses}")
+        self.log.metrics("eval", self.state.epoch, self.state.step, stats | shown | {TRAIN_LOSS: mean_loss} | losses)
+
+    def _keep_if_best(self, value: float) -> None:
+        state = self.state
+        if value == UNMEASURED:
+            self.log.warning(f"main_metric {self.main_metric.name} measures nothing: no such object is evaluated")
+        better = self.main_metric.is_better(value, state.best_metric)
+        state.evaluations_since_best = 0 if better else state.evaluations_since_best + 1
+        if better:
+            state.best_metric = value
+        if math.isfinite(value):
+            self.keeper.save_best(self.net, self.optimizer, state, value)
 
     def _save_periodical(self) -> None:
         if self.device.is_main:

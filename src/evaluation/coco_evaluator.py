@@ -28,8 +28,9 @@ from src.evaluation.coco_annotations import (
 from src.evaluation.coco_matching import AREA_RANGES, Objects, match_objects
 from src.evaluation.coco_precision import precision_and_recall
 from src.evaluation.coco_results import result_columns
-from src.evaluation.metrics import VOC_STATISTICS, Metrics, coco_statistics, coco_table, mean_of_measured
+from src.evaluation.metrics import Metrics, coco_statistics, coco_table, mean_of_measured
 from src.evaluation.voc_metrics import voc_precision
+from src.schema.statistics import VOC_STATISTICS
 
 if TYPE_CHECKING:
     from src.blocks.detections import Detections

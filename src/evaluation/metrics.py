@@ -8,24 +8,9 @@ import numpy as np
 
 from src.common.atomic import atomic_path
 from src.evaluation.coco_matching import AREA_RANGES
+from src.schema.statistics import CLASS_STATISTICS, COCO_STATISTICS, VOC_STATISTICS
 
-# name, kind, IoU threshold index (None: mean of all), area range, detection limit; in the order of the COCO table
-COCO_STATISTICS = (
-    ("mAP", "AP", None, "all", 100),
-    ("mAP_50", "AP", 0, "all", 100),
-    ("mAP_75", "AP", 5, "all", 100),
-    ("mAP_s", "AP", None, "small", 100),
-    ("mAP_m", "AP", None, "medium", 100),
-    ("mAP_l", "AP", None, "large", 100),
-    ("AR_1", "AR", None, "all", 1),
-    ("AR_10", "AR", None, "all", 10),
-    ("AR_100", "AR", None, "all", 100),
-    ("AR_s", "AR", None, "small", 100),
-    ("AR_m", "AR", None, "medium", 100),
-    ("AR_l", "AR", None, "large", 100),
-)
 _LIMITS = (1, 10, 100)
-VOC_STATISTICS = ("VOC07_mAP", "VOC_mAP")  # 11 points, all points
 
 
 @dataclass
@@ -53,6 +38,21 @@ class Metrics:
     per_class_segm_50: dict[str, float] = field(default_factory=dict)
     per_class_voc07: dict[str, float] = field(default_factory=dict)
     per_class_voc: dict[str, float] = field(default_factory=dict)
+
+    def value(self, name: str) -> float:
+        """A number by its name: one of `stats`, or `NAME/CLASS` for that of a class, such as bbox_mAP/cat."""
+        name, of_class, class_name = name.partition("/")
+        return self._of_classes()[name][class_name] if of_class else self.stats[name]
+
+    def _of_classes(self) -> dict[str, dict[str, float]]:
+        """{name in `stats`: its value of each class} for those that are means over classes."""
+        boxes, masks, voc = (
+            (self.per_class, self.per_class_50),
+            (self.per_class_segm, self.per_class_segm_50),
+            (self.per_class_voc07, self.per_class_voc),
+        )
+        names = [f"{kind}_{name}" for kind in ("bbox", "segm") for name in CLASS_STATISTICS]
+        return dict(zip((*names, *VOC_STATISTICS), (*boxes, *masks, *voc), strict=True))
 
     @property
     def table(self) -> str:

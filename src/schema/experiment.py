@@ -24,6 +24,7 @@ from src.schema.sections import (
     key,
     published_key,
 )
+from src.schema.statistics import AUTO_METRIC
 
 SWITCH_WORDS = {"true": "1", "yes": "1", "on": "1", "false": "", "no": "", "off": "", "0": "", "none": "", "null": ""}
 
@@ -133,9 +134,13 @@ class Config(Section):
     epoch_size: PositiveInt = key(350, "number of epochs")
     run_eval: bool = key(True, "evaluate while training")
     eval_every: PositiveInt = key(1, "epochs between evaluations")
-    patience: NonNegativeInt = key(
-        0, "stop after so many evaluations without a better AP (that of masks, where there are any); 0: never"
+    val_loss: bool = key(False, "evaluate the loss terms on the validation data, too")
+    main_metric: str = key(
+        AUTO_METRIC,
+        "value of an evaluation that decides which checkpoint is best: bbox_mAP, segm_mAP_50 and so on, bbox_mAP/CLASS "
+        "of a class, or val_loss; auto: segm_mAP where there are masks, else bbox_mAP",
     )
+    patience: NonNegativeInt = key(0, "stop after so many evaluations without a better main_metric; 0: never")
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
     finetune: bool = key(False, "load what fits of pre_trained and print what does not")
     datasink: bool = published_key(False, "data sink mode: not there yet, 1 is refused")
@@ -217,6 +222,13 @@ class Config(Section):
     )
     train_dataset_num: NonNegativeInt = key(0, "use the first so many training images; 0: all")
     train_dataset_divider: NonNegativeInt = key(0, "of those, use every so many-th training image; 0: all")
+
+    sampler: Literal["shuffle", "repeat_factor"] = key(
+        "shuffle", "each training image once per epoch, or those with rare classes more often (LVIS's repeat factors)"
+    )
+    repeat_threshold: Annotated[float, Field(gt=0, le=1)] = key(
+        0.001, "repeat_factor: classes in a smaller share of the images are rare"
+    )
 
     # images
     img_width: Side = key(640, "width of the network's input")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.common.errors import UserError
+from src.schema.statistics import VALIDATION_PREFIX
 from src.visual.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ def draw_curves(source: str | Path | Iterable[dict], png_path: str | Path) -> No
     losses = {name: curve for name, curve in train.items() if "loss" in name}
     rates = {name: curve for name, curve in train.items() if name == "lr"}
     precision = {name: curve for name, curve in evaluation.items() if "mAP" in name}
+    validated = {name: evaluation[name] for name in map(validation_name, losses) if name in evaluation}
     recall = {name: curve for name, curve in evaluation.items() if "AR" in name}
 
     figure = new_figure(13, 8)
     panels = figure.subplots(2, 2)
-    _draw_panel(panels[0, 0], losses, "training loss", smooth=True)
+    title = "training and validation loss" if validated else "training loss"
+    _draw_panel(panels[0, 0], losses | validated, title, smooth=True)
     _draw_panel(panels[0, 1], precision, "average precision (validation)", unit_range=True)
     _draw_panel(panels[1, 0], rates, "learning rate")
     _draw_panel(panels[1, 1], recall, "average recall (validation)", unit_range=True)
@@ -94,17 +97,22 @@ def _draw_panel(
     panel.set_title(title, fontsize=11)
     panel.set_xlabel("step")
     panel.grid(alpha=0.3)
+    colors: dict[str, str] = {}
     for name, (steps, values) in curves.items():
         many = len(steps) > 40
-        if smooth and many:
+        color = colors.get(name.removeprefix(VALIDATION_PREFIX))  # a validation loss has that of the training's
+        if smooth and many and color is None:
             line = panel.plot(steps, values, alpha=0.25, linewidth=0.8)[0]
+            colors[name] = line.get_color()
             values = running_mean(values)
-            panel.plot(steps, values, color=line.get_color(), label=f"{name}: {values[-1]:.3g}")
+            panel.plot(steps, values, color=colors[name], label=f"{name}: {values[-1]:.3g}")
         else:
             marker = None if many else "o"
             # Masks dashed: with them the two panels of the evaluation have twice as many curves.
-            style = "--" if name.startswith("segm_") else "-"
-            panel.plot(steps, values, style, label=f"{name}: {values[-1]:.3g}", marker=marker, markersize=4)
+            style = "--" if name.startswith(("segm_", VALIDATION_PREFIX)) else "-"
+            label = f"{name}: {values[-1]:.3g}"
+            line = panel.plot(steps, values, style, color=color, label=label, marker=marker, markersize=4)[0]
+            colors[name] = line.get_color()
     if not curves:
         panel.text(0.5, 0.5, "no values yet", ha="center", va="center", transform=panel.transAxes, color="gray")
         return
@@ -125,6 +133,11 @@ def _add_epoch_axis(panel: "Axes", epoch_ends: dict[int, int]) -> None:
     top = panel.secondary_xaxis("top")
     top.set_xticks([step for _, step in shown], [f"epoch {e}" if i == 0 else str(e) for i, (e, _) in enumerate(shown)])
     top.tick_params(labelsize=7)
+
+
+def validation_name(name: str) -> str:
+    """What a loss of the training is called on the validation data."""
+    return VALIDATION_PREFIX + name
 
 
 def running_mean(values: list[float], weight: float = 0.9) -> list[float]:

@@ -1,4 +1,4 @@
-"""The learning rate of a training as a picture."""
+"""The learning rate of a training, and losses by learning rate, as pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,4 +28,43 @@ def draw_rates(path: str | Path, title: str, epochs: Sequence[float], rates: Seq
         panel.set_xlim(0, last_epoch)
         panel.grid(alpha=0.3)
     figure.suptitle(title)
+    save_figure(figure, path)
+
+
+def draw_losses_by_rate(
+    path: str | Path,
+    title: str,
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    marks: dict[str, float],
+) -> None:
+    """Draw losses over learning rates on a logarithmic axis.
+
+    Args:
+        path: picture to write.
+        title: above it.
+        rates: learning rates, growing.
+        losses: at these rates.
+        smoothed: running means of the losses.
+        marks: {name: rate} of rates to point out.
+
+    Raises:
+        UserError: the picture cannot be written.
+    """
+    figure = new_figure(7.5, 4.2)
+    panel = figure.subplots()
+    panel.plot(rates, losses, color="tab:blue", alpha=0.3, linewidth=0.8)
+    panel.plot(rates, smoothed, color="tab:blue", label="loss (running mean)")
+    for index, (name, rate) in enumerate(marks.items()):
+        panel.axvline(rate, color=f"C{index + 1}", linestyle="--", label=f"{name}: {rate:.2g}")
+    panel.set_xscale("log")
+    panel.set_xlabel("learning rate")
+    panel.set_ylabel("loss")
+    if smoothed:
+        # The last losses may be many times the others.
+        panel.set_ylim(0, 1.5 * max(smoothed[0], min(smoothed)))
+        panel.legend(fontsize=9)
+    panel.grid(alpha=0.3)
+    panel.set_title(title, fontsize=11)
     save_figure(figure, path)

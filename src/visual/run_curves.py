@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.common.errors import UserError
-from src.evaluation.metrics import VOC_STATISTICS
-from src.visual.curves import TRAIN_LOSS, Curve, read_curves, running_mean
+from src.schema.statistics import VOC_STATISTICS
+from src.visual.curves import TRAIN_LOSS, Curve, read_curves, running_mean, validation_name
 from src.visual.figures import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def summary_table(runs: Sequence[Run]) -> str:
 
 
 def _main_quantities(known: list[str]) -> list[str]:
-    terms = [name for name in known if "loss" in name and name != "loss"]
+    together = {validation_name(name) for name in known}
+    terms = [name for name in known if "loss" in name and name != "loss" and name not in together]
     return [name for name in ("loss", *MAIN_METRICS, "lr", *terms) if name in known]
 
 
@@ -109,11 +110,12 @@ def _draw_quantity(panel: "Axes", name: str, runs: Sequence[Run], with_epochs: b
     for index, run in enumerate(runs):
         color = f"C{index % 10}"
         steps, values = run.curves.get(name, ([], []))
-        places = [step / _steps_per_epoch(run) for step in steps] if with_epochs else steps
+        places = _places(run, steps, with_epochs)
         if "loss" in name and len(values) > SMOOTHED_FROM:
             panel.plot(places, values, color=color, alpha=0.2, linewidth=0.8, label="_raw")
             values = running_mean(values)
         panel.plot(places, values, color=color, linewidth=1.6, label=run.name, marker=_marker(values), markersize=4)
+        _draw_validation(panel, name, run, color, with_epochs)
         if values and math.isfinite(values[-1]):
             panel.annotate(
                 f"{values[-1]:.3g}",
@@ -127,6 +129,19 @@ def _draw_quantity(panel: "Axes", name: str, runs: Sequence[Run], with_epochs: b
             )
     panel.margins(x=0.02)
     panel.set_ylim(0, panel.get_ylim()[1] * 1.04)
+
+
+def _draw_validation(panel: "Axes", name: str, run: Run, color: str, with_epochs: bool) -> None:
+    """The same loss on the validation data, where a run has it, as a dashed line."""
+    steps, values = run.curves.get(validation_name(name), ([], []))
+    if values:
+        places = _places(run, steps, with_epochs)
+        panel.plot(places, values, "--", color=color, label="_validation", marker=_marker(values), markersize=4)
+        panel.set_title(f"{name} (dashed: validation)", fontsize=10)
+
+
+def _places(run: Run, steps: list[int], with_epochs: bool) -> Sequence[float]:
+    return [step / _steps_per_epoch(run) for step in steps] if with_epochs else steps
 
 
 def _marker(values: list[float]) -> str | None:

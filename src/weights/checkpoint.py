@@ -66,7 +66,7 @@ class TrainingState:
     step_in_epoch: Count = 0  # updates done in the running epoch
     loss_sum: Number = 0.0  # of the running epoch's updates
     loss_scale: Annotated[Number, Field(gt=0)] = 1.0
-    best_metric: Number = -1.0
+    best_metric: Number | None = None  # of `main_metric`; None: nothing was evaluated
     evaluations_since_best: Count = 0
     unevaluated_loss: Number | None = None  # mean loss of the epoch whose evaluation is still to come; None: none is
     seed: Count = 1

@@ -31,9 +31,10 @@ def test_two_processes_train_like_one_with_twice_the_batch(tmp_path: Path, shape
     config = tmp_path / "one_epoch.yaml"
     frozen = "{norm_cfg: {frozen: True}}"
     parts = f"backbone: {frozen}\nneck: {{nas_fpn: {frozen}}}\nbbox_head: {frozen}\n"
-    config.write_text(f"base: tiny.yaml\n{parts}epoch_size: 1\nopt_type: sgd\nbatch_size: 2\n")
+    evaluation = "run_eval: 1\nval_loss: 1\nmain_metric: val_loss\n"
+    config.write_text(f"base: tiny.yaml\n{parts}{evaluation}epoch_size: 1\nopt_type: sgd\nbatch_size: 2\n")
     (tmp_path / "tiny.yaml").write_text(TINY_CONFIG)
-    data = ("--train_dataset", shapes / "train", "--train_outputs", "out")
+    data = ("--train_dataset", shapes / "train", "--val_dataset", shapes / "validation", "--train_outputs", "out")
     run("train.py", "--config_path", config, *data, "--brief", "one", "--batch_size", 4, cwd=tmp_path)
     done = run_script(
         "run_distribute_train_gpu.sh", config, "2", shapes / "train", shapes / "validation", "out", "two",
@@ -49,6 +50,10 @@ def test_two_processes_train_like_one_with_twice_the_batch(tmp_path: Path, shape
     assert sorted(found) == sorted(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    for name in ("val_loss", "val_loss_cls", "val_loss_bbox"):
+        (expected_loss,), (loss,) = (logged(folder, name, "eval").values() for folder in (one, two))
+        np.testing.assert_allclose(loss, expected_loss, rtol=1e-4, err_msg=name)
+    assert (two / f"checkpoints/best_epoch_001_val_loss_{logged(two, 'val_loss', 'eval')[6]:.4f}.ckpt").is_file()
     saved = load_config(two / "config.yaml")
     assert (saved.run_distribute, saved.device_num) == (True, 2)
     done = run_script(

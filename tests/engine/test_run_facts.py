@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from src.config import load_config, save_config
@@ -116,3 +117,10 @@ def test_what_instaboost_is(keys: dict, said: str | None) -> None:
     assert "mask_rcnn on CPU x 1" in facts[0]
     assert len(facts) == (1 if said is None else 2)
     assert said is None or said in facts[1]
+
+
+def test_repeated_images_are_counted() -> None:
+    config = load_config(NAS_FPN, {"sampler": "repeat_factor", "repeat_threshold": 0.01})
+    net, factors = SimpleNamespace(trainable_params=list), np.array([1.0, 1.5, 3.25])
+    (_, said) = facts_of_run(config, Device("CPU"), net, data("a", "b", "c"), 5, factors)
+    assert said == "repeat factors with threshold 0.01: 5 images per epoch, 2 images more than once, up to 3.25 times"

@@ -25,7 +25,7 @@ from src.engine.trackers import MLflowTracker
 
 log = RunLog(Path("run"), trackers=[MLflowTracker("first")])
 run_id = mlflow.active_run().info.run_id
-log.metrics("eval", 2, 40, {"bbox_mAP": 0.25})
+log.metrics("eval", 2, 40, {"bbox_mAP": 0.25, "bbox_mAP/it's": 0.5})
 log.close()
 run = mlflow.get_run(run_id)
 print(json.dumps([run.info.run_name, run.data.metrics, run.info.status]))
@@ -61,7 +61,8 @@ def test_mlflow_keeps_runs_in_mlruns_where_nothing_is_set(tmp_path: Path) -> Non
     pytest.importorskip("mlflow")
     done = mlflow_run(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == ["first", {"eval_bbox_mAP": 0.25}, "FINISHED"]
+    metrics = {"eval_bbox_mAP": 0.25, "eval_bbox_mAP_it_s": 0.5}
+    assert json.loads(done.stdout.splitlines()[-1]) == ["first", metrics, "FINISHED"]
     assert list(tmp_path.glob("mlruns/*/*/metrics/eval_bbox_mAP"))
 
 

@@ -11,11 +11,13 @@ from src.config import load_config
 from src.engine import trainer as trainer_module
 from src.engine.stop_request import StopRequest
 from src.engine.trainer import Trainer, Validation
+from src.evaluation.metrics import Metrics
 from src.model_utils.device_adapter import Device
 from src.model_utils.local_adapter import _step_file, note_step
 from src.schema import Config
 from src.weights.checkpoint import save_weights
 from tests.conftest import ROOT
+from tests.end_to_end.commands import logged
 from tests.engine.toy_detector import ToyDetector, toy_batch
 
 STEPS = 4  # an epoch
@@ -27,6 +29,7 @@ class Loader:
 
     def __init__(self, name: str = "training") -> None:
         self.dataset = SimpleNamespace(records=[SimpleNamespace(name=name)] * STEPS, problems=[])
+        self.factors = None
         self.asked = []
 
     def __len__(self) -> int:
@@ -51,16 +54,14 @@ def configured(tmp_path: Path, **overrides) -> Config:
 def trained(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    found: list[float] = (),
+    found: list[float | dict[str, float]] = (),
     checkpoint: Path | None = None,
     **overrides,
 ) -> tuple[Trainer, Loader, str]:
-    """A trainer at its end, its loader, and its log; AP is `found` in its evaluations, one after the other."""
+    """A trainer at its end, its loader, and its log; AP (or more) is `found` by one evaluation after the other."""
     monkeypatch.setattr(trainer_module, "build_detector", lambda config: ToyDetector())
-    values = iter(found)
-    monkeypatch.setattr(
-        trainer_module, "evaluate_detector", lambda *_: SimpleNamespace(stats={"bbox_mAP": next(values)})
-    )
+    values = iter(value if isinstance(value, dict) else {"bbox_mAP": value} for value in found)
+    monkeypatch.setattr(trainer_module, "evaluate_detector", lambda *_: Metrics(next(values), {}, {}, {}, 0, 0))
     loader = Loader()
     validation = Validation(Loader("evaluated"), SimpleNamespace(reset=lambda: None)) if found else None
     trainer = Trainer(
@@ -172,3 +173,42 @@ def test_patience_counts_on_in_a_resumed_training(tmp_path, monkeypatch):
     trainer, _, log = trained(tmp_path, monkeypatch, [0.4, 0.1, 0.1], last, patience=5, **options)
     assert trainer.state.epoch == 8
     assert log.count("stopped early") == 2
+
+
+def test_a_training_that_does_not_evaluate_keeps_the_evaluation_that_was_interrupted(tmp_path, monkeypatch):
+    """Killed between the rows of an evaluation and the checkpoint after it."""
+
+    def killed(*_) -> None:
+        raise OSError("killed")
+
+    monkeypatch.setattr(trainer_module.CheckpointKeeper, "save_best", killed)
+    with pytest.raises(OSError, match="killed"):
+        trained(tmp_path, monkeypatch, [0.3], epoch_size=6, **WITHOUT_PRE_TRAINED)
+    monkeypatch.undo()
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    trainer, _, _ = trained(tmp_path, monkeypatch, (), last, epoch_size=6, pre_trained="", run_eval=0)
+    assert trainer.state.epoch == 6
+    assert logged(tmp_path / "run", "bbox_mAP", "eval") == {STEPS: 0.3}
+
+
+def test_another_metric_decides_what_is_best(tmp_path, monkeypatch):
+    found = [{"bbox_mAP": ap, "bbox_mAP_50": ap_50} for ap, ap_50 in ((0.1, 0.6), (0.2, 0.5), (0.3, 0.4), (0.9, 0.9))]
+    options = WITHOUT_PRE_TRAINED | {"main_metric": "bbox_mAP_50", "patience": 2}
+    trainer, _, log = trained(tmp_path, monkeypatch, found, **options)
+    assert trainer.state.epoch == 3 and trainer.state.best_metric == 0.6
+    folder = tmp_path / "run/checkpoints"
+    assert (folder / "best.ckpt").samefile(folder / "best_epoch_001_bbox_mAP_50_0.6000.ckpt")
+    assert "'bbox_mAP': 0.1, 'bbox_mAP_50': 0.6, 'loss'" in log
+    trainer, _, log = trained(tmp_path, monkeypatch, [0.05] * 5, folder / "last.ckpt", **WITHOUT_PRE_TRAINED)
+    assert "main_metric was bbox_mAP_50 and is auto: the next evaluation is the best so far" in log
+    assert trainer.state.best_metric == 0.05
+    assert (folder / "best.ckpt").samefile(folder / "best_epoch_008_AP_0.0500.ckpt")
+
+
+def test_what_was_not_measured_is_pointed_out(tmp_path, monkeypatch):
+    found = [{"bbox_mAP": 0.5, "bbox_mAP_l": -1.0}] * 5
+    trainer, _, log = trained(
+        tmp_path, monkeypatch, found, epoch_size=5, main_metric="bbox_mAP_l", **WITHOUT_PRE_TRAINED
+    )
+    assert trainer.state.best_metric is None
+    assert "main_metric bbox_mAP_l measures nothing: no such object is evaluated" in log

@@ -112,6 +112,34 @@ def test_plot_lr(folder):
     assert "12 images are fewer than one step" in err
 
 
+def test_lr_finder(folder):
+    """The page's command, on a network that compiles fast."""
+    small = {
+        "backbone.base_channels": 8, "backbone.stage_blocks": [1, 1, 1, 1], "batch_size": 2, "steps": 10,
+        "neck.nas_fpn.in_channels": [16, 32, 64], "neck.nas_fpn.out_channels": 16, "neck.nas_fpn.stack_times": 1,
+        "bbox_head.in_channels": 16, "bbox_head.feat_channels": 16, "bbox_head.stacked_convs": 1,
+    }  # fmt: skip
+    out, _ = run(
+        *command("lr_finder"), *(word for key, value in small.items() for word in (f"--{key}", value)), cwd=folder
+    )
+    assert re.search(r"^loss [\d.]+ at 1e-05, lowest ", out, re.MULTILINE)
+    assert "suggested: --lr " in out or "no suggestion: " in out
+    picture(folder / "lr_finder.png")
+    assert sorted(path.name for path in (folder / "outputs").iterdir()) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--steps", 9), "--steps 9: must be"),
+        (("--first_rate", 1), "--first_rate 1, --last_rate 1.0: must be two rates"),
+    ],
+)
+def test_mistakes_with_lr_finder_are_one_line(folder, words, message):
+    _, err = run(*command("lr_finder"), *words, cwd=folder, expect=2)
+    assert err.count("\n") == 1 and message in err
+
+
 def test_count_parameters_prints_what_the_page_shows(folder):
     out, _ = run(*command("count_parameters"), cwd=folder)
     assert out.strip() in PAGE.read_text()

@@ -50,6 +50,22 @@ def test_values_reach_the_curves(tmp_path):
     assert ends == {1: 50, 2: 100}
 
 
+def test_validation_losses_are_drawn_beside_the_trainings_in_their_colours(tmp_path):
+    content = list(rows(150))
+    draw_curves(content, tmp_path / "without.png")
+    losses = [
+        {"kind": "eval", "epoch": epoch, "step": 50 * epoch, "name": name, "value": value}
+        for epoch in (1, 2, 3)
+        for name, value in (("val_loss", 1.8), ("val_loss_cls", 1.5))
+    ]
+    draw_curves(content + losses, tmp_path / "with.png")
+    images = [cv2.imread(str(tmp_path / f"{name}.png")).astype(int) for name in ("without", "with")]
+    for color in ((180, 119, 31), (14, 127, 255)):  # of the first and the second curve, blue first
+        before, after = (np.abs(image - color).sum(axis=2) < 40 for image in images)
+        assert after[:400, :650].sum() > before[:400, :650].sum() + 20
+        assert after[:, 650:].sum() == before[:, 650:].sum(), "average precision and recall have their panels alone"
+
+
 @pytest.mark.parametrize("name", ["train_loss", "loss"])
 def test_the_epochs_mean_loss_has_its_name_in_older_files_too(name):
     row = {"kind": "eval", "epoch": 1, "step": 50, "name": name, "value": 0.5}

@@ -40,6 +40,22 @@ def test_runs_are_read_with_their_terms_and_named_after_their_folder(tmp_path):
     assert read_run(tmp_path / "first" / "metrics.csv", "other").name == "other"
 
 
+def test_validation_losses_are_drawn_in_the_panel_of_the_trainings(tmp_path):
+    runs = []
+    for name in ("without", "with"):
+        path = write_run(tmp_path / name) / "metrics.csv"
+        if name == "with":
+            path.write_text(path.read_text() + "eval,1,4,val_loss,3.5\neval,2,8,val_loss,3.4\n")
+        runs.append(read_run(tmp_path / name))
+        compare_runs(runs[-1:], tmp_path / f"{name}.png")
+    pictures = [cv2.imread(str(tmp_path / f"{name}.png")) for name in ("without", "with")]
+    assert pictures[0].shape == pictures[1].shape, "no panel of its own"
+    drawn = [colored_share(tmp_path / f"{name}.png", 3) for name in ("without", "with")]
+    assert drawn[1][0] > 1.05 * drawn[0][0] and drawn[1][2] == drawn[0][2]
+    compare_runs(runs[1:], tmp_path / "alone.png", ["val_loss"])
+    assert colored_share(tmp_path / "alone.png", 1)[0] > 0.001
+
+
 def test_table_names_the_best_epoch(tmp_path):
     runs = [read_run(write_run(tmp_path / "a", best=2)), read_run(write_run(tmp_path / "long name", best=3))]
     title, first, second = summary_table(runs).splitlines()

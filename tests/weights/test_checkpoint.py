@@ -7,6 +7,7 @@ from mindspore import nn
 
 from src.common.errors import UserError
 from src.engine.checkpoint_keeper import CheckpointKeeper
+from src.engine.main_metric import MainMetric
 from src.engine.train_step import Updater
 from src.weights.checkpoint import (
     TrainingState,
@@ -141,6 +142,21 @@ def test_the_keeper_keeps_the_newest_and_the_best(tmp_path) -> None:
     ]
     assert keeper.best.read_bytes() == (tmp_path / "best_epoch_003_AP_0.5000.ckpt").read_bytes()
     assert keeper.last.read_bytes() == (tmp_path / "step_00000050.ckpt").read_bytes()
+
+
+def test_of_losses_the_keeper_keeps_the_lowest(tmp_path) -> None:
+    net, optimizer, _ = trained(1)
+    (tmp_path / "best_epoch_009_AP_0.9000.ckpt").touch()  # of another metric, before the training was resumed
+    keeper = CheckpointKeeper(tmp_path, keep_last=2, keep_best=2, metric=MainMetric("val_loss"))
+    for epoch, loss in enumerate([1.3, 1.1, 0.5, 1.2, 0.8], 1):
+        keeper.save_best(net, optimizer, TrainingState(step=10 * epoch, epoch=epoch), loss)
+    names = sorted(path.name for path in tmp_path.glob("best_*"))
+    assert names == [
+        "best_epoch_003_val_loss_0.5000.ckpt",
+        "best_epoch_005_val_loss_0.8000.ckpt",
+        "best_epoch_009_AP_0.9000.ckpt",
+    ]
+    assert keeper.best.samefile(tmp_path / "best_epoch_003_val_loss_0.5000.ckpt")
 
 
 def test_the_keepers_links_go_with_their_checkpoints(tmp_path) -> None:
