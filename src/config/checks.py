@@ -44,6 +44,11 @@ def _training(config: Config) -> Iterator[Problem]:
         yield "auto_scale_lr", "needs base_batch_size, the images per step that lr was set for"
     if config.patience and not config.run_eval:
         yield "patience", "counts evaluations, and run_eval is 0"
+    if not config.scale_min <= config.scale_start <= config.scale_max:
+        yield (
+            "scale_start",
+            f"is {config.scale_start:g}; it lies from scale_min {config.scale_min:g} to scale_max {config.scale_max:g}",
+        )
     if config.lr_steps != sorted(config.lr_steps):
         yield "lr_steps", f"is {config.lr_steps}; the epochs must grow"
     ramps = sum(config.warmup_epochs)

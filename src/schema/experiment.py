@@ -120,7 +120,15 @@ class Config(Section):
     batch_size: Count = key(16, "images per device and forward pass")
     accumulate_step: PositiveInt = key(1, "forward passes per update: an artificial batch size multiplier")
     test_batch_size: Count = key(1, "images per forward pass in evaluation and inference")
-    loss_scale: Positive = key(256, "the loss is multiplied, the gradients divided by it")
+    loss_scale: Positive | Literal["dynamic"] = key(
+        256,
+        "the loss is multiplied, the gradients divided by it; dynamic: as large as they allow, updates with gradients "
+        "that are not finite are skipped",
+    )
+    scale_start: Positive = key(65536, "loss_scale dynamic: the first scale")
+    scale_window: PositiveInt = key(2000, "loss_scale dynamic: the scale doubles after so many updates without a skip")
+    scale_min: Positive = key(1, "loss_scale dynamic: least scale")
+    scale_max: Positive = key(2**24, "loss_scale dynamic: greatest scale")
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = key(
         0, "keep averages of the weights that lose this share per update, such as 0.999; 0: none"
     )
