@@ -32,6 +32,7 @@ from src.evaluation.metrics import VOC_STATISTICS
 from src.model_utils.device_adapter import Device
 from src.model_utils.local_adapter import note_step
 from src.models import build_detector
+from src.ops.precision import precision_for_a_while, set_precision
 from src.schema import Config
 from src.visual.curves import TRAIN_LOSS
 
@@ -79,6 +80,7 @@ class Trainer:
         self.train_loader, self.validation = train_loader, validation
         self.steps_per_epoch = _steps_per_epoch(config, device, train_loader)
         self.net = build_detector(config)
+        set_precision(self.net, config.amp_level, config.amp_dtype)
         self.net.set_train(True)
         self.optimizer = build_optimizer(config, self.net.trainable_params())
         self.schedule = build_schedule(config, self.steps_per_epoch, device.world)
@@ -249,7 +251,8 @@ class Trainer:
         config, start = self.config, time.perf_counter()
         validation.evaluator.reset()
         options = EvaluationOptions(config.mask_threshold, config.progress_bar, stop.raise_if_asked)
-        with self.averages.in_place() if self.averages is not None and config.ema_eval else nullcontext():
+        averages = self.averages.in_place() if self.averages is not None and config.ema_eval else nullcontext()
+        with averages, precision_for_a_while(self.net, config.amp_infer, config.amp_level, config.amp_dtype):
             metrics = evaluate_detector(
                 self.net, validation.loader, validation.evaluator, self.device, self.folder, options
             )

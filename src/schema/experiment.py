@@ -26,6 +26,7 @@ from src.schema.sections import (
 )
 
 SWITCH_WORDS = {"true": "1", "yes": "1", "on": "1", "false": "", "no": "", "off": "", "0": "", "none": "", "null": ""}
+AmpLevel = Literal["O0", "O1", "O2", "O3", "auto"]
 
 
 class MaskOptions(NamedTuple):
@@ -129,6 +130,15 @@ class Config(Section):
     scale_window: PositiveInt = key(2000, "loss_scale dynamic: the scale doubles after so many updates without a skip")
     scale_min: Positive = key(1, "loss_scale dynamic: least scale")
     scale_max: Positive = key(2**24, "loss_scale dynamic: greatest scale")
+    amp_level: AmpLevel = key(
+        "O0",
+        "half precision in training: O0 none; O1 convolutions and fully connected layers; O2 all between them too, but "
+        "batch normalization; O3 that as well; auto: as O1, without casting back",
+    )
+    amp_infer: AmpLevel = key("O0", "the same in evaluation and inference of checkpoints")
+    amp_dtype: Literal["float16", "bfloat16"] = key(
+        "float16", "type of amp_level and amp_infer; bfloat16 on GPU and Ascend only"
+    )
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = key(
         0, "keep averages of the weights that lose this share per update, such as 0.999; 0: none"
     )
