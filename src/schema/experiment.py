@@ -1,13 +1,16 @@
 """Keys of every experiment, whatever its detector."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, PrivateAttr
 
 from src.common.entries import LONGEST_NAME
 from src.schema.sections import (
+    LARGEST_FLOAT,
+    SMALLEST_POSITIVE,
     BackboneConfig,
     Count,
     Fraction,
@@ -48,6 +51,16 @@ def _checkpoint_name(pattern: str) -> str:
     if not re.fullmatch(r"(?!step_|best_)[^/{}]+\{epoch\}[^/{}]+\{step\}[^/{}]*\.ckpt", pattern):
         raise ValueError("must be like NAME-{epoch}_{step}.ckpt, and begin neither with step_ nor with best_")
     return pattern
+
+
+def _number_or_dynamic(value: Any) -> float | Literal["dynamic"]:
+    """`loss_scale`: a number over 0, or the word."""
+    if value == "dynamic":
+        return "dynamic"
+    with suppress(TypeError, ValueError):
+        if SMALLEST_POSITIVE <= float(value) <= LARGEST_FLOAT:
+            return float(value)
+    raise ValueError("should be a number over 0, or dynamic")
 
 
 def _several(value: object) -> object:
@@ -121,7 +134,7 @@ class Config(Section):
     batch_size: Count = key(16, "images per device and forward pass")
     accumulate_step: PositiveInt = key(1, "forward passes per update: an artificial batch size multiplier")
     test_batch_size: Count = key(1, "images per forward pass in evaluation and inference")
-    loss_scale: Positive | Literal["dynamic"] = key(
+    loss_scale: Annotated[float | Literal["dynamic"], PlainValidator(_number_or_dynamic)] = key(
         256,
         "the loss is multiplied, the gradients divided by it; dynamic: as large as they allow, updates with gradients "
         "that are not finite are skipped",
