@@ -24,6 +24,7 @@ from src.model_utils.device_adapter import setup_device, target_of, writes_air
 from src.models.api import Detector
 from src.models.table import spec_of
 from src.predictor.trained_detector import detector_of
+from src.ops.precision import FULL_PRECISION
 from src.schema import Config, require
 from src.weights.checkpoint import load_checkpoint_weights
 
@@ -85,6 +86,8 @@ def exported_path(config: Config) -> Path:
 
 def _refuse_what_cannot_work(config: Config) -> None:
     device = target_of(config)
+    if config.amp_infer != FULL_PRECISION:
+        raise UserError(f"amp_infer {config.amp_infer} is for checkpoints; exported files compute in float32: O0")
     if config.file_format == "AIR" and not writes_air(device):
         raise UserError(f"--file_format AIR can be written on Ascend only, this is {device}; take MINDIR")
     if config.file_format == "ONNX":

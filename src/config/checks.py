@@ -51,6 +51,11 @@ def _training(config: Config) -> Iterator[Problem]:
     if config.val_loss and not config.run_eval:
         yield "val_loss", "is part of evaluations, and run_eval is 0"
     yield from _main_metric(config)
+    if not config.scale_min <= config.scale_start <= config.scale_max:
+        yield (
+            "scale_start",
+            f"is {config.scale_start:g}; it lies from scale_min {config.scale_min:g} to scale_max {config.scale_max:g}",
+        )
     if config.lr_steps != sorted(config.lr_steps):
         yield "lr_steps", f"is {config.lr_steps}; the epochs must grow"
     ramps = sum(config.warmup_epochs)

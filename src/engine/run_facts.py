@@ -10,6 +10,7 @@ from src.data.sampling import images_per_epoch
 from src.engine.lr_schedule import base_rate, images_per_step
 from src.model_utils.device_adapter import Device
 from src.models.api import Detector
+from src.ops.precision import FULL_PRECISION
 from src.schema import Config
 from src.schema.instaboost import InstaBoostKeys
 from src.schema.sections import Section
@@ -52,6 +53,8 @@ def facts_of_run(
             f"repeat factors with threshold {config.repeat_threshold:g}: {images_per_epoch(factors)} images per epoch, "
             f"{np.count_nonzero(factors > 1)} images more than once, up to {factors.max():.3g} times"
         )
+    if config.amp_level != FULL_PRECISION:
+        yield f"half precision: amp_level {config.amp_level} in {config.amp_dtype}, loss_scale {config.loss_scale}"
     yield from _instaboost(config)
 
 
@@ -93,6 +96,8 @@ def _devices(config: Config, device: Device) -> Iterator[str]:
         )
     if config.enable_graph_kernel and device.target == "CPU":
         yield "enable_graph_kernel is 1, but kernels are fused on GPU and Ascend only: nothing is on the CPU"
+    if config.amp_level != FULL_PRECISION and device.target == "CPU":
+        yield f"amp_level is {config.amp_level}, but half precision saves no time on the CPU: O0 is faster there"
     images = images_per_step(config, device.world)
     if config.base_batch_size and not config.auto_scale_lr and images != config.base_batch_size:
         suggested = config.lr * images / config.base_batch_size

@@ -71,9 +71,12 @@ def load_starting_point(
     if checkpoint is not None:
         state = load_training_state(checkpoint, net, optimizer, None if averages is None else averages.named())
         notes = [f"resumed from {checkpoint} after step {state.step}", *_forget_other_metric(config, state)]
+        if state.config.get("loss_scale") != config.loss_scale:
+            _start_scale(config, state)
         state.config = config.model_dump()
         return state, notes
-    state = TrainingState(loss_scale=config.loss_scale, seed=config.seed, config=config.model_dump())
+    state = TrainingState(seed=config.seed, config=config.model_dump())
+    _start_scale(config, state)
     notes = []
     if config.pre_trained:
         notes = _load_pre_trained(config, net) + _go_on_after_pre_trained(config, state, steps_per_epoch)
@@ -92,6 +95,12 @@ def _forget_other_metric(config: Config, state: TrainingState) -> list[str]:
         return []
     state.best_metric, state.evaluations_since_best = None, 0
     return [f"main_metric was {before} and is {config.main_metric}: the next evaluation is the best so far"]
+
+
+def _start_scale(config: Config, state: TrainingState) -> None:
+    """The loss scale that a training starts with, and no update skipped in a row so far."""
+    state.loss_scale = config.scale_start if isinstance(config.loss_scale, str) else config.loss_scale
+    state.good_steps = state.skipped_in_a_row = 0
 
 
 def _load_pre_trained(config: Config, net: Detector) -> list[str]:

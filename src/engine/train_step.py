@@ -7,6 +7,7 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from src.engine.averaged_weights import AveragedWeights
+from src.engine.loss_scale import DynamicLossScale, KeptStatistics, keep_statistics
 from src.models.api import CountsPositives, Detector
 
 SEED_PERIOD = 100_003
@@ -42,10 +43,10 @@ class LossCell(nn.Cell):
 
     Args:
         net: detector with `losses` and `loss_names`.
-        loss_scale: factor of the sum.
+        loss_scale: factor of the sum, a number or a parameter.
     """
 
-    def __init__(self, net: Detector, loss_scale: float) -> None:
+    def __init__(self, net: Detector, loss_scale: float | Parameter) -> None:
         super().__init__(auto_prefix=False)
         self.net = net
         self.loss_scale = loss_scale
@@ -71,7 +72,7 @@ class LossCell(nn.Cell):
 class GradientCell(nn.Cell):
     """(loss terms float32 [T], gradients scaled by `loss_scale`) of one batch on this device."""
 
-    def __init__(self, net: Detector, parameters: list[Parameter], loss_scale: float) -> None:
+    def __init__(self, net: Detector, parameters: list[Parameter], loss_scale: float | Parameter) -> None:
         super().__init__(auto_prefix=False)
         self.value_and_grad = ops.value_and_grad(
             LossCell(net, loss_scale), None, weights=tuple(parameters), has_aux=True
@@ -86,7 +87,8 @@ class GradientCell(nn.Cell):
 class ApplyGradients(nn.Cell):
     """Averages gradients over devices, multiplies them by `factor`, clips their global norm, updates the weights.
 
-    `averages`, where there are any, follow the weights.
+    `averages`, where there are any, follow the weights. With a dynamic loss scale, whose inverse is a further factor,
+    an update whose gradients are not finite on some device changes nothing on any.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class ApplyGradients(nn.Cell):
         grad_clip: float,
         world: int,
         averages: AveragedWeights | None = None,
+        scaling: DynamicLossScale | None = None,
+        statistics: KeptStatistics | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
@@ -103,15 +107,37 @@ class ApplyGradients(nn.Cell):
         self.grad_clip = grad_clip
         self.world = world
         self.averages = averages
+        self.scaling = scaling
+        self.statistics = statistics
         self.hyper_map = ops.HyperMap()
         if world > 1:
             self.reduce = nn.DistributedGradReducer(optimizer.parameters, True, world)
+            self.all_reduce = ops.AllReduce()
 
-    def construct(self, gradients: tuple[Tensor, ...]) -> bool:
+    def construct(self, gradients: tuple[Tensor, ...]) -> Tensor:
         """Update the weights; what it returns, others can depend on."""
         if self.world > 1:
             gradients = self.reduce(gradients)
-        gradients = self.hyper_map(ops.partial(_scale, self.factor), gradients)
+        if self.scaling is None:
+            return self._update(gradients, self.factor)
+        finite = self._finite(gradients)
+        factor = self.factor / self.scaling.scale
+        if finite:
+            done = ops.depend(finite, self._update(gradients, factor))
+        else:
+            done = finite if self.statistics is None else ops.depend(finite, self.statistics.restore())
+        return self.scaling(done)
+
+    def _finite(self, gradients: tuple[Tensor, ...]) -> Tensor:
+        """Whether all gradients of all devices are finite, bool scalar."""
+        finite = ms.amp.all_finite(gradients)
+        if self.world > 1:
+            # The sums have every device's overflow in them; that all devices decide alike must not rest on rounding.
+            finite = self.all_reduce(1.0 - finite.astype(ms.float32)) == 0.0
+        return finite
+
+    def _update(self, gradients: tuple[Tensor, ...], factor: Tensor) -> Any:
+        gradients = self.hyper_map(ops.partial(_scale, factor), gradients)
         if self.grad_clip > 0:
             gradients = ops.clip_by_global_norm(gradients, self.grad_clip)
         updated = self.optimizer(gradients)
@@ -207,7 +233,7 @@ class Updater:
     Args:
         net: a `Detector`.
         optimizer: of its trainable parameters.
-        loss_scale: the loss is multiplied, the gradients divided by it.
+        loss_scale: the loss is multiplied, the gradients divided by it; a number, or a dynamic one.
         grad_clip: maximum norm of all gradients together; 0: no clipping.
         accumulate: batches per update.
         world: number of processes.
@@ -219,7 +245,7 @@ class Updater:
         self,
         net: Detector,
         optimizer: nn.Optimizer,
-        loss_scale: float = 1.0,
+        loss_scale: float | DynamicLossScale = 1.0,
         grad_clip: float = 0.0,
         accumulate: int = 1,
         world: int = 1,
@@ -230,8 +256,13 @@ class Updater:
         self.accumulate, self.world, self.rank = accumulate, world, rank
         self.counter = CountPositives(net) if accumulate * world > 1 and isinstance(net, CountsPositives) else None
         self.mean_over_devices = MeanOverDevices(world) if world > 1 else lambda value: value
-        gradients = GradientCell(net, optimizer.parameters, loss_scale)
-        apply = ApplyGradients(optimizer, 1.0 / (loss_scale * accumulate), grad_clip, world, averages)
+        self.scaling = loss_scale if isinstance(loss_scale, DynamicLossScale) else None
+        self.statistics = None if self.scaling is None else keep_statistics(net)
+        fixed = 1.0 if isinstance(loss_scale, DynamicLossScale) else loss_scale
+        gradients = GradientCell(net, optimizer.parameters, fixed if self.scaling is None else self.scaling.scale)
+        apply = ApplyGradients(
+            optimizer, 1.0 / (fixed * accumulate), grad_clip, world, averages, self.scaling, self.statistics
+        )
         if accumulate == 1:
             self.step = TrainStep(gradients, apply)
             return
@@ -254,6 +285,8 @@ class Updater:
         ops.assign(rate, Tensor(learning_rate, rate.dtype))  # pynative optimizers would not see set_data
         if self.averages is not None:
             self.averages.before_update(step)
+        if self.statistics is not None:
+            self.statistics()
         inputs = [tuple(Tensor(batch[name]) for name in BATCH_INPUTS) for batch in batches]
         normalizer = self._normalizer(inputs)
         masks = [Tensor(batch["masks"]) if "masks" in batch else None for batch in batches]

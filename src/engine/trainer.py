@@ -18,6 +18,7 @@ from src.engine.averaged_weights import AveragedWeights
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
 from src.engine.log_format import LOG_FORMATS, StepReport
+from src.engine.loss_scale import MOST_SKIPPED_IN_A_ROW, build_loss_scale
 from src.engine.lr_schedule import build_schedule
 from src.engine.main_metric import UNMEASURED, MainMetric
 from src.engine.optimizer import build_optimizer
@@ -33,6 +34,7 @@ from src.evaluation.metrics import Metrics
 from src.model_utils.device_adapter import Device
 from src.model_utils.local_adapter import note_step
 from src.models import build_detector
+from src.ops.precision import precision_for_a_while, set_precision
 from src.schema import Config
 from src.schema.statistics import AUTO_METRIC, AUTO_METRICS, VOC_STATISTICS
 from src.visual.curves import TRAIN_LOSS
@@ -79,6 +81,7 @@ class Trainer:
         self.train_loader, self.validation = train_loader, validation
         self.steps_per_epoch = _steps_per_epoch(config, device, train_loader)
         self.net = build_detector(config)
+        set_precision(self.net, config.amp_level, config.amp_dtype)
         self.net.set_train(True)
         self.optimizer = build_optimizer(config, self.net.trainable_params())
         self.schedule = build_schedule(config, self.steps_per_epoch, device.world)
@@ -86,7 +89,7 @@ class Trainer:
         self.update = Updater(
             self.net,
             self.optimizer,
-            config.loss_scale,
+            build_loss_scale(config),
             config.grad_clip,
             config.accumulate_step,
             device.world,
@@ -106,6 +109,8 @@ class Trainer:
         self.state, notes = load_starting_point(
             config, self.net, self.optimizer, checkpoint, self.steps_per_epoch, self.averages
         )
+        if self.update.scaling is not None:
+            self.update.scaling.restore(self.state)
         self.log = self._start_log(notes, resumed=checkpoint is not None)
 
     def run(self, stop: StopRequest) -> None:
@@ -181,24 +186,50 @@ class Trainer:
         rate = self.schedule(state.step)
         terms = dict(zip(self.net.loss_names, self.update(group, rate, state.step).asnumpy().tolist(), strict=True))
         loss = sum(terms.values())
-        if not math.isfinite(loss):
-            self._stop_for_bad_loss(terms, group, rate)
+        skipped = self._note_scale(terms, group, rate)
+        if not skipped and not math.isfinite(loss):
+            self._stop_for_bad_loss("the loss is not finite", terms, group, rate)
         state.step += 1
         state.step_in_epoch += 1
         note_step(state.step)
-        state.loss_sum += loss
+        state.loss_sum += 0.0 if skipped else loss
         self.log.advance(loss)
         if state.step_in_epoch % config.log_every == 0 or state.step_in_epoch == self.steps_per_epoch:
             self.log.step(StepReport(state.epoch + 1, state.step_in_epoch, loss, terms, rate))
-            self.log.metrics("train", state.epoch + 1, state.step, {"loss": loss, **terms, "lr": rate})
+            self.log.metrics("train", state.epoch + 1, state.step, self._logged(loss, terms, rate))
         if config.save_every and state.step % config.save_every == 0:
             self._save_periodical()
 
-    def _stop_for_bad_loss(self, terms: dict[str, float], group: list[Batch], rate: float) -> None:
+    def _logged(self, loss: float, terms: dict[str, float], rate: float) -> dict[str, float]:
+        """What metrics.csv keeps of a step."""
+        values = {"loss": loss, **terms, "lr": rate}
+        if self.update.scaling is not None:
+            values |= {"scale": self.state.loss_scale, "skipped_steps": self.state.skipped_steps}
+        return values
+
+    def _note_scale(self, terms: dict[str, float], group: list[Batch], rate: float) -> bool:
+        """Take over a dynamic loss scale into the state, and tell of a skipped update; returns whether it was one."""
+        state, before = self.state, self.state.loss_scale
+        if self.update.scaling is None:
+            return False
+        self.update.scaling.note_in(state)
+        if not state.skipped_in_a_row:
+            return False
+        state.skipped_in_epoch += 1
+        self.log.info(
+            f"skipped step {state.step_in_epoch + 1} of epoch {state.epoch + 1}: gradients are not finite at loss "
+            f"scale {before:g}; it is {state.loss_scale:g} now; skipped so far: {state.skipped_steps}"
+        )
+        if state.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            what = f"the gradients of {state.skipped_in_a_row} steps in a row were not finite, the last"
+            self._stop_for_bad_loss(what, terms, group, rate)
+        return True
+
+    def _stop_for_bad_loss(self, what: str, terms: dict[str, float], group: list[Batch], rate: float) -> None:
         images = ", ".join(str(path) for batch in group for path in batch["path"])
         shown = ", ".join(f"{name} {value}" for name, value in terms.items())
         raise UserError(
-            f"the loss is not finite at epoch {self.state.epoch + 1}, step {self.state.step_in_epoch + 1} ({shown}; "
+            f"{what} at epoch {self.state.epoch + 1}, step {self.state.step_in_epoch + 1} ({shown}; "
             f"learning rate {rate:.6g}; images {images}); checkpoints from before are in {self.keeper.folder}; "
             "a lower --lr, a longer --warmup_step or --grad_clip 10 usually helps"
         )
@@ -208,9 +239,9 @@ class Trainer:
         with_evaluation = self.log.log_format.counts_evaluation
         if not with_evaluation:
             self.log.epoch_time(milliseconds_since(start), steps)
-        mean_loss = state.loss_sum / max(state.step_in_epoch, 1)
+        mean_loss = state.loss_sum / max(state.step_in_epoch - state.skipped_in_epoch, 1)
         state.epoch += 1
-        state.step_in_epoch, state.loss_sum = 0, 0.0
+        state.step_in_epoch, state.skipped_in_epoch, state.loss_sum = 0, 0, 0.0
         last = state.epoch == self.config.epoch_size
         saves = state.epoch % self.config.save_checkpoint_epochs == 0 or last
         evaluates = self.validation is not None and (state.epoch % self.config.eval_every == 0 or last)
@@ -250,8 +281,10 @@ class Trainer:
         validation.evaluator.reset()
         if losses is not None:
             losses.reset()
-        options = EvaluationOptions(self.config.mask_threshold, self.config.progress_bar, after_batch)
-        with self.averages.in_place() if self.averages is not None and self.config.ema_eval else nullcontext():
+        config = self.config
+        options = EvaluationOptions(config.mask_threshold, config.progress_bar, after_batch)
+        averages = self.averages.in_place() if self.averages is not None and config.ema_eval else nullcontext()
+        with averages, precision_for_a_while(self.net, config.amp_infer, config.amp_level, config.amp_dtype):
             metrics = evaluate_detector(
                 self.net, validation.loader, validation.evaluator, self.device, self.folder, options
             )

@@ -11,6 +11,7 @@ from src.deploy.exported_model import MODELS, ExportedDetector
 from src.model_utils.device_adapter import Device, setup_device
 from src.models import build_detector
 from src.models.api import Detector, Predictor
+from src.ops.precision import FULL_PRECISION, set_precision
 from src.schema import Config
 from src.weights.checkpoint import load_checkpoint_weights, load_weights
 
@@ -30,6 +31,8 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
     path = config.checkpoint_path
     # What users mistype comes before the slow parts.
     if Path(path).suffix in MODELS:
+        if config.amp_infer != FULL_PRECISION:
+            raise UserError(f"amp_infer {config.amp_infer} is for checkpoints; {path} computes in the types it has")
         refuse_other_config(path, load_card(path), config)
         device = setup_device(config)
         return ExportedDetector(path, config, config.runtime, config.providers), device
@@ -38,7 +41,9 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
         raise UserError(f"{key} is for exported files; export.py --file_format ONNX makes one of {path}")
     arrays = load_checkpoint_weights(path, config.ema_eval)
     device = setup_device(config)
-    return detector_of(config, arrays), device
+    net = detector_of(config, arrays)
+    set_precision(net, config.amp_infer, config.amp_dtype)
+    return net, device
 
 
 def in_frame_of_file(config: Config) -> Config:

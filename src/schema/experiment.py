@@ -1,13 +1,16 @@
 """Keys of every experiment, whatever its detector."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, PrivateAttr
 
 from src.common.entries import LONGEST_NAME
 from src.schema.sections import (
+    LARGEST_FLOAT,
+    SMALLEST_POSITIVE,
     BackboneConfig,
     Count,
     Fraction,
@@ -27,6 +30,7 @@ from src.schema.sections import (
 from src.schema.statistics import AUTO_METRIC
 
 SWITCH_WORDS = {"true": "1", "yes": "1", "on": "1", "false": "", "no": "", "off": "", "0": "", "none": "", "null": ""}
+AmpLevel = Literal["O0", "O1", "O2", "O3", "auto"]
 
 
 class MaskOptions(NamedTuple):
@@ -48,6 +52,16 @@ def _checkpoint_name(pattern: str) -> str:
     if not re.fullmatch(r"(?!step_|best_)[^/{}]+\{epoch\}[^/{}]+\{step\}[^/{}]*\.ckpt", pattern):
         raise ValueError("must be like NAME-{epoch}_{step}.ckpt, and begin neither with step_ nor with best_")
     return pattern
+
+
+def _number_or_dynamic(value: Any) -> float | Literal["dynamic"]:
+    """`loss_scale`: a number over 0, or the word."""
+    if value == "dynamic":
+        return "dynamic"
+    with suppress(TypeError, ValueError):
+        if SMALLEST_POSITIVE <= float(value) <= LARGEST_FLOAT:
+            return float(value)
+    raise ValueError("should be a number over 0, or dynamic")
 
 
 def _several(value: object) -> object:
@@ -126,7 +140,24 @@ class Config(Section):
     batch_size: Count = key(16, "images per device and forward pass")
     accumulate_step: PositiveInt = key(1, "forward passes per update: an artificial batch size multiplier")
     test_batch_size: Count = key(1, "images per forward pass in evaluation and inference")
-    loss_scale: Positive = key(256, "the loss is multiplied, the gradients divided by it")
+    loss_scale: Annotated[float | Literal["dynamic"], PlainValidator(_number_or_dynamic)] = key(
+        256,
+        "the loss is multiplied, the gradients divided by it; dynamic: as large as they allow, updates with gradients "
+        "that are not finite are skipped",
+    )
+    scale_start: Positive = key(65536, "loss_scale dynamic: the first scale")
+    scale_window: PositiveInt = key(2000, "loss_scale dynamic: the scale doubles after so many updates without a skip")
+    scale_min: Positive = key(1, "loss_scale dynamic: least scale")
+    scale_max: Positive = key(2**24, "loss_scale dynamic: greatest scale")
+    amp_level: AmpLevel = key(
+        "O0",
+        "half precision in training: O0 none; O1 convolutions and fully connected layers; O2 all between them too, but "
+        "batch normalization; O3 that as well; auto: as O1, without casting back",
+    )
+    amp_infer: AmpLevel = key("O0", "the same in evaluation and inference of checkpoints")
+    amp_dtype: Literal["float16", "bfloat16"] = key(
+        "float16", "type of amp_level and amp_infer; bfloat16 on GPU and Ascend only"
+    )
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = key(
         0, "keep averages of the weights that lose this share per update, such as 0.999; 0: none"
     )

@@ -52,6 +52,7 @@ NUMPY_TYPES = (
 
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+SmallCount = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Number = Annotated[float, Field(strict=True)]
 
 
@@ -66,6 +67,10 @@ class TrainingState:
     step_in_epoch: Count = 0  # updates done in the running epoch
     loss_sum: Number = 0.0  # of the running epoch's updates
     loss_scale: Annotated[Number, Field(gt=0)] = 1.0
+    good_steps: SmallCount = 0  # updates since the dynamic loss scale was changed
+    skipped_in_a_row: SmallCount = 0  # updates without effect, because a gradient was not finite
+    skipped_steps: SmallCount = 0  # all of them
+    skipped_in_epoch: SmallCount = 0  # those of the running epoch
     best_metric: Number | None = None  # of `main_metric`; None: nothing was evaluated
     evaluations_since_best: Count = 0
     unevaluated_loss: Number | None = None  # mean loss of the epoch whose evaluation is still to come; None: none is

@@ -100,3 +100,17 @@ def test_evaluation_on_two_processes_equals_one(tiny: Path) -> None:
     one, two = (sorted((work / name).read_text().split("},")) for name in ("one.json", "two.json"))
     assert len(one) > 20
     assert len(one) == len(two)
+
+
+def test_all_processes_skip_an_update_that_overflows_on_one(tmp_path: Path) -> None:
+    done = msrun("tests/end_to_end/overflow_on_one_rank.py", tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ranks = [dict(np.load(tmp_path / f"{rank}.npz")) for rank in (0, 1)]
+    for values in ranks:
+        assert [values[f"{step} scale"].tolist() for step in range(3)] == [[1024, 0], [512, 1], [512, 1]]
+        names = {name.removeprefix("0 ") for name in values if name.startswith("0 ")} - {"scale"}
+        assert {"head.weight", "moment1.head.weight", "beta1_power", "norm.moving_mean"} <= names
+        for name in names:
+            np.testing.assert_array_equal(values[f"1 {name}"], values[f"0 {name}"], err_msg=name)
+        assert not np.array_equal(values["2 head.weight"], values["0 head.weight"])
+    np.testing.assert_array_equal(ranks[0]["2 head.weight"], ranks[1]["2 head.weight"])

@@ -1,5 +1,6 @@
 """Where a training starts, from the weights of another one or from its own, and where it may end early."""
 
+import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,13 +57,14 @@ def trained(
     monkeypatch: pytest.MonkeyPatch,
     found: list[float | dict[str, float]] = (),
     checkpoint: Path | None = None,
+    loader: Loader | None = None,
     **overrides,
 ) -> tuple[Trainer, Loader, str]:
     """A trainer at its end, its loader, and its log; AP (or more) is `found` by one evaluation after the other."""
     monkeypatch.setattr(trainer_module, "build_detector", lambda config: ToyDetector())
     values = iter(value if isinstance(value, dict) else {"bbox_mAP": value} for value in found)
     monkeypatch.setattr(trainer_module, "evaluate_detector", lambda *_: Metrics(next(values), {}, {}, {}, 0, 0))
-    loader = Loader()
+    loader = loader or Loader()
     validation = Validation(Loader("evaluated"), SimpleNamespace(reset=lambda: None)) if found else None
     trainer = Trainer(
         configured(tmp_path, **overrides), Device("CPU"), tmp_path / "run", loader, validation, checkpoint
@@ -212,3 +214,45 @@ def test_what_was_not_measured_is_pointed_out(tmp_path, monkeypatch):
     )
     assert trainer.state.best_metric is None
     assert "main_metric bbox_mAP_l measures nothing: no such object is evaluated" in log
+
+
+class OverflowingLoader(Loader):
+    """The images of the second and third step are infinite, or of all steps from the second on."""
+
+    def __init__(self, ends: int) -> None:
+        super().__init__()
+        self.ends = ends
+
+    def epoch(self, epoch: int, skip: int):
+        for step, batch in enumerate(super().epoch(epoch, skip), epoch * STEPS + skip):
+            if 1 <= step < self.ends:
+                batch["image"][:] = math.inf
+            yield {**batch, "path": [f"{step}.jpg"]}
+
+
+SCALED = {"pre_trained": "", "loss_scale": "dynamic", "scale_start": 64, "scale_window": 3}
+
+
+def test_skipped_steps_are_told_and_resumed(tmp_path, monkeypatch):
+    trainer, _, log = trained(tmp_path, monkeypatch, loader=OverflowingLoader(3), epoch_size=5, **SCALED)
+    state = trainer.state
+    skipped = "of epoch 1: gradients are not finite at loss scale"
+    assert f"skipped step 2 {skipped} 64; it is 32 now; skipped so far: 1" in log
+    assert f"skipped step 3 {skipped} 32; it is 16 now; skipped so far: 2" in log
+    assert (state.step, state.skipped_steps, state.loss_scale, state.good_steps) == (20, 2, 16 * 2**5, 2)
+    assert logged(tmp_path / "run", "skipped_steps")[20] == 2
+    assert logged(tmp_path / "run", "scale") | {2: 32, 3: 16, 5: 16, 6: 32} == logged(tmp_path / "run", "scale")
+    resumed, _, _ = trained(
+        tmp_path, monkeypatch, checkpoint=tmp_path / "run/checkpoints/last.ckpt", epoch_size=6, **SCALED
+    )
+    assert (resumed.state.loss_scale, resumed.state.good_steps, resumed.state.skipped_steps) == (16 * 2**7, 0, 2)
+
+
+def test_twenty_skipped_steps_in_a_row_end_the_training(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"^the gradients of 20 steps in a row were not finite, the last at epoch 6"):
+        trained(tmp_path, monkeypatch, loader=OverflowingLoader(99), **SCALED)
+
+
+def test_a_loss_that_is_not_finite_ends_a_training_with_a_fixed_scale(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"^the loss is not finite at epoch 1, step 2 \(.*images 1.jpg"):
+        trained(tmp_path, monkeypatch, loader=OverflowingLoader(99), **SCALED | {"loss_scale": 64})

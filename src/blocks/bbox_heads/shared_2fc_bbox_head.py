@@ -5,6 +5,7 @@ from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import normal, xavier_uniform
 from src.blocks.layers import Dense
+from src.ops.precision import in_float32
 
 CLASS_STD = 0.01
 BOX_STD = 0.001
@@ -48,9 +49,9 @@ class Shared2FCBBoxHead(nn.Cell):
 
         Returns:
             Class logits [R,K+1], the last of them the background's, and box deltas [R,4*K] (class before coordinate),
-            or [R,4] where boxes are class-agnostic.
+            or [R,4] where boxes are class-agnostic; float32.
         """
         x = x.reshape(x.shape[0], -1)
         for layer in self.shared_fcs:
             x = self.relu(layer(x))
-        return self.fc_cls(x), self.fc_reg(x)
+        return in_float32(self.fc_cls(x)), in_float32(self.fc_reg(x))

@@ -7,6 +7,7 @@ from mindspore import Tensor, nn, ops
 from src.blocks.backbones.residual import BlockOptions, Bottleneck
 from src.blocks.initialization import kaiming_fan_out, xavier_uniform
 from src.blocks.layers import Norm, conv2d
+from src.ops.precision import in_float32
 
 BLOCK_PLANES = 256
 
@@ -47,7 +48,8 @@ class MultiBoxHead(nn.Cell):
             levels: tuple of [B,C,H,W], finest first.
 
         Returns:
-            Box deltas [B,P,4] and scores before softmax [B,P,C]; P runs over levels, rows, columns and anchors.
+            Box deltas [B,P,4] and scores before softmax [B,P,C], float32; P runs over levels, rows, columns and
+            anchors.
         """
         deltas: tuple[Tensor, ...] = ()
         scores: tuple[Tensor, ...] = ()
@@ -65,5 +67,5 @@ def _block(channels: int, norm: Norm) -> Bottleneck:
 
 
 def _rows(x: Tensor, width: int) -> Tensor:
-    """[B,A*width,H,W] -> [B,H*W*A,width]."""
-    return x.transpose(0, 2, 3, 1).reshape(x.shape[0], -1, width)
+    """[B,A*width,H,W] -> float32 [B,H*W*A,width]."""
+    return in_float32(x).transpose(0, 2, 3, 1).reshape(x.shape[0], -1, width)

@@ -6,6 +6,7 @@ from mindspore import Tensor, nn
 
 from src.blocks.initialization import bias_for_probability, normal
 from src.blocks.layers import DEFAULT_NORM, Conv2d, Norm, build_activation, build_norm
+from src.ops.precision import in_float32
 
 OUTPUT_STD = 0.01
 
@@ -116,13 +117,14 @@ class RetinaSepBNHead(nn.Cell):
             features: tuple of [B,in_channels,H,W], one per level.
 
         Returns:
-            Tuple of class logits [B,A*K,H,W] and tuple of box deltas [B,A*4,H,W]; anchor before class or coordinate.
+            Tuple of class logits [B,A*K,H,W] and tuple of box deltas [B,A*4,H,W], float32; anchor before class or
+            coordinate.
         """
         logits: tuple[Tensor, ...] = ()
         deltas: tuple[Tensor, ...] = ()
         for level in range(self.num_levels):
-            logits = logits + (self.retina_cls(self._branch(self.cls_convs, level, features[level])),)
-            deltas = deltas + (self.retina_reg(self._branch(self.reg_convs, level, features[level])),)
+            logits = logits + (in_float32(self.retina_cls(self._branch(self.cls_convs, level, features[level]))),)
+            deltas = deltas + (in_float32(self.retina_reg(self._branch(self.reg_convs, level, features[level]))),)
         return logits, deltas
 
     def _branch(self, stages: nn.CellList, level: int, x: Tensor) -> Tensor:

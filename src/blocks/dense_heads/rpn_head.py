@@ -5,6 +5,7 @@ from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import normal
 from src.blocks.layers import conv2d
+from src.ops.precision import in_float32
 
 WEIGHT_STD = 0.01
 
@@ -40,12 +41,12 @@ class RPNHead(nn.Cell):
             features: tuple of [B,in_channels,H,W], one per level.
 
         Returns:
-            Tuple of objectness logits [B,A,H,W] and tuple of box deltas [B,4*A,H,W]; anchor before coordinate.
+            Tuple of objectness logits [B,A,H,W] and tuple of box deltas [B,4*A,H,W], float32; anchor before coordinate.
         """
         logits: tuple[Tensor, ...] = ()
         deltas: tuple[Tensor, ...] = ()
         for feature in features:
             x = self.relu(self.rpn_conv(feature))
-            logits = logits + (self.rpn_cls(x),)
-            deltas = deltas + (self.rpn_reg(x),)
+            logits = logits + (in_float32(self.rpn_cls(x)),)
+            deltas = deltas + (in_float32(self.rpn_reg(x)),)
         return logits, deltas

@@ -3,6 +3,8 @@
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import initializer
 
+from src.ops.precision import in_float32, in_type
+
 
 class L2Norm(nn.Cell):
     """Scales the channels of each pixel to length 1, then each channel by a learned factor.
@@ -22,10 +24,11 @@ class L2Norm(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,channels,H,W] -> the same shape."""
+        dtype, x = x.dtype, in_float32(x)
         batch, channels, height, width = x.shape
         # A root's gradient at 0 is infinite; a tiny number under it changes no other length.
         squares = (x * x).sum(axis=1).reshape(batch, 1, height * width)
         length = ops.sqrt(ops.maximum(squares, 1e-30)) + self.eps
         # Products that broadcast are slow on CPU, a product of matrices is not; MindSpore's ONNX has no Reciprocal.
         factors = ops.matmul(self.weight.reshape(channels, 1), ops.pow(length, -1.0))
-        return x * factors.reshape(x.shape)
+        return in_type(x * factors.reshape(x.shape), dtype)

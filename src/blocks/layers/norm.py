@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from mindspore import nn
 
-from src.ops.sync_batch_norm import SyncBatchNorm2d
+from src.ops.batch_norm import BatchNorm2d
 
 
 class Norm(NamedTuple):
@@ -31,9 +31,13 @@ DEFAULT_NORM = Norm()
 def build_norm(norm: Norm, channels: int) -> nn.Cell:
     """A new normalization layer of `channels` channels with gamma 1, beta 0, mean 0 and variance 1."""
     stored = norm.frozen or norm.stored_statistics
-    cls = SyncBatchNorm2d if norm.type == "SyncBN" and not stored else nn.BatchNorm2d
-    # None: the batch's statistics in training, the stored ones otherwise. MindSpore's momentum is the old share.
-    layer = cls(channels, eps=norm.eps, momentum=1.0 - norm.momentum, use_batch_statistics=False if stored else None)
+    layer = BatchNorm2d(
+        channels,
+        norm.eps,
+        1.0 - norm.momentum,  # MindSpore's momentum is the old share
+        use_batch_statistics=False if stored else None,  # None: the batch's in training, the stored ones otherwise
+        over_devices=norm.type == "SyncBN" and not stored,
+    )
     if norm.frozen:
         layer.gamma.requires_grad = False
         layer.beta.requires_grad = False

@@ -7,6 +7,7 @@ from mindspore.common.initializer import Initializer, initializer
 
 from src.blocks.initialization import kaiming_fan_out
 from src.ops.convolution.layers import PointwiseConvolution
+from src.ops.precision import in_type
 
 
 class Upsample2x2(nn.Cell):
@@ -42,7 +43,7 @@ class Upsample2x2(nn.Cell):
         regions, _, height, width = x.shape
         kernel = self.weight.transpose(2, 3, 1, 0).reshape(4 * self.out_channels, self.in_channels, 1, 1)
         x = self.convolve(x, kernel).reshape(regions * 4, self.out_channels, height, width)
-        return x if self.bias is None else ops.bias_add(x, self.bias)
+        return x if self.bias is None else ops.bias_add(x, in_type(self.bias, x.dtype))
 
 
 def interleave(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from mindspore import Tensor, nn, ops
 
 from src.blocks.initialization import kaiming_fan_out
 from src.blocks.layers import ConvModule, Upsample2x2, conv2d, interleave
+from src.ops.precision import in_float32
 
 
 class FCNMaskHead(nn.Cell):
@@ -29,8 +30,8 @@ class FCNMaskHead(nn.Cell):
         self.relu = nn.ReLU()
 
     def construct(self, x: Tensor) -> Tensor:
-        """`x` [R,C,S,S], features of regions -> mask logits [R,K,2*S,2*S]."""
-        return interleave(self.conv_logits(self._upsampled(x)))
+        """`x` [R,C,S,S], features of regions -> mask logits float32 [R,K,2*S,2*S]."""
+        return interleave(in_float32(self.conv_logits(self._upsampled(x))))
 
     def class_logits(self, x: Tensor, labels: Tensor) -> Tensor:
         """Mask logits of one class per region, without computing those of the others.
@@ -40,9 +41,9 @@ class FCNMaskHead(nn.Cell):
             labels: int32 [R], 0..K-1.
 
         Returns:
-            [R,2*S,2*S].
+            float32 [R,2*S,2*S].
         """
-        x = self._upsampled(x)
+        x = in_float32(self._upsampled(x))  # as is the layer that is applied here, of one class
         parts, channels, height, width = x.shape
         regions = parts // 4
         weight = ops.gather(self.conv_logits.weight.reshape(-1, channels), labels, 0).reshape(regions, 1, 1, channels)

@@ -8,6 +8,7 @@ from mindspore import Tensor, nn, ops
 
 from src.blocks.initialization import lecun_uniform
 from src.blocks.layers import ConvModule, Norm, downsample_max, upsample_nearest
+from src.ops.precision import in_float32, in_type
 
 
 def merging_convolution(channels: int, norm: Norm) -> ConvModule:
@@ -65,6 +66,6 @@ class GlobalPoolingCell(nn.Cell):
     def construct(self, first: Tensor, second: Tensor, height: int, width: int) -> Tensor:
         """first, second [B,C,*,*] -> [B,C,height,width]."""
         first, second = resize_to(first, height, width), resize_to(second, height, width)
-        attention = ops.sigmoid(second.mean((2, 3), keep_dims=True))
-        merged = second + attention * first
+        attention = ops.sigmoid(in_float32(second).mean((2, 3), keep_dims=True))
+        merged = second + in_type(attention, first.dtype) * first
         return merged if self.out_conv is None else self.out_conv(ops.relu(merged))

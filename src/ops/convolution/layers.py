@@ -4,6 +4,9 @@ MindSpore hands oneDNN tensors in plain layout, for which oneDNN multiplies matr
 do so with AVX-512 where there is one, make the patches tile by tile in the cache, and filter 3x3 kernels by Winograd's
 algorithm; the layers are MindSpore's but for that. CUSTOM_CONV=0 in the environment keeps MindSpore's operators,
 CUSTOM_CONV=direct the products with patches for all kernels.
+
+In half precision the kernels get operands that were rounded to it, add up in float32 and round the result, as the
+matrix units of GPUs and Ascend do.
 """
 
 import ctypes
@@ -17,6 +20,7 @@ from mindspore import Tensor, nn, ops
 
 from src.model_utils.device_adapter import current_target
 from src.ops.library import optional_library
+from src.ops.precision import Precision, in_float32, in_type
 
 SWITCH = "CUSTOM_CONV"
 # The kernels compute eight rows at a time: with fewer outputs MindSpore's operator is faster.
@@ -24,7 +28,7 @@ FEWEST_OUTPUTS = 8
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d`, by the kernel where it can: float32 on CPU, one group, odd kernel padded by half, stride 1 or 2."""
+    """`nn.Conv2d`, by the kernel where it can: on CPU, one group, odd kernel padded by half, stride 1 or 2."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -38,6 +42,11 @@ class Conv2d(nn.Conv2d):
             and _pair(self.stride) in ((1, 1), (2, 2))
         )
         self.kernel = _convolution(_pair(self.stride)[0]) if suitable else None
+        self.compute_type = self.output_type = ms.float32
+
+    def set_precision(self, precision: Precision) -> None:
+        """Compute and give these types from now on."""
+        self.compute_type, self.output_type = precision.compute, precision.output
 
     def use_standard_operators(self) -> None:
         """Compute by MindSpore's own operator from now on."""
@@ -45,37 +54,56 @@ class Conv2d(nn.Conv2d):
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,in_channels,H,W] -> [B,out_channels,H',W']."""
-        if self.kernel is None or x.dtype != ms.float32 or self.weight.dtype != ms.float32:
-            return super().construct(x)
-        x = self.kernel(x, self.weight)
-        return self.bias_add(x, self.bias) if self.has_bias else x
+        x, weight = in_type(x, self.compute_type), in_type(self.weight, self.compute_type)
+        x = self.conv2d(x, weight) if self.kernel is None else _by_kernel(self.kernel, x, weight)
+        if self.has_bias:
+            x = self.bias_add(x, in_type(self.bias, self.compute_type))
+        return in_type(x, self.output_type)
 
 
 class Dense(nn.Dense):
-    """`nn.Dense`, by the kernel where it can: float32 on CPU, no activation."""
+    """`nn.Dense`, by the kernel where it can: on CPU."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.kernel = None if self.activation_flag else _dense()
+        self.kernel = _dense()
+        self.compute_type = self.output_type = ms.float32
+
+    def set_precision(self, precision: Precision) -> None:
+        """Compute and give these types from now on."""
+        self.compute_type, self.output_type = precision.compute, precision.output
 
     def use_standard_operators(self) -> None:
         """Compute by MindSpore's own operator from now on."""
         self.kernel = None
 
     def construct(self, x: Tensor) -> Tensor:
-        """`x` [N,in_channels] -> [N,out_channels]."""
-        if self.kernel is None or x.ndim != 2 or x.dtype != ms.float32 or self.weight.dtype != ms.float32:
-            return super().construct(x)
-        x = self.kernel(x, self.weight)
-        return self.bias_add(x, self.bias) if self.has_bias else x
+        """`x` [...,in_channels] -> [...,out_channels]."""
+        shape = x.shape
+        x, weight = in_type(x, self.compute_type), in_type(self.weight, self.compute_type)
+        if len(shape) != 2:
+            x = x.reshape(-1, shape[-1])
+        x = self.matmul(x, weight) if self.kernel is None else _by_kernel(self.kernel, x, weight)
+        if self.has_bias:
+            x = self.bias_add(x, in_type(self.bias, self.compute_type))
+        if self.activation_flag:
+            x = self.activation(x)
+        if len(shape) != 2:
+            x = x.reshape(shape[:-1] + (self.out_channels,))
+        return in_type(x, self.output_type)
 
 
 class PointwiseConvolution(nn.Cell):
-    """`ops.conv2d` of x [B,C,H,W] with weights [O,C,1,1] that are computed in the network; float32."""
+    """`ops.conv2d` of x [B,C,H,W] with weights [O,C,1,1] that are computed in the network."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kernel = _convolution(1)
+        self.compute_type = self.output_type = ms.float32
+
+    def set_precision(self, precision: Precision) -> None:
+        """Compute and give these types from now on."""
+        self.compute_type, self.output_type = precision.compute, precision.output
 
     def use_standard_operators(self) -> None:
         """Compute by MindSpore's own operator from now on."""
@@ -83,9 +111,14 @@ class PointwiseConvolution(nn.Cell):
 
     def construct(self, x: Tensor, weight: Tensor) -> Tensor:
         """-> [B,O,H,W]."""
-        if self.kernel is None or x.dtype != ms.float32 or weight.dtype != ms.float32:
-            return ops.conv2d(x, weight)
-        return self.kernel(x, weight)
+        x, weight = in_type(x, self.compute_type), in_type(weight, self.compute_type)
+        x = ops.conv2d(x, weight) if self.kernel is None else _by_kernel(self.kernel, x, weight)
+        return in_type(x, self.output_type)
+
+
+def _by_kernel(kernel: ops.Custom, x: Tensor, weight: Tensor) -> Tensor:
+    """The kernel's result for operands of any type, in the type of `x`."""
+    return in_type(kernel(in_float32(x), in_float32(weight)), x.dtype)
 
 
 def use_standard_operators(net: nn.Cell) -> None:

@@ -8,11 +8,13 @@ Detection" (Lin et al., 2017) the level of an RoI; numbers follow torchvision's 
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.model_utils.device_adapter import current_target
 from src.ops.library import library
+from src.ops.precision import in_float32
 from src.ops.roi_align.standard_roi_align import StandardRoIAlign
 
 MOST_LEVELS = 5
@@ -52,6 +54,7 @@ class RoIAlign(nn.Cell):
         self.arguments = (output_size, tuple(strides), sampling_ratio, aligned, finest_scale)
         self.standard = StandardRoIAlign(*self.arguments)
         self.uses_standard_operators = current_target() == "Ascend"
+        self.kernel_takes_float16 = current_target() == "GPU"
         self.kernel: Any = None
         if not self.uses_standard_operators:
             path = library(current_target())
@@ -70,15 +73,24 @@ class RoIAlign(nn.Cell):
         """Pool.
 
         Args:
-            levels: feature maps [B,C,Hl,Wl], a tuple; float32, on GPU also float16.
+            levels: feature maps [B,C,Hl,Wl], a tuple; float16 is pooled as it is on GPU, other types in float32.
             rois: float32 [R,5]: index of the image in the batch, then x1, y1, x2, y2 in pixels of the network input.
 
         Returns:
             [R,C,o,o]. It is differentiable with respect to the levels, not to the RoIs.
         """
         if self.uses_standard_operators:
-            return self.standard(levels, rois)
+            return self.standard(_in_float32(levels), rois)
+        if not (self.kernel_takes_float16 and levels[0].dtype == ms.float16):
+            levels = _in_float32(levels)
         return self.kernel(*levels, rois, self.settings)
+
+
+def _in_float32(levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    wide: tuple[Tensor, ...] = ()
+    for level in levels:
+        wide = wide + (in_float32(level),)
+    return wide
 
 
 def _custom_operator(path: str, output_size: int, levels: int) -> ops.Custom:

@@ -1,42 +1,56 @@
-"""Batch normalization with statistics over all devices."""
+"""Batch normalization in half precision around float32 statistics, and with statistics over all devices."""
 
+import mindspore as ms
 from mindspore import Tensor, nn, ops
-from mindspore import dtype as mstype
 from mindspore.communication import GlobalComm, get_group_size
+
+from src.ops.precision import Precision, in_float32, in_type
 
 
 def _devices() -> int:
     return get_group_size() if GlobalComm.INITED else 1
 
 
-class SyncBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose training statistics are those of the whole batch over all devices.
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` that casts what it takes and gives (see `Precision`), and can count all devices' images.
 
-    MindSpore's own SyncBatchNorm runs on Ascend only; this one needs nothing but AllReduce. In a run on one device it
-    is BatchNorm2d.
+    MindSpore's own SyncBatchNorm runs on Ascend only; this one needs nothing but AllReduce.
 
     Args:
         num_features: number of channels C.
         eps: added to the variance.
         momentum: share of the old value in the running statistics (MindSpore's convention).
         use_batch_statistics: as in `nn.BatchNorm2d`.
+        over_devices: training statistics are those of the whole batch over all devices; with `use_batch_statistics`
+            None. In a run on one device it has no effect.
     """
 
     def __init__(
-        self, num_features: int, eps: float, momentum: float, use_batch_statistics: bool | None = None
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.9,
+        use_batch_statistics: bool | None = None,
+        over_devices: bool = False,
     ) -> None:
         super().__init__(num_features, eps=eps, momentum=momentum, use_batch_statistics=use_batch_statistics)
-        self.devices = _devices()
+        self.input_type = self.output_type = ms.float32
+        self.devices = _devices() if over_devices else 1
         self.kept_share = momentum
-        self.epsilon = Tensor(eps, mstype.float32)
+        self.epsilon = Tensor(eps, ms.float32)
         if self.devices > 1:
             self.all_reduce = ops.AllReduce()
 
+    def set_precision(self, precision: Precision) -> None:
+        """Take and give these types from now on."""
+        self.input_type, self.output_type = precision.norm_input, precision.norm_output
+
     def construct(self, x: Tensor) -> Tensor:
         """Normalize x [B,C,H,W]."""
-        if self.devices == 1 or not self.training:
-            return super().construct(x)
-        return self._normalize_over_devices(x)
+        if self.devices > 1 and self.training:
+            return in_type(self._normalize_over_devices(in_float32(x)), self.output_type)
+        # A graph would take the `super()` of a subclass for this one: this class has none.
+        return in_type(super().construct(in_type(x, self.input_type)), self.output_type)
 
     def _normalize_over_devices(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
