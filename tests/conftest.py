@@ -14,9 +14,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def working_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Run in a temporary folder, since MindSpore leaves rank_0/ and kernel_meta/ where it runs."""
+    """Run in a temporary folder, since MindSpore leaves rank_0/ and kernel_meta/ where it runs.
+
+    The programs that tests start keep compiled graphs there, and take those of one another.
+    """
     before = Path.cwd()
     folder = tmp_path_factory.mktemp("working_directory")
+    os.environ.setdefault("XDG_CACHE_HOME", str(folder / "cache"))
     os.chdir(folder)
     yield folder
     os.chdir(before)
@@ -30,8 +34,11 @@ def pytest_runtest_setup() -> None:
     """
     import mindspore as ms
 
+    from src.model_utils.graph_cache import close_graph_cache
+
     ms.set_seed(0)
     ms.set_context(mode=ms.GRAPH_MODE)
+    close_graph_cache()  # that a test before opened: tests replace parts of what they compile
     show_messages()
 
 

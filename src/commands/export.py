@@ -23,8 +23,8 @@ from src.deploy.onnx_metadata import write_metadata
 from src.model_utils.device_adapter import setup_device, target_of, writes_air
 from src.models.api import Detector
 from src.models.table import spec_of
-from src.predictor.trained_detector import detector_of
 from src.ops.precision import FULL_PRECISION
+from src.predictor.trained_detector import detector_of
 from src.schema import Config, require
 from src.weights.checkpoint import load_checkpoint_weights
 

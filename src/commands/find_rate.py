@@ -9,6 +9,7 @@ from tqdm import tqdm
 from src.common.progress import wants_bar
 from src.data.builders import build_train_loader
 from src.data.open_dataset import check_or_pack_dataset
+from src.engine.loss_scale import build_loss_scale
 from src.engine.lr_schedule import images_per_step
 from src.engine.optimizer import build_optimizer
 from src.engine.rate_sweep import RateSweep, loss_of_updates
@@ -16,6 +17,7 @@ from src.engine.starting_point import load_starting_point
 from src.engine.train_step import Updater
 from src.model_utils.device_adapter import setup_device
 from src.models import build_detector
+from src.ops.precision import set_precision
 from src.schema import Config
 from src.visual.rate_curve import draw_losses_by_rate
 
@@ -36,10 +38,11 @@ def find_rate(config: Config, rates: list[float], path: str | Path) -> RateSweep
     setup_device(config)
     with closing(build_train_loader(config)) as loader:
         net = build_detector(config)
+        set_precision(net, config.amp_level, config.amp_dtype)
         net.set_train(True)
         optimizer = build_optimizer(config, net.trainable_params())
         load_starting_point(config, net, optimizer, None, max(len(loader) // config.accumulate_step, 1))
-        update = Updater(net, optimizer, config.loss_scale, config.grad_clip, config.accumulate_step)
+        update = Updater(net, optimizer, build_loss_scale(config), config.grad_clip, config.accumulate_step)
         sweep = RateSweep(rates)
         with tqdm(total=len(rates), desc="rates", disable=not wants_bar(config.progress_bar)) as bar:
             sweep.run(_shown(loss_of_updates(update, loader), bar))

@@ -8,6 +8,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from src.engine.averaged_weights import AveragedWeights
 from src.engine.loss_scale import DynamicLossScale, KeptStatistics, keep_statistics
+from src.model_utils.cached_graph import CachedGraph
 from src.models.api import CountsPositives, Detector
 
 SEED_PERIOD = 100_003
@@ -74,9 +75,8 @@ class GradientCell(nn.Cell):
 
     def __init__(self, net: Detector, parameters: list[Parameter], loss_scale: float | Parameter) -> None:
         super().__init__(auto_prefix=False)
-        self.value_and_grad = ops.value_and_grad(
-            LossCell(net, loss_scale), None, weights=tuple(parameters), has_aux=True
-        )
+        self.losses = LossCell(net, loss_scale)
+        self.value_and_grad = ops.value_and_grad(self.losses, None, weights=tuple(parameters), has_aux=True)
 
     def construct(self, *batch: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Arguments as of `LossCell`."""
@@ -146,11 +146,11 @@ class ApplyGradients(nn.Cell):
         return updated
 
 
-class TrainStep(nn.Cell):
+class TrainStep(CachedGraph):
     """One update from one batch."""
 
     def __init__(self, gradients: GradientCell, apply: ApplyGradients) -> None:
-        super().__init__(auto_prefix=False)
+        super().__init__()
         self.gradients = gradients
         self.apply_gradients = apply
 
@@ -168,11 +168,11 @@ class TrainStep(nn.Cell):
         return ops.depend(terms, self.apply_gradients(gradients))
 
 
-class AccumulateStep(nn.Cell):
+class AccumulateStep(CachedGraph):
     """Adds one batch's gradients to `sums`."""
 
     def __init__(self, gradients: GradientCell, sums: tuple[Parameter, ...]) -> None:
-        super().__init__(auto_prefix=False)
+        super().__init__()
         self.gradients = gradients
         self.sums = sums
         self.hyper_map = ops.HyperMap()
@@ -183,11 +183,11 @@ class AccumulateStep(nn.Cell):
         return ops.depend(terms, self.hyper_map(_assign_add, self.sums, gradients))
 
 
-class ApplyStep(nn.Cell):
+class ApplyStep(CachedGraph):
     """One update from the accumulated gradients, which it then clears."""
 
     def __init__(self, apply: ApplyGradients, sums: tuple[Parameter, ...]) -> None:
-        super().__init__(auto_prefix=False)
+        super().__init__()
         self.apply_gradients = apply
         self.sums = sums
         self.hyper_map = ops.HyperMap()
@@ -211,11 +211,11 @@ class MeanOverDevices(nn.Cell):
         return self.all_reduce(value) / self.world
 
 
-class CountPositives(nn.Cell):
+class CountPositives(CachedGraph):
     """Positives of a batch on this device, float32 scalar."""
 
     def __init__(self, net: CountsPositives) -> None:
-        super().__init__(auto_prefix=False)
+        super().__init__()
         self.net = net
 
     def construct(self, boxes: Tensor, labels: Tensor, valid: Tensor, image_info: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from src.engine.train_step import MeanOverDevices, Updater
 from src.engine.validation_loss import ValidationLoss
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
+from src.model_utils.cached_graph import compile_news_to
 from src.model_utils.device_adapter import Device
 from src.model_utils.local_adapter import note_step
 from src.models import build_detector
@@ -115,6 +116,10 @@ class Trainer:
 
     def run(self, stop: StopRequest) -> None:
         """Train up to the last epoch; saves before it stops for `stop`."""
+        with compile_news_to(self.log.info):
+            self._run(stop)
+
+    def _run(self, stop: StopRequest) -> None:
         if self.validation is not None and self.state.unevaluated_loss is not None:
             self.log.info(f"the evaluation of epoch {self.state.epoch} was interrupted and comes first")
             self._evaluate(self.validation, stop, self.state.unevaluated_loss)

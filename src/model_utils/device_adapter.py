@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.model_utils.graph_cache import open_graph_cache
 from src.model_utils.local_adapter import is_scheduler, launched_as
 from src.schema import Config
 
@@ -33,7 +34,8 @@ def setup_device(config: Config) -> Device:
     distributed training saves also evaluates, predicts and exports.
 
     Raises:
-        UserError: the device is not available, or `device_num` is not the number of processes that were launched.
+        UserError: the device is not available, `device_num` is not the number of processes that were launched, or the
+            folder of `compile_cache` is not the user's own.
     """
     import mindspore as ms
 
@@ -56,9 +58,9 @@ def setup_device(config: Config) -> Device:
                 "python tools/doctor.py says what this machine lacks"
             ) from None
     _set_context(config, target)
-    if launched is None:
-        return Device(target)
-    return _join(target, launched)
+    device = Device(target) if launched is None else _join(target, launched)
+    open_graph_cache(config, target, device.rank, device.world)
+    return device
 
 
 def target_of(config: Config) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Parameter, Tensor, nn
 
 from src.blocks.detections import Detections
+from src.model_utils.cached_graph import CachedGraph
 
 
 @contextmanager
@@ -32,15 +33,25 @@ def as_array(image_info: np.ndarray | Tensor) -> np.ndarray:
     return image_info.asnumpy() if isinstance(image_info, Tensor) else np.asarray(image_info, np.float32)
 
 
-class Compiled(nn.Cell):
+class Compiled(CachedGraph):
     """A method of a network as a cell of its own, which compiles once per shape and apart from training.
 
     Its arguments should be tensors: a tuple of them is a constant to the compiler, which would compile anew for each.
     """
 
     def __init__(self, method: Callable) -> None:
-        super().__init__(auto_prefix=False)
+        super().__init__()
         self.method = method
+
+    @property
+    def label(self) -> str:
+        """See `CachedGraph`."""
+        return getattr(self.method, "__qualname__", type(self.method).__qualname__)
+
+    def parameters_dict(self, recurse: bool = True) -> dict[str, Parameter]:
+        """Those of the method's network, to which no cell leads from here: the network has this cell among its own."""
+        owner = getattr(self.method, "__self__", None)
+        return owner.parameters_dict(recurse) if isinstance(owner, nn.Cell) else super().parameters_dict(recurse)
 
     def construct(self, *tensors: Tensor) -> Any:
         """The method's result."""

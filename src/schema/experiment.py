@@ -86,7 +86,7 @@ def _folder_name(name: str) -> str:
 
 
 def _switch_or_path(value: Any) -> Any:
-    """`resume`: "1" for a switch that is on, "" for one that is off, a path as it is."""
+    """`resume` and `compile_cache`: "1" for a switch that is on, "" for one that is off, a path as it is."""
     if value is None or isinstance(value, bool | int):
         return "1" if value is True or value == 1 else value or ""
     return SWITCH_WORDS.get(value.lower(), value) if isinstance(value, str) else value
@@ -105,6 +105,9 @@ class Config(Section):
     )
     device_target: Literal["auto", "CPU", "GPU", "Ascend"] = key("auto", "device; auto: Ascend, GPU or CPU as found")
     mode: Literal["graph", "pynative"] = key("graph", "graph: compiled, for work; pynative: for debugging")
+    compile_cache: Annotated[str, BeforeValidator(_switch_or_path)] = key(
+        "1", "keep compiled graphs for the next start (CPU): 1 in the user's cache, 0 not, or a folder of your own"
+    )
     seed: NonNegativeInt = key(1, "of weights, order and augmentation")
     deterministic: bool = key(False, "ask MindSpore for operators that repeat exactly (slower)")
 

@@ -248,8 +248,8 @@ class TestDevices:
         done = AscendMachine(tmp_path, devices=0).run("nas_fpn/run_single_train.sh", "0", "mindrecord")
         assert (done.returncode, done.stderr) == (
             2,
-            "error: no Ascend device on this machine (there is no /dev/davinci0 or the like); DEVICE_TARGET=CPU runs on "
-            "the CPU, tools/doctor.py says more\n",
+            "error: no Ascend device on this machine (there is no /dev/davinci0 or the like); DEVICE_TARGET=CPU runs "
+            "on the CPU, tools/doctor.py says more\n",
         )
 
     def test_too_few(self, tmp_path: Path) -> None:
