@@ -15,6 +15,8 @@ from src.data.formats.lvis import LvisDataset
 from src.data.formats.table import FORMATS
 from src.data.formats.yolo import YoloDataset
 from src.data.masks import decode_mask, runs_of_window
+from src.data.mindrecord.create import create_mindrecord
+from src.data.mindrecord.dataset import MindRecordDataset
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.schema import Config
 from tests.data.coco_files import NAMES
@@ -29,6 +31,7 @@ from tests.data.drawn_files import (
     write_lvis,
     write_yolo,
 )
+from tests.data.test_loader import make_config
 
 FLAT = [value for point in TRIANGLE for value in point]
 L_SHAPE = np.array([[1, 0, 0], [1, 0, 0], [1, 1, 1]], np.uint8)
@@ -333,6 +336,16 @@ def test_they_name_their_classes_and_are_told_apart(tmp_path: Path, name: str) -
     assert [other for other, one in FORMATS.items() if one.holds(root)] == [name]
     dataset = chosen.open_split(config, True, chosen.has_masks and name != "yolo")
     assert len(dataset.records) >= 1 and dataset.class_names == NAMES
+
+
+def test_they_are_packed_with_their_masks(tmp_path: Path) -> None:
+    shapes = [labelme_shape("cat", TRIANGLE), labelme_shape("owl", [[4, 2], [6, 4]], "mask", mask=png_text(L_SHAPE))]
+    root = write_labelme(tmp_path / "data", {"a": shapes, "b": []})
+    create_mindrecord(make_config(root, dataset="labelme", mindrecord_dir=str(tmp_path / "packed")))
+    packed = MindRecordDataset(tmp_path / "packed", "train.mindrecord", NAMES, with_masks=True)
+    raw = LabelmeDataset(root, NAMES, with_masks=True)
+    assert masks_of(packed) == masks_of(raw) and boxes_of(packed) == boxes_of(raw)
+    assert packed.coco_annotations()["annotations"] == raw.coco_annotations()["annotations"]
 
 
 def test_cvat_labels_keep_the_order_of_the_task(tmp_path: Path) -> None:
