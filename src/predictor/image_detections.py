@@ -83,7 +83,7 @@ class ImageDetections:
         return [coco_result(found, image_id, ids[found["class"]["label"]]) for found in self._objects]
 
     def to_supervision(self) -> SupervisionDetections:
-        """The fields of the package supervision's `Detections`, which its annotators take; it is not needed here."""
+        """The fields of the package supervision's `Detections`, made without that package."""
         return SupervisionDetections(
             self.boxes, self.masks, self.scores, self.labels.astype(int), data={"class_name": np.array(self.names, str)}
         )
@@ -121,7 +121,7 @@ class ImageDetections:
 class SupervisionDetections:
     """The fields, length and iteration of the package supervision's `Detections`.
 
-    `supervision.Detections(**vars(these))` makes one of its own.
+    Annotators of boxes and masks take these as they are; `supervision.Detections(**vars(these))` is for the others.
 
     Attributes:
         xyxy: float32 [N, 4] in pixels.

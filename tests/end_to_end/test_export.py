@@ -1,6 +1,7 @@
 """The commands of docs/deployment.md, one by one: exported files do what the checkpoint does."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -60,7 +61,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def test_the_pages_commands_give_the_checkpoints_ap(folder: Path) -> None:
+def test_the_pages_commands_give_the_checkpoints_ap(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = [
         c for c in commands_of(ROOT / "docs/deployment.md") if "export.py" in c or (".onnx" in c and "clip" not in c)
     ]
@@ -81,10 +82,13 @@ def test_the_pages_commands_give_the_checkpoints_ap(folder: Path) -> None:
     if find_spec("openvino"):
         run(f"{commands[2]} --runtime openvino", folder)
         aps.append(bbox_map(results / "detector_metrics.json"))
-    alone = folder / "alone.onnx"
+    alone = folder / "detector.onnx"
     shutil.copyfile(results / "detector.onnx", alone)
     entries = [found.to_json() for found in Detector(alone).predict(folder / "data/shapes/validation/data")]
     assert entries == list(again.values())
+    monkeypatch.chdir(folder)
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/deployment.md").read_text(), re.S):
+        exec(compile(block, "deployment.md", "exec"), {})
     run(evaluate.format("detector.mindir"), folder)
     aps.append(bbox_map(results / "detector_metrics.json"))
     run(evaluate.format("checkpoints/best.ckpt"), folder)
