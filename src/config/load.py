@@ -244,11 +244,13 @@ def _explain(error: ErrorDetails, model: type[Config], origins: dict, path: str)
 def _nearest_key(parts: list[str], model: type[Config]) -> str | None:
     known = [name for name, _ in leaves(model)] + [name for name, _ in _sections(model)]
     siblings = {name.split(".")[-1]: name for name in known if name.split(".")[:-1] == parts[:-1]}
-    close = difflib.get_close_matches(parts[-1], siblings, n=1, cutoff=0.6)
-    if close:
-        return siblings[close[0]]
+    published = {name: name for name in published_keys(model.model_fields["detector"].default)}
     same_leaf = [name for name in known if name.split(".")[-1] == parts[-1]]
-    known += published_keys(model.model_fields["detector"].default)
+    if not same_leaf:
+        siblings = published | siblings
+    # A key of the same name elsewhere is likelier meant than one that only resembles it.
+    if close := difflib.get_close_matches(parts[-1], siblings, n=1, cutoff=0.8 if same_leaf else 0.6):
+        return siblings[close[0]]
     close = same_leaf[:1] or difflib.get_close_matches(".".join(parts), known, n=1, cutoff=0.5)
     return close[0] if close else None
 
