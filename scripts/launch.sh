@@ -3,7 +3,7 @@
 #
 # plan_launch checks what is asked for; launch LOGS ARGUMENT... then trains. The output of process 0 goes to the
 # console, that of each process to LOGS/worker_RANK.log (mpirun: to one folder per process). The launcher is
-#   mpirun      GPUs
+#   mpirun      GPUs, CPU
 #   msrun       MindSpore's own: CPU, Ascend, GPUs; also over several machines (machines.sh)
 #   rank_table  Ascend: one process for each device that read_rank_table found on this machine
 # Each process has one_rank.sh beside it, which ends it when this script is gone, and leaves notes in LOGS: rank_RANK.pid
@@ -33,7 +33,7 @@ read_rank_table() {
 
 # launcher_for DEVICE: prints the launcher: LAUNCHER when set, else the usual one of DEVICE.
 launcher_for() {
-    local default=msrun known="msrun"
+    local default=msrun known="msrun or mpirun"
     case "$1" in
         GPU) default=mpirun known="mpirun or msrun" ;;
         Ascend)
@@ -143,7 +143,13 @@ run_with_mpirun() {
     fi
     new_folder "$logs"
     export LAUNCHER_PID=$$ LAUNCH_NOTES="$logs"
-    exec mpirun "${options[@]}" -n "$number" --output-filename "$logs" --merge-stderr-to-stdout \
+    if [[ "$DEVICE" == CPU ]]; then
+        MS_SCHED_PORT="$(free_port "$python")"
+        export MS_SCHED_HOST=127.0.0.1 MS_SCHED_PORT
+        options+=(--oversubscribe) # there may be more processes than cores
+    fi
+    # By itself mpirun binds each process to one core where there are two processes, with all its threads.
+    exec mpirun "${options[@]}" --bind-to none -n "$number" --output-filename "$logs" --merge-stderr-to-stdout \
         bash "$PROJECT_ROOT/scripts/one_rank.sh" "$python" "$PROJECT_ROOT/train.py" "$@"
 }
 

@@ -1,16 +1,18 @@
-"""Two processes on the CPU, started with msrun: what they compute. test_scripts.py has how they end."""
+"""Two processes on the CPU, started with msrun or mpirun: what they compute. test_scripts.py has how they end."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from src.config import load_config
 from src.weights.checkpoint import load_checkpoint_weights
-from tests.end_to_end.commands import ROOT, TINY_CONFIG, environment, logged, run
+from tests.end_to_end.commands import FROZEN_NORM, ROOT, TINY_CONFIG, environment, logged, run
 from tests.scripts.shell import run_script
 
 
@@ -57,6 +59,24 @@ def test_two_processes_train_like_one_with_twice_the_batch(tmp_path: Path, shape
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Bbox eval result" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun: apt-get install openmpi-bin")
+def test_mpirun_trains_like_msrun(tmp_path: Path, shapes: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY_CONFIG + "epoch_size: 1\nopt_type: sgd\n")
+    for launcher in ("msrun", "mpirun"):
+        done = run_script(
+            "run_distribute_train_gpu.sh", config, "2", shapes / "train", shapes / "validation", "out", launcher,
+            *FROZEN_NORM, cwd=tmp_path, timeout=850, DEVICE_TARGET="CPU", LAUNCHER=launcher,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "on CPU x 2" in done.stdout
+    expected, found = logged(tmp_path / "out/msrun"), logged(tmp_path / "out/mpirun")
+    assert list(found) == list(range(1, 7))
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
 
 
 def test_one_process_trains_evaluates_predicts_and_exports_with_a_distributed_configuration(tiny: Path) -> None:

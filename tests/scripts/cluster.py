@@ -46,6 +46,7 @@ def msrun(arguments: list[str]) -> None:
 def mpirun(arguments: list[str]) -> None:
     """Start the ranks and wait for them."""
     number, command = int(arguments[arguments.index("-n") + 1]), arguments[arguments.index("bash") :]
+    os.environ["OMPI_COMM_WORLD_SIZE"] = str(number)
     ranks = [subprocess.Popen(command, env={**os.environ, "OMPI_COMM_WORLD_RANK": str(i)}) for i in range(number)]
     sys.exit(max(rank.wait() for rank in ranks))
 

@@ -54,6 +54,26 @@ def test_mpirun_shows_which_rank_was_killed(machine: Cluster) -> None:
     assert "rank 1 was ended by SIGKILL after step " in process.communicate(timeout=60)[1]
 
 
+def test_mpirun_has_a_scheduler_on_the_cpu(machine: Cluster) -> None:
+    process = machine.training("mpirun", DEVICE_TARGET="CPU")
+    wait_until(lambda: (machine.notes / "rank_scheduler.pid").exists())
+    environments = []
+    for pid, command in machine.alive().items():
+        if command.endswith("cluster.py train "):
+            entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+            environments.append(dict(entry.split("=", 1) for entry in entries if entry))
+    assert {(e["MS_ROLE"], e["MS_NODE_ID"]) for e in environments if e["MS_ROLE"] == "MS_WORKER"} == {
+        ("MS_WORKER", "0"), ("MS_WORKER", "1"),
+    }  # fmt: skip
+    assert [e["MS_ROLE"] for e in environments].count("MS_SCHED") == 1
+    assert {(e["MS_WORKER_NUM"], e["MS_SCHED_HOST"], e["MS_SCHED_PORT"]) for e in environments} == {
+        ("2", "127.0.0.1", environments[0]["MS_SCHED_PORT"])
+    }
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: not machine.alive(), 30)
+
+
 def test_nothing_outlives_a_killed_msrun(machine: Cluster) -> None:
     process = machine.training()
     machine.kill("cluster.py msrun")
