@@ -221,9 +221,7 @@ class Trainer:
         validation.evaluator.reset()
         options = EvaluationOptions(config.mask_threshold, config.progress_bar, stop.raise_if_asked)
         with self.averages.in_place() if self.averages is not None and config.ema_eval else nullcontext():
-            metrics = evaluate_detector(
-                self.net, validation.loader, validation.evaluator, self.device, self.folder, options
-            )
+            metrics = evaluate_detector(self.net, validation.loader, validation.evaluator, self.device, options)
         self.state.unevaluated_loss = None
         if metrics is None:
             return
