@@ -22,7 +22,7 @@ from src.engine.lr_schedule import build_schedule
 from src.engine.optimizer import build_optimizer
 from src.engine.run_facts import facts_of_run, likely_mistakes
 from src.engine.run_log import RunLog
-from src.engine.starting_point import load_starting_point
+from src.engine.starting_point import check_common_start, load_starting_point
 from src.engine.stop_request import StopRequest
 from src.engine.trackers import build_trackers
 from src.engine.train_step import MeanOverDevices, Updater
@@ -97,8 +97,10 @@ class Trainer:
             config.checkpoint_folder, config.keep_checkpoint_max, config.keep_best_checkpoints_max, averages
         )
         self.state, notes = load_starting_point(
-            config, self.net, self.optimizer, checkpoint, self.steps_per_epoch, self.averages
+            config, self.net, self.optimizer, checkpoint, self.steps_per_epoch, self.averages, device.world
         )
+        if config.resume and device.world > 1:
+            check_common_start(self.state, device, checkpoint, self.keeper.last)
         self.log = self._start_log(notes, resumed=checkpoint is not None)
 
     def run(self, stop: StopRequest) -> None:
@@ -170,7 +172,7 @@ class Trainer:
     def _one_update(self, batches: Iterator[Batch]) -> None:
         state, config = self.state, self.config
         group = list(islice(batches, config.accumulate_step))
-        rate = self.schedule(state.step)
+        rate = self.schedule(state.epoch * self.steps_per_epoch + state.step_in_epoch)
         terms = dict(zip(self.net.loss_names, self.update(group, rate, state.step).asnumpy().tolist(), strict=True))
         loss = sum(terms.values())
         if not math.isfinite(loss):
