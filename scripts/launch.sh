@@ -3,11 +3,14 @@
 #
 # plan_launch checks what is asked for; launch LOGS ARGUMENT... then trains. The output of process 0 goes to the
 # console, that of each process to LOGS/worker_RANK.log (mpirun: to one folder per process). The launcher is
-#   mpirun      GPUs
-#   msrun       MindSpore's own: CPU, Ascend, GPUs
+#   mpirun      GPUs, CPU
+#   msrun       MindSpore's own: CPU, Ascend, GPUs; also over several machines (machines.sh)
 #   rank_table  Ascend: one process for each device that read_rank_table found on this machine
 # Each process has one_rank.sh beside it, which ends it when this script is gone, and leaves notes in LOGS: rank_RANK.pid
 # (its own id), rank_RANK.step (the last step) and failed ('STATUS MESSAGE' of each process that failed, in that order).
+
+# shellcheck source-path=SCRIPTDIR source=machines.sh
+source "$(dirname "${BASH_SOURCE[0]}")/machines.sh"
 
 # More processes than any cluster has devices: a bound for what a slip of the finger can start.
 MOST_PROCESSES=4096
@@ -30,7 +33,7 @@ read_rank_table() {
 
 # launcher_for DEVICE: prints the launcher: LAUNCHER when set, else the usual one of DEVICE.
 launcher_for() {
-    local default=msrun known="msrun"
+    local default=msrun known="msrun or mpirun"
     case "$1" in
         GPU) default=mpirun known="mpirun or msrun" ;;
         Ascend)
@@ -41,6 +44,10 @@ launcher_for() {
             ;;
     esac
     local chosen="${LAUNCHER:-$default}"
+    if ((MACHINE_COUNT > 1)); then
+        chosen="${LAUNCHER:-msrun}"
+        [[ "$chosen" == msrun ]] || fail "LAUNCHER: must be msrun for several machines (NODE_NUM), not '$chosen'"
+    fi
     [[ " $known " == *" $chosen "* ]] || fail "LAUNCHER: must be $known on $1, not '$chosen'"
     if [[ "$chosen" == rank_table && -z "$RANK_TABLE" ]]; then
         fail "LAUNCHER=rank_table needs a RANK_TABLE_FILE"
@@ -53,18 +60,25 @@ launcher_for() {
 plan_launch() {
     PROCESSES="$2"
     require_number DEVICE_NUM "$PROCESSES" 1 "$MOST_PROCESSES"
+    plan_machines "$PROCESSES"
     DEVICE="$(require_device 1 "$1")"
     PROGRAM="$(project_python)"
     if [[ -n "${3:-}" ]]; then
+        ((MACHINE_COUNT == 1)) || fail "NODE_NUM: a rank table lists the machines; give '' as RANK_TABLE_FILE to go without"
         read_rank_table "$3" "$PROCESSES" "$PROGRAM"
     fi
-    require_device "$((${#LOCAL_DEVICES[@]} > 0 ? ${#LOCAL_DEVICES[@]} : PROCESSES))" "$1" >/dev/null
+    require_device "$((${#LOCAL_DEVICES[@]} > 0 ? ${#LOCAL_DEVICES[@]} : LOCAL_PROCESSES))" "$1" >/dev/null
     CHOSEN_LAUNCHER="$(launcher_for "$DEVICE")"
+    if ((MACHINE_COUNT > 1)); then
+        find_master "$PROGRAM"
+    fi
 }
 
 # launch LOGS ARGUMENT...: trains with the processes of plan_launch.
 launch() {
-    local command=("$PROCESSES" "$PROGRAM" "$1" --device_target "$DEVICE" --run_distribute 1 --device_num "$PROCESSES"
+    local logs command
+    logs="$1$(machine_suffix)"
+    command=("$PROCESSES" "$PROGRAM" "$logs" --device_target "$DEVICE" --run_distribute 1 --device_num "$PROCESSES"
         "${@:2}")
     if [[ "$CHOSEN_LAUNCHER" == msrun ]] && ((${#LOCAL_DEVICES[@]} > 0 && ${#LOCAL_DEVICES[@]} < PROCESSES)); then
         fail "LAUNCHER=msrun: this script starts one machine, the rank table has several; use LAUNCHER=rank_table"
@@ -81,9 +95,11 @@ launch() {
 # .launch.lock as long as it lives) or by train.py (.lock). A file system without locks has no such protection.
 lock_run() {
     mkdir -p -- "$1" || fail "cannot write to $1"
-    { exec 8>"$1/.launch.lock"; } 2>/dev/null || fail "cannot write to $1"
+    { exec 8>"$1/.launch$(machine_suffix).lock"; } 2>/dev/null || fail "cannot write to $1"
     unless_locked "$1" 8
-    unless_locked "$1" "$1/.lock" true
+    if ((MACHINE_RANK == 0)); then # the process that holds .lock runs there, and this machine's may be late
+        unless_locked "$1" "$1/.lock" true
+    fi
 }
 
 # unless_locked FOLDER FLOCK_ARGUMENT...: flock's exit code for a lock that another process holds is 1.
@@ -100,8 +116,8 @@ visible_devices() {
 # What launch would start, one line per process of this machine.
 show_processes() {
     local launcher="$1" number="$2" python="$3" entry rank device devices=() extra=() variables
-    for ((rank = 0; rank < number; rank++)); do
-        devices+=("$rank $rank")
+    for ((device = 0; device < LOCAL_PROCESSES; device++)); do
+        devices+=("$((FIRST_RANK + device)) $device")
     done
     if [[ "$launcher" == rank_table ]]; then
         devices=("${LOCAL_DEVICES[@]}")
@@ -127,16 +143,28 @@ run_with_mpirun() {
     fi
     new_folder "$logs"
     export LAUNCHER_PID=$$ LAUNCH_NOTES="$logs"
-    exec mpirun "${options[@]}" -n "$number" --output-filename "$logs" --merge-stderr-to-stdout \
+    if [[ "$DEVICE" == CPU ]]; then
+        MS_SCHED_PORT="$(free_port "$python")"
+        export MS_SCHED_HOST=127.0.0.1 MS_SCHED_PORT
+        options+=(--oversubscribe) # there may be more processes than cores
+    fi
+    # By itself mpirun binds each process to one core where there are two processes, with all its threads.
+    exec mpirun "${options[@]}" --bind-to none -n "$number" --output-filename "$logs" --merge-stderr-to-stdout \
         bash "$PROJECT_ROOT/scripts/one_rank.sh" "$python" "$PROJECT_ROOT/train.py" "$@"
 }
 
 # Start train.py through msrun, with the output of process 0 on the console and that of every process in a file.
 run_with_msrun() {
-    local number="$1" python="$2" logs="$3" port msrun tail status=0 options=() shell
+    local number="$1" python="$2" logs="$3" msrun tail status=0 options=() shell
     shift 3
     new_folder "$logs"
-    port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+    if ((MACHINE_COUNT > 1)); then
+        options+=(--master_addr="$MASTER_IP" --master_port="$PORT" --node_rank="$MACHINE_RANK")
+        echo "machine $MACHINE_RANK of $MACHINE_COUNT: ranks $FIRST_RANK to $((FIRST_RANK + LOCAL_PROCESSES - 1)) of $number;" \
+            "the machines meet at $MASTER_IP:$PORT"
+    else
+        options+=(--master_port="$(free_port "$python")")
+    fi
     if [[ "${BIND_CORES:-0}" == 1 ]]; then
         options+=(--bind_core=True)
     fi
@@ -145,16 +173,19 @@ run_with_msrun() {
         export ASCEND_RT_VISIBLE_DEVICES
     fi
     shell='import os, sys; os.execvp("bash", ["bash", *sys.argv[1:]])' # msrun starts nothing but Python
-    stop_on_signals "$logs" 0
+    stop_on_signals "$logs" "$FIRST_RANK"
     # msrun starts 'python3' as PATH finds it. It gets a session of its own, so that Ctrl-C reaches only this script. It
     # would show the log of process 0 with a program that may outlive it: a rank that is not there has it show none.
     GLOG_v=3 PATH="$(dirname -- "$python"):$PATH" LAUNCHER_PID=$$ LAUNCH_NOTES="$logs" \
         setsid "$python" -m mindspore.parallel.cluster.run \
-        --worker_num="$number" --local_worker_num="$number" --master_port="$port" --log_dir="$logs" --join=True \
+        --worker_num="$number" --local_worker_num="$LOCAL_PROCESSES" --log_dir="$logs" --join=True \
         --tail_worker_log="$number" "${options[@]}" python3 -c "$shell" "$PROJECT_ROOT/scripts/one_rank.sh" \
         "$python" "$PROJECT_ROOT/train.py" "$@" 2>"$logs/msrun.log" 8>&- &
     msrun=$!
-    show_log "$logs/worker_0.log" "$msrun"
+    if ((MACHINE_COUNT > 1)); then
+        start_watch "$python" "$logs"
+    fi
+    show_log "$logs/worker_$FIRST_RANK.log" "$msrun"
     tail=$!
     while kill -0 "$msrun" 2>/dev/null; do
         if [[ -s "$logs/failed" ]]; then
@@ -211,6 +242,11 @@ run_with_rank_table() {
     finish "a process" "$status" "$logs"
 }
 
+# free_port PYTHON: a port of this machine that nothing listens at.
+free_port() {
+    "$1" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
 new_folder() {
     rm -rf -- "$1"
     mkdir -p -- "$1" || fail "cannot write to $1"
@@ -243,6 +279,10 @@ stop() {
     fi
     STOPPED="$1"
     echo "stopping: asking every process to save its work" >&7 || true
+    if ((MACHINE_RANK > 0)) && [[ -e "$STOP_LOGS/joined" ]] && kill -USR1 "$WATCH" 2>/dev/null; then
+        STOP_DEADLINE=$((SECONDS + STOP_SECONDS)) # machine 0 saves, and all end after it
+        return 0
+    fi
     if [[ -s "$STOP_LOGS/rank_$STOP_FIRST.step" ]]; then
         # The others wait for this one and are ended after it: one that left before would keep it from ending its step.
         STOP_DEADLINE=$((SECONDS + STOP_SECONDS))
@@ -295,12 +335,14 @@ end_all() {
 finish() {
     local status="$2" message
     if ((STOPPED != 0)); then
+        end_watch "$STOPPED" "was stopped"
         return "$STOPPED"
     fi
     message="$1 $(ending "$status")"
     if [[ -s "$3/failed" ]]; then
         read -r status message <"$3/failed"
     fi
+    end_watch "$status" "$message"
     if ((status != 0)); then
         if ((status <= 128)); then # after a kill, other processes have nothing but errors that follow from it
             show_failures "$3"

@@ -57,12 +57,25 @@ note_failure() {
     local step="" message
     read -r step 2>/dev/null <"$STEP_FILE" || true # the file has no newline
     message="$name $(ending "$1") $([[ -n "$step" ]] && echo "after step $step" || echo "before its first step")"
-    echo "$1 $message" >>"$LAUNCH_NOTES/failed" || true
     if [[ -n "${OMPI_COMM_WORLD_RANK:-}" ]]; then # mpirun itself does not read the note
         echo "$message" >&2
     fi
+    echo "$1 $message" >>"$LAUNCH_NOTES/failed" || true
 }
 
+# On the CPU MindSpore's processes find each other through a scheduler, of which mpirun knows nothing: that of rank 0
+# starts it, at MS_SCHED_HOST and MS_SCHED_PORT, which launch.sh has set.
+join_scheduler() {
+    export MS_WORKER_NUM="$OMPI_COMM_WORLD_SIZE" MS_NODE_ID="$rank"
+    if [[ "$rank" == 0 ]]; then
+        MS_ROLE=MS_SCHED bash "$0" "$@" >"$LAUNCH_NOTES/scheduler.log" 2>&1 &
+    fi
+    export MS_ROLE=MS_WORKER
+}
+
+if [[ -n "${OMPI_COMM_WORLD_RANK:-}" && -n "${MS_SCHED_PORT:-}" && -z "${MS_ROLE:-}" ]]; then
+    join_scheduler "$@"
+fi
 began="$(launcher)"
 if [[ -z "$began" ]]; then
     exit 1

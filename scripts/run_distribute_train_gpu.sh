@@ -22,7 +22,11 @@
 #
 # In the environment:
 # DEVICE_TARGET  GPU (default), Ascend or CPU; DEVICE_TARGET=CPU runs DEVICE_NUM processes on the CPU
-# LAUNCHER       GPU: mpirun (default) or msrun; CPU and Ascend: msrun
+# LAUNCHER       GPU: mpirun (default) or msrun; CPU: msrun (default) or mpirun; Ascend: msrun
+# NODE_NUM       number of machines that run this command together, through msrun; DEVICE_NUM is that of all machines
+# NODE_RANK      number of this machine, 0 to NODE_NUM - 1; machine 0 logs and writes the results
+# MASTER_ADDR    address of machine 0, the same on all machines, and
+# MASTER_PORT    the first of two free ports there; default 8118
 # DRY_RUN=1      only print what each rank would start
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=config_commands.sh

@@ -22,9 +22,13 @@
 # OUTPUT_DIR     folder instead of ./LOG_8p
 # DEVICE_TARGET  Ascend (default), GPU or CPU; for example DEVICE_TARGET=CPU
 # LAUNCHER       Ascend: rank_table (default; one process for each device of the table) or msrun (the modern way);
-#                GPU: mpirun (default) or msrun; CPU: msrun
+#                GPU: mpirun (default) or msrun; CPU: msrun (default) or mpirun
 # SERVER_ID      which server of a rank table with several this machine is, when its addresses do not tell
 # BIND_CORES=1   share the CPU's cores out among the processes
+# NODE_NUM       number of machines that run this command together, through msrun; DEVICE_NUM is that of all machines
+# NODE_RANK      number of this machine, 0 to NODE_NUM - 1; machine 0 logs and writes the results
+# MASTER_ADDR    address of machine 0, the same on all machines, and
+# MASTER_PORT    the first of two free ports there; default 8118
 # DRY_RUN=1      only print what each rank would start
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../device_commands.sh

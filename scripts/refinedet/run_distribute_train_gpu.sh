@@ -19,7 +19,11 @@
 # CONFIG_PATH    configuration; default: that of `python train.py --dataset DATASET`
 # OUTPUT_DIR     folder instead of ./LOG_8p
 # DEVICE_TARGET  GPU (default), Ascend or CPU; for example DEVICE_TARGET=CPU
-# LAUNCHER       GPU: mpirun (default) or msrun; CPU: msrun
+# LAUNCHER       GPU: mpirun (default) or msrun; CPU: msrun (default) or mpirun
+# NODE_NUM       number of machines that run this command together, through msrun; DEVICE_NUM is that of all machines
+# NODE_RANK      number of this machine, 0 to NODE_NUM - 1; machine 0 logs and writes the results
+# MASTER_ADDR    address of machine 0, the same on all machines, and
+# MASTER_PORT    the first of two free ports there; default 8118
 # DRY_RUN=1      only print what each rank would start
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../device_commands.sh

@@ -40,7 +40,7 @@ def evaluate(config: Config) -> Metrics | None:
         require(config, "checkpoint_path")
         path = _metrics_path(config, Path(config.checkpoint_path))
         _check_outputs(path, saved)
-        metrics, evaluator = _evaluate_checkpoint(config, saved)
+        metrics, evaluator = _evaluate_checkpoint(config)
     if metrics is not None:
         print_tables(metrics, LOG_FORMATS[config.log_format])
         if saved is not None:
@@ -74,17 +74,15 @@ def evaluator_with_results(config: Config, path: Path) -> CocoEvaluator:
     return evaluator
 
 
-def _evaluate_checkpoint(config: Config, save_to: Path | None) -> tuple[Metrics | None, CocoEvaluator]:
+def _evaluate_checkpoint(config: Config) -> tuple[Metrics | None, CocoEvaluator]:
     config = in_frame_of_file(config)
     net, device = trained_detector(config)
     loader = build_eval_loader(config, device.rank, device.world)
     _announce(loader.dataset, device)
-    exchange = save_to.parent if save_to is not None else Path(config.checkpoint_path).parent
-    exchange.mkdir(parents=True, exist_ok=True)
     try:
         evaluator = CocoEvaluator.for_dataset(loader.dataset, config.iou_types)
         options = EvaluationOptions(config.mask_threshold, config.progress_bar)
-        metrics = evaluate_detector(net, loader, evaluator, device, exchange, options)
+        metrics = evaluate_detector(net, loader, evaluator, device, options)
     finally:
         loader.close()
     if device.is_main:

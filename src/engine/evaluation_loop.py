@@ -2,16 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-from mindspore import Tensor
 from tqdm import tqdm
 
 from src.common.progress import wants_bar
 from src.data.batch import Batch
 from src.data.loader import BatchLoader
-from src.engine.train_step import MeanOverDevices
+from src.engine.exchange import gather_bytes
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.masks import encode_detections
 from src.evaluation.metrics import Metrics
@@ -40,7 +37,6 @@ def evaluate_detector(
     loader: BatchLoader,
     evaluator: CocoEvaluator,
     device: Device,
-    exchange_folder: Path,
     options: EvaluationOptions = EvaluationOptions(),
 ) -> Metrics | None:
     """Predict every image of `loader`, add the detections to `evaluator`, and compute its metrics.
@@ -49,8 +45,7 @@ def evaluate_detector(
         net: detector; it computes as in evaluation meanwhile.
         loader: evaluation loader of this rank.
         evaluator: collects the detections.
-        device: this process; other ranks hand their detections to the main one through files.
-        exchange_folder: for those files, seen by all ranks.
+        device: this process; other ranks send their detections to the main one.
         options: masks, progress, and what happens between batches.
 
     Returns:
@@ -65,26 +60,6 @@ def evaluate_detector(
             evaluator.add(batch["image_id"], detections, masks)
             options.after_batch(batch)
     if device.world > 1:
-        _gather(evaluator, device, exchange_folder)
+        for part in gather_bytes(b"" if device.is_main else evaluator.part(), device.world, device.is_main)[1:]:
+            evaluator.add_part(part)
     return evaluator.compute_metrics() if device.is_main else None
-
-
-def _gather(evaluator: CocoEvaluator, device: Device, folder: Path) -> None:
-    """Bring all detections to the main rank."""
-    if not device.is_main:
-        evaluator.save_part(_part_of(device.rank, folder))
-    _wait_for_all(device)
-    if device.is_main:
-        for rank in range(1, device.world):
-            part = _part_of(rank, folder)
-            evaluator.load_part(part)
-            part.unlink()
-
-
-def _part_of(rank: int, folder: Path) -> Path:
-    return folder / f".detections_rank_{rank}.npz"
-
-
-def _wait_for_all(device: Device) -> None:
-    """Return once every rank has called this: a reduction over all of them ends for none before."""
-    MeanOverDevices(device.world)(Tensor(np.ones(1, np.float32))).asnumpy()

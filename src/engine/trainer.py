@@ -24,7 +24,7 @@ from src.engine.main_metric import UNMEASURED, MainMetric
 from src.engine.optimizer import build_optimizer
 from src.engine.run_facts import facts_of_run, likely_mistakes
 from src.engine.run_log import RunLog
-from src.engine.starting_point import load_starting_point
+from src.engine.starting_point import check_common_start, load_starting_point
 from src.engine.stop_request import StopRequest
 from src.engine.trackers import build_trackers
 from src.engine.train_step import MeanOverDevices, Updater
@@ -108,10 +108,12 @@ class Trainer:
         )
         self.validation_loss = ValidationLoss(self.net, device.world) if config.val_loss else None
         self.state, notes = load_starting_point(
-            config, self.net, self.optimizer, checkpoint, self.steps_per_epoch, self.averages
+            config, self.net, self.optimizer, checkpoint, self.steps_per_epoch, self.averages, device.world
         )
         if self.update.scaling is not None:
             self.update.scaling.restore(self.state)
+        if config.resume and device.world > 1:
+            check_common_start(self.state, device, checkpoint, self.keeper.last)
         self.log = self._start_log(notes, resumed=checkpoint is not None)
 
     def run(self, stop: StopRequest) -> None:
@@ -188,7 +190,7 @@ class Trainer:
     def _one_update(self, batches: Iterator[Batch]) -> None:
         state, config = self.state, self.config
         group = list(islice(batches, config.accumulate_step))
-        rate = self.schedule(state.step)
+        rate = self.schedule(state.epoch * self.steps_per_epoch + state.step_in_epoch)
         terms = dict(zip(self.net.loss_names, self.update(group, rate, state.step).asnumpy().tolist(), strict=True))
         loss = sum(terms.values())
         skipped = self._note_scale(terms, group, rate)
@@ -290,9 +292,7 @@ class Trainer:
         options = EvaluationOptions(config.mask_threshold, config.progress_bar, after_batch)
         averages = self.averages.in_place() if self.averages is not None and config.ema_eval else nullcontext()
         with averages, precision_for_a_while(self.net, config.amp_infer, config.amp_level, config.amp_dtype):
-            metrics = evaluate_detector(
-                self.net, validation.loader, validation.evaluator, self.device, self.folder, options
-            )
+            metrics = evaluate_detector(self.net, validation.loader, validation.evaluator, self.device, options)
         return metrics, {} if losses is None else losses.means()
 
     def _report(self, metrics: Metrics, losses: dict[str, float], mean_loss: float) -> None:

@@ -7,14 +7,13 @@ The 12 numbers equal pycocotools' to 1e-9 (tests/evaluation/test_coco_evaluator.
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
-from zipfile import BadZipFile
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from src.common.atomic import atomic_path
 from src.common.errors import UserError
 from src.data.detection_dataset import DetectionDataset
 from src.evaluation.coco_annotations import (
@@ -238,33 +237,27 @@ class CocoEvaluator:
         )
         return found.take(inside)
 
-    def save_part(self, path: str | Path) -> None:
-        """Write what was added here to `path` (.npz), atomically, for another rank's `load_part`."""
+    def part(self) -> bytes:
+        """What was added here, for another rank's `add_part`."""
         ids, labels, scores, boxes = self._joined()
         masks = json.dumps([_text_code(mask) for mask in self._masks])
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                seen=np.array(self.image_ids, np.int64),
-                ids=ids,
-                labels=labels,
-                scores=scores,
-                boxes=boxes,
-                masks=np.array(masks),
-            )
+        file = BytesIO()
+        np.savez(
+            file,
+            seen=np.array(self.image_ids, np.int64),
+            ids=ids,
+            labels=labels,
+            scores=scores,
+            boxes=boxes,
+            masks=np.frombuffer(masks.encode("ascii"), np.uint8),
+        )
+        return file.getvalue()
 
-    def load_part(self, path: str | Path) -> None:
-        """Add what another evaluator saved; images that are here already are left out.
-
-        Raises:
-            UserError: the file is missing or broken.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as part:
-                seen, ids, labels, scores, boxes = (part[k] for k in ("seen", "ids", "labels", "scores", "boxes"))
-                masks = json.loads(str(part["masks"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise UserError(f"{path}: not a part of an evaluation ({error})") from error
+    def add_part(self, data: bytes) -> None:
+        """Add the `part` of another evaluator; images that are here already are left out."""
+        with np.load(BytesIO(data), allow_pickle=False) as part:
+            seen, ids, labels, scores, boxes = (part[k] for k in ("seen", "ids", "labels", "scores", "boxes"))
+            masks = json.loads(part["masks"].tobytes())
         new = ~np.isin(ids, np.array(self.image_ids, np.int64))
         self._parts.append((ids[new], labels[new], scores[new], boxes[new]))
         self._masks.extend(masks[i] for i in np.flatnonzero(new) if masks)

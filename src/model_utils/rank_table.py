@@ -79,7 +79,7 @@ def local_devices(devices: list[RankedDevice], server: str = "") -> list[RankedD
     """
     servers = list(dict.fromkeys(device.server for device in devices))
     if not server:
-        here = servers if len(servers) == 1 else [name for name in servers if _is_local_address(name)]
+        here = servers if len(servers) == 1 else [name for name in servers if is_local_address(name)]
         if len(here) != 1:
             raise UserError(
                 f"the rank table has the servers {', '.join(servers)}; which of them this machine is, its addresses do "
@@ -191,7 +191,7 @@ def _first_duplicate(values: list[Value]) -> Value | None:
     return next((value for position, value in enumerate(values) if value in values[:position]), None)
 
 
-def _is_local_address(address: str) -> bool:
+def is_local_address(address: str) -> bool:
     """Whether this machine has the address: only its own can be bound to."""
     try:
         family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET

@@ -65,6 +65,7 @@ class TrainingState:
     step: Count = 0  # updates done since the start
     epoch: Count = 0  # whole epochs done
     step_in_epoch: Count = 0  # updates done in the running epoch
+    images_per_step: Count = 0  # of these; 0: unknown
     loss_sum: Number = 0.0  # of the running epoch's updates
     loss_scale: Annotated[Number, Field(gt=0)] = 1.0
     good_steps: SmallCount = 0  # updates since the dynamic loss scale was changed

@@ -1,16 +1,19 @@
-"""Two processes on the CPU, started with msrun: what they compute. test_scripts.py has how they end."""
+"""Two processes on the CPU, started with msrun or mpirun: what they compute. test_scripts.py has how they end."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from src.config import load_config
 from src.weights.checkpoint import load_checkpoint_weights
-from tests.end_to_end.commands import ROOT, TINY_CONFIG, environment, logged, run
+from tests.end_to_end.commands import FROZEN_NORM, ROOT, TINY_CONFIG, environment, logged, run
 from tests.scripts.shell import run_script
 
 
@@ -64,6 +67,24 @@ def test_two_processes_train_like_one_with_twice_the_batch(tmp_path: Path, shape
     assert "Bbox eval result" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun: apt-get install openmpi-bin")
+def test_mpirun_trains_like_msrun(tmp_path: Path, shapes: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY_CONFIG + "epoch_size: 1\nopt_type: sgd\n")
+    for launcher in ("msrun", "mpirun"):
+        done = run_script(
+            "run_distribute_train_gpu.sh", config, "2", shapes / "train", shapes / "validation", "out", launcher,
+            *FROZEN_NORM, cwd=tmp_path, timeout=850, DEVICE_TARGET="CPU", LAUNCHER=launcher,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "on CPU x 2" in done.stdout
+    expected, found = logged(tmp_path / "out/msrun"), logged(tmp_path / "out/mpirun")
+    assert list(found) == list(range(1, 7))
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5)
+
+
 def test_one_process_trains_evaluates_predicts_and_exports_with_a_distributed_configuration(tiny: Path) -> None:
     work = tiny.parent
     several = ("--run_distribute", 1, "--device_num", 2, "--epoch_size", 1, "--train_dataset_num", 4)
@@ -89,14 +110,44 @@ def test_the_launchers_number_must_be_that_of_device_num(tiny: Path) -> None:
     assert "error: device_num is 3, but the launcher started 2 processes; --device_num 2 would fit" in logs
 
 
+GATHERING = """
+import mindspore as ms
+from mindspore.communication import get_rank, init
+from src.engine.exchange import CHUNK, gather_bytes
+
+ms.set_context(mode=ms.GRAPH_MODE)
+ms.set_device("CPU")
+init()
+rank = get_rank()
+long = bytes(range(256)) * (CHUNK // 64 + 1) + b"end"  # a little more than one chunk
+for given in ([b"", long], [long, b"x"], [b"", b""]):
+    assert gather_bytes(given[rank], 2, keep=rank == 0) == ([] if rank else given)
+print("all is here")
+"""
+
+
+def test_processes_hand_each_other_bytes_of_any_length(tmp_path: Path) -> None:
+    program = tmp_path / "gathering.py"
+    program.write_text(GATHERING)
+    done = msrun(str(program), cwd=tmp_path)
+    logs = [(tmp_path / f"msrun_log/worker_{rank}.log").read_text() for rank in (0, 1)]
+    assert done.returncode == 0, "".join(logs)
+    assert all("all is here" in log for log in logs)
+
+
 def test_evaluation_on_two_processes_equals_one(tiny: Path) -> None:
     work = tiny.parent
     run("train.py", "--config_path", tiny, "--brief", "once", "--epoch_size", 1, cwd=work)
     checkpoint = work / "out" / "once" / "checkpoints" / "last.ckpt"
     common = ("--config_path", tiny, "--checkpoint_path", checkpoint, "--test_cfg.score_thr", 0.001)
     run("eval.py", *common, "--prediction_path", work / "one.json", cwd=work)
+    metrics = checkpoint.with_name("last_metrics.json")
+    expected = json.loads(metrics.read_text())
     done = msrun("eval.py", *common, "--prediction_path", work / "two.json", "--device_num", 2, cwd=work)
     assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(metrics.read_text())
+    assert (found["images"], found["detections"]) == (expected["images"], expected["detections"])
+    assert found["stats"] == pytest.approx(expected["stats"], abs=1e-6)
     one, two = (sorted((work / name).read_text().split("},")) for name in ("one.json", "two.json"))
     assert len(one) > 20
     assert len(one) == len(two)

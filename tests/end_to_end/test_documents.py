@@ -49,6 +49,8 @@ RUN_ELSEWHERE = {
     "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_distribute_train.sh": "tests/scripts/test_published_scripts.py",
+    "export NODE_NUM=": "nothing to run",
+    "NODE_RANK=": "test_several_machines.py, tests/scripts/test_machines.py",
     "bash scripts/run_eval_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_infer_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/nas_fpn/run_single_train.sh": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",

@@ -9,14 +9,16 @@ import pytest
 
 from src.common.errors import UserError
 from src.config import load_config
+from src.engine import starting_point
 from src.engine import trainer as trainer_module
+from src.engine.starting_point import _count_by, check_common_start
 from src.engine.stop_request import StopRequest
 from src.engine.trainer import Trainer, Validation
 from src.evaluation.metrics import Metrics
 from src.model_utils.device_adapter import Device
 from src.model_utils.local_adapter import _step_file, note_step
 from src.schema import Config
-from src.weights.checkpoint import save_weights
+from src.weights.checkpoint import TrainingState, save_weights
 from tests.conftest import ROOT
 from tests.end_to_end.commands import logged
 from tests.engine.toy_detector import ToyDetector, toy_batch
@@ -256,3 +258,60 @@ def test_twenty_skipped_steps_in_a_row_end_the_training(tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_ends_a_training_with_a_fixed_scale(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^the loss is not finite at epoch 1, step 2 \(.*images 1.jpg"):
         trained(tmp_path, monkeypatch, loader=OverflowingLoader(99), **SCALED | {"loss_scale": 64})
+
+
+@pytest.mark.parametrize(
+    ("before", "images", "step", "told"),
+    [
+        (2, 2, 2, []),
+        (0, 4, 2, []),
+        (2, 1, 4, ["; 4 images of epoch 6 are done"]),
+        (2, 4, 1, ["; 4 images of epoch 6 are done"]),
+        (2, 3, 1, ["; 4 images of epoch 6 are done, 1 of them come again"]),
+        (2, 8, 0, ["; 4 images of epoch 6 are done, 4 of them come again"]),
+    ],
+)
+def test_another_batch_goes_on_by_images_seen(before, images, step, told):
+    state = TrainingState(step=22, epoch=5, step_in_epoch=2, loss_sum=3.0, images_per_step=before)
+    line = f"{images} images per step instead of {before}: the learning rate goes on where it was, by images seen"
+    assert _count_by(images, state, Path("a.ckpt"), turns=False) == [line + end for end in told]
+    assert (state.step, state.epoch, state.step_in_epoch) == (22, 5, step)
+    assert state.images_per_step == images
+    assert state.loss_sum == 1.5 * step  # its mean is what it was
+
+
+def test_another_batch_between_epochs():
+    state = TrainingState(step=20, epoch=5, images_per_step=2)
+    (line,) = _count_by(4, state, Path("a.ckpt"), turns=True)
+    assert line == "4 images per step instead of 2: the learning rate goes on where it was, by images seen"
+    assert (state.step, state.epoch, state.step_in_epoch) == (20, 5, 0)
+
+
+def test_a_training_resumed_with_another_batch(tmp_path, monkeypatch):
+    trained(tmp_path, monkeypatch, pre_trained_epoch_size=5, epoch_size=6, save_every=2, batch_size=2)
+    middle = tmp_path / "run/checkpoints/step_00000022.ckpt"
+    options = {"pre_trained": "", "resume": str(middle), "epoch_size": 7, "batch_size": 4}
+    trainer, loader, log = trained(tmp_path, monkeypatch, checkpoint=middle, **options)
+    log = log[log.index("resumed from") :]
+    assert loader.asked == [(5, 1), (6, 0)]
+    assert "INFO: 4 images per step instead of 2: " in log
+    rates = [float(rate) for rate in re.findall(r"^lr:\[(.*)\]$", log, re.MULTILINE)]
+    assert rates == pytest.approx([trainer.schedule(at) for at in range(21, 28)], abs=1e-6)
+    assert trainer.state.step == 22 + 3 + 4  # steps are numbered on, and so are the checkpoints
+
+
+def test_the_rest_of_an_epoch_of_turning_frames_needs_the_same_batch():
+    state = TrainingState(step=22, epoch=5, step_in_epoch=2, images_per_step=2)
+    with pytest.raises(UserError, match=r"^a.ckpt lies within an epoch of 2 images per step, now there are 4: with tu"):
+        _count_by(4, state, Path("a.ckpt"), turns=True)
+
+
+def test_machines_that_resume_from_different_places_are_refused(monkeypatch):
+    monkeypatch.setattr(starting_point, "gather_bytes", lambda own, world, keep: [b"after step 22", own])
+    state, wanted = TrainingState(), Path("run/last.ckpt")
+    with pytest.raises(UserError) as error:
+        check_common_start(state, Device("CPU", 1, 2), None, wanted)
+    expected = "rank 0 starts after step 22, but rank 1 starts anew: each machine needs the same run/last.ckpt"
+    assert str(error.value) == expected
+    state.step = 22
+    check_common_start(state, Device("CPU", 1, 2), wanted, wanted)

@@ -53,7 +53,7 @@ def evaluated(dataset):
     """(evaluator, metrics) of a detector that misses every third object."""
     evaluator = CocoEvaluator.for_dataset(dataset, ("bbox", "segm"))
     device, net = Device("CPU"), TruthDetector(dataset, missed=3)
-    metrics = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), EvaluationOptions(0.5, "off"))
+    metrics = evaluate_detector(net, Loader(dataset), evaluator, device, EvaluationOptions(0.5, "off"))
     return evaluator, metrics
 
 
@@ -64,7 +64,7 @@ def saved_config(dataset, path):
 def test_masks_of_the_truth_score_high_and_misses_cost_both_kinds(dataset, evaluated):
     evaluator = CocoEvaluator.for_dataset(dataset, ("bbox", "segm"))
     net, device = TruthDetector(dataset), Device("CPU")
-    full = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), EvaluationOptions(0.5, "off"))
+    full = evaluate_detector(net, Loader(dataset), evaluator, device, EvaluationOptions(0.5, "off"))
     assert full.stats["bbox_mAP"] > 0.999 and full.stats["segm_mAP"] > 0.9 and full.stats["segm_mAP_50"] > 0.999
     metrics = evaluated[1]
     assert metrics.stats["bbox_mAP"] < 0.95 and metrics.stats["segm_mAP"] < metrics.stats["bbox_mAP"] + 1e-9
@@ -74,9 +74,7 @@ def test_masks_of_the_truth_score_high_and_misses_cost_both_kinds(dataset, evalu
 
 def test_boxes_alone_where_no_threshold_is_given(dataset):
     evaluator, net = CocoEvaluator.for_dataset(dataset), TruthDetector(dataset)
-    metrics = evaluate_detector(
-        net, Loader(dataset), evaluator, Device("CPU"), Path(), EvaluationOptions(progress_bar="off")
-    )
+    metrics = evaluate_detector(net, Loader(dataset), evaluator, Device("CPU"), EvaluationOptions(progress_bar="off"))
     assert list(metrics.tables) == ["bbox"] and "segmentation" not in evaluator.results()[0]
 
 
@@ -176,7 +174,7 @@ def test_one_annotation_without_a_mask_is_left_out_of_mask_ap(dataset, tmp_path,
     other = CocoDataset(without_masks(dataset, tmp_path, only_first=True), CLASSES, "val")
     evaluator = CocoEvaluator.for_dataset(other, ("bbox", "segm"))
     device, net = Device("CPU"), TruthDetector(dataset)
-    metrics = evaluate_detector(net, Loader(dataset), evaluator, device, Path(), EvaluationOptions(0.5, "off"))
+    metrics = evaluate_detector(net, Loader(dataset), evaluator, device, EvaluationOptions(0.5, "off"))
     assert metrics.stats["bbox_mAP"] > 0.999 and 0.8 < metrics.stats["segm_mAP_50"] < 0.999
     assert "1 annotations" in caplog.text
 

@@ -77,7 +77,7 @@ def detector(root: Path) -> GreyDetector:
 def test_evaluation_counts_every_image_and_keeps_their_order(config: MaskRCNNConfig, detector: GreyDetector) -> None:
     loader = build_eval_loader(config)
     evaluator = CocoEvaluator.for_dataset(loader.dataset)
-    metrics = evaluate_detector(detector, loader, evaluator, Device("CPU"), Path(), EvaluationOptions(None, "off"))
+    metrics = evaluate_detector(detector, loader, evaluator, Device("CPU"), EvaluationOptions(None, "off"))
     loader.close()
     assert set(detector.shapes) == {(4, 3, 64, 96), (4, 3, 96, 64)} and len(detector.shapes) == len(loader) == 4
     assert metrics.num_images == COUNT and metrics.num_detections == COUNT

@@ -14,7 +14,8 @@ from pathlib import Path
 def msrun(arguments: list[str]) -> None:
     """Start a scheduler and workers, end all workers when one fails, wait for the scheduler. As MindSpore's does."""
     options = dict(word[2:].split("=", 1) for word in arguments if word.startswith("--") and "=" in word)
-    number, logs = int(options["worker_num"]), Path(options["log_dir"])
+    number, here, logs = int(options["worker_num"]), int(options["local_worker_num"]), Path(options["log_dir"])
+    first = int(options.get("node_rank", 0)) * here
     command = arguments[arguments.index("python3") :]
     os.environ["MS_WORKER_NUM"] = str(number)
 
@@ -26,9 +27,9 @@ def msrun(arguments: list[str]) -> None:
                 start_new_session="MS_NODE_ID" in names,
             )  # fmt: skip
 
-    scheduler = begin("scheduler.log", MS_ROLE="MS_SCHED", RANK_ID=0)
+    scheduler = begin("scheduler.log", MS_ROLE="MS_SCHED", RANK_ID=0) if first == 0 else None
     workers = []
-    for rank in range(number):
+    for rank in range(first, first + here):
         workers.append(begin(f"worker_{rank}.log", MS_ROLE="MS_WORKER", MS_NODE_ID=rank, RANK_ID=rank))
         time.sleep(float(os.environ.get("SPAWN_SECONDS", "0")))
     while any(worker.poll() is None for worker in workers):
@@ -37,13 +38,15 @@ def msrun(arguments: list[str]) -> None:
                 if worker.poll() is None:
                     os.killpg(worker.pid, signal.SIGKILL)
         time.sleep(0.2)
-    scheduler.wait()
+    if scheduler is not None:
+        scheduler.wait()
     sys.exit(any(worker.returncode for worker in workers))
 
 
 def mpirun(arguments: list[str]) -> None:
     """Start the ranks and wait for them."""
     number, command = int(arguments[arguments.index("-n") + 1]), arguments[arguments.index("bash") :]
+    os.environ["OMPI_COMM_WORLD_SIZE"] = str(number)
     ranks = [subprocess.Popen(command, env={**os.environ, "OMPI_COMM_WORLD_RANK": str(i)}) for i in range(number)]
     sys.exit(max(rank.wait() for rank in ranks))
 
