@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mindspore import Tensor, nn
-from mindspore.graph.api import _cell_graph_executor
+from mindspore.graph import api
 
 from src.common.heartbeat import heartbeat
 from src.model_utils.graph_cache import GraphCache, active_graph_cache
@@ -17,6 +17,10 @@ from src.model_utils.graph_key import checksum_of
 logger = logging.getLogger(__name__)
 
 NEWS_SECONDS = 10.0
+
+# MindSpore's cache would parse the script that was started, which is no file in `python -c` and the like. Sources are
+# part of this project's own keys.
+api.entry_script_path = None
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -79,7 +83,7 @@ class CachedGraph(nn.Cell):
         return all(own.get(name) is used for name, used in self._used().items())
 
     def _used(self) -> dict[str, Tensor]:
-        return _cell_graph_executor._graph_executor.get_params(self.compile_phase)
+        return api._cell_graph_executor._graph_executor.get_params(self.compile_phase)
 
 
 def _form(argument: Any) -> str:
