@@ -109,7 +109,7 @@ def losses(net: RetinaNet, anchors: torch.Tensor, images, boxes: list, labels: l
     logits, deltas = net(images)
     logits = torch.cat([x.permute(0, 2, 3, 1).reshape(len(x), -1, net.num_classes) for x in logits], 1)
     deltas = torch.cat([x.permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in deltas], 1)
-    total = torch.zeros(2)
+    total = torch.zeros(2, device=images.device)
     positives = 0
     for i in range(len(images)):
         assigned = assign(anchors, boxes[i])
