@@ -11,7 +11,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "README_CN.md", "BENCHMARKS.md", "CONTRIBUTING.md", "CHANGELOG.md", "ascend310_infer/README.md",
-         "configs/*/README.md", "docs/*.md")  # fmt: skip
+         "configs/*/README*.md", "docs/*.md")  # fmt: skip
 OTHERS = ("LICENSE", "CITATION.cff", "configs/**/*.yaml", "docs/images/*", "docs/*.ipynb")
 
 
