@@ -15,7 +15,7 @@
 # BATCH          images per step; default 4
 # DRY_RUN=1      only print the commands
 #
-# Never run on a GPU so far; each step was run on a CPU.
+# Never run on a GPU so far. On a CPU smoke was run, and steps of Mask R-CNN, RefineDet and RefineDet's peer.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"

@@ -38,11 +38,13 @@ def main() -> None:
     path, size = DETECTORS[args.detector]
     size = args.size or size
     scale = 1.0 if args.amp_level == "O0" else "dynamic"
-    config = load_config(
-        ROOT / "configs" / path,
-        {"device_target": args.device, "img_width": size, "img_height": size, "num_gts": NUM_GTS, "loss_scale": scale,
-         "amp_level": args.amp_level, "batch_size": args.batch},
-    )  # fmt: skip
+    overrides = {
+        "device_target": args.device, "img_width": size, "img_height": size, "num_gts": NUM_GTS, "loss_scale": scale,
+        "amp_level": args.amp_level, "batch_size": args.batch,
+    }  # fmt: skip
+    if args.detector == "nas_fpn":
+        overrides["num_retinanet_boxes"] = 0  # that of its own size, which may be another here
+    config = load_config(ROOT / "configs" / path, overrides)
     ms.set_device(args.device)
     ms.set_context(mode=ms.GRAPH_MODE)
     net = build_detector(config)
