@@ -19,37 +19,20 @@ import time
 from pathlib import Path
 
 import numpy as np
+from random_batch import make_batch
 from sides import PEERS, Side, operator_times, print_race_header, race, report_operators, report_race, serve
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-OBJECTS_AN_IMAGE = 8  # COCO has 7.3
-NUM_GTS = 100
 # Small, because fp32 gradients of a new network carry noise of some percent: one update must not amplify it.
 LEARNING_RATE = 0.0001
 LEAST_EQUAL = 0.9  # share of PyTorch's detections that ours must have
 
 
 def make_inputs(size: int, batch: int, weight_decay: float) -> dict[str, np.ndarray]:
-    """A batch of noise with random objects, as the loader would make it."""
-    rng = np.random.default_rng(1)
-    boxes = np.zeros((batch, NUM_GTS, 4), np.float32)
-    corner = rng.uniform(0, 0.6 * size, (batch, OBJECTS_AN_IMAGE, 2))
-    side = np.exp(rng.uniform(np.log(16), np.log(0.4 * size), (batch, OBJECTS_AN_IMAGE, 2)))
-    boxes[:, :OBJECTS_AN_IMAGE] = np.concatenate([corner, corner + side], 2)
-    labels = np.zeros((batch, NUM_GTS), np.int32)
-    labels[:, :OBJECTS_AN_IMAGE] = rng.integers(0, 80, (batch, OBJECTS_AN_IMAGE))
-    valid = np.arange(NUM_GTS)[None].repeat(batch, 0) < OBJECTS_AN_IMAGE
-    return {
-        "image": rng.standard_normal((batch, 3, size, size), np.float32),
-        "image_info": np.tile(np.float32([size, size, size, size, 1, 1]), (batch, 1)),
-        "boxes": boxes,
-        "labels": labels,
-        "valid": valid,
-        "lr": np.float32(LEARNING_RATE),
-        "weight_decay": np.float32(weight_decay),
-    }
+    """A batch, and the settings of the optimizer."""
+    return {**make_batch(size, batch), "lr": np.float32(LEARNING_RATE), "weight_decay": np.float32(weight_decay)}
 
 
 def overrides_of(size: int) -> dict:

@@ -13,9 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from cases import CLASSES, DETECTORS, OBJECTS, ROUNDS, make_batch, time_steps
+from cases import DETECTORS, ROUNDS, time_steps
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "peers"))
+BENCHMARKS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "peers")]
+
+from random_batch import CLASSES, OBJECTS, make_batch  # noqa: E402  found by the line above
 
 
 def main() -> None:
