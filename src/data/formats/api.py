@@ -88,6 +88,11 @@ def given_path(config: Config, training: bool) -> str:
     return config.train_dataset if training else config.val_dataset
 
 
+def annotation_path(config: Config, training: bool) -> Path:
+    """`train_dataset` or `val_dataset`, or else `anno_path`, for formats that have this `root_key`."""
+    return Path(given_path(config, training) or config.anno_path)
+
+
 def training_subset(config: Config, training: bool) -> tuple[int, int]:
     """Which images to use, as (the first so many, then every so many-th); 0: all. Evaluation uses all."""
     return (config.train_dataset_num, config.train_dataset_divider) if training else (0, 0)

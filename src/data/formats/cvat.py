@@ -10,7 +10,8 @@ import numpy as np
 
 from src.common.errors import UserError
 from src.common.text import shortened, shown
-from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
+from src.data.formats.api import annotation_path, split_name
+from src.data.formats.drawn import drawn_format
 from src.data.formats.folders import require_existing, split_places
 from src.data.formats.listed import ClassLabels, ListedDataset, ListedImage, ListedObject
 from src.data.formats.shapes import ellipse_points, joined_groups, polygon_object, turned, window_object
@@ -187,30 +188,10 @@ def _mask_object(where: str, label: int, shape: ElementTree.Element, size_hw: tu
     return window_object(where, label, pixels, left, top, size_hw)
 
 
-def _given(config: Config, training: bool) -> Path:
-    return Path(given_path(config, training) or config.anno_path)
-
-
-def _open_split(config: Config, training: bool, with_masks: bool) -> CvatDataset:
-    return CvatDataset(
-        _given(config, training),
-        config.class_names,
-        split_name(training),
-        with_masks,
-        config.image_dir,
-        config.category_ids,
-        *training_subset(config, training),
-    )
-
-
-def _open_path(path: str, class_names: list[str], category_ids: list[int], images_dir: str) -> CvatDataset:
-    return CvatDataset(path, class_names, "val", False, images_dir, category_ids)
-
-
 def _class_names(config: Config, training: bool) -> list[str]:
     """The labels of the task, in its order; where the file does not say them, those of all shapes, by the alphabet."""
     labels = ClassLabels()
-    reader = _Reader(find_file(_given(config, training), split_name(training)), labels, config.image_dir)
+    reader = _Reader(find_file(annotation_path(config, training), split_name(training)), labels, config.image_dir)
     if declared := reader.declared_names():
         return declared
     reader.images()
@@ -225,4 +206,4 @@ def _holds(folder: Path) -> bool:
     return False
 
 
-FORMAT = DatasetFormat("anno_path", True, _open_split, _open_path, class_names=_class_names, holds=_holds)
+FORMAT = drawn_format(CvatDataset, _class_names, _holds)

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from src.common.errors import UserError
 from src.common.json_files import parse_json
 from src.common.text import shown
-from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
+from src.data.formats.api import annotation_path, split_name
+from src.data.formats.drawn import drawn_format
 from src.data.formats.folders import require_existing, split_places
 from src.data.formats.listed import ClassLabels, ListedDataset, ListedImage, ListedObject
 from src.data.formats.shapes import bounds_of, ellipse_points, joined_groups, polygon_object, window_object
@@ -202,31 +203,11 @@ def _mask_object(where: str, label: int, points: list, text: str, size_hw: tuple
     return window_object(where, label, pixels, left, top, size_hw)
 
 
-def _given(config: Config, training: bool) -> Path:
-    return Path(given_path(config, training) or config.anno_path)
-
-
-def _open_split(config: Config, training: bool, with_masks: bool) -> LabelmeDataset:
-    return LabelmeDataset(
-        _given(config, training),
-        config.class_names,
-        split_name(training),
-        with_masks,
-        config.image_dir,
-        config.category_ids,
-        *training_subset(config, training),
-    )
-
-
-def _open_path(path: str, class_names: list[str], category_ids: list[int], images_dir: str) -> LabelmeDataset:
-    return LabelmeDataset(path, class_names, "val", False, images_dir, category_ids)
-
-
 def _class_names(config: Config, training: bool) -> list[str]:
     """The labels of all shapes, in alphabetical order."""
     labels = ClassLabels()
     reader = _Reader(labels, config.image_dir)
-    for file in find_files(_given(config, training), split_name(training))[1]:
+    for file in find_files(annotation_path(config, training), split_name(training))[1]:
         reader.read(file)
     return labels.found
 
@@ -243,4 +224,4 @@ def _holds(folder: Path) -> bool:
         return False
 
 
-FORMAT = DatasetFormat("anno_path", True, _open_split, _open_path, class_names=_class_names, holds=_holds)
+FORMAT = drawn_format(LabelmeDataset, _class_names, _holds)

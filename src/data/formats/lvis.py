@@ -6,7 +6,7 @@ from pathlib import Path
 
 from src.common.errors import UserError
 from src.data.annotations.parsing import Content
-from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
+from src.data.formats.api import DatasetFormat, annotation_path, split_name, training_subset
 from src.data.formats.coco import CocoDataset, category_names, read_content
 from src.data.formats.folders import require_existing
 from src.schema import Config
@@ -67,7 +67,7 @@ def find_lvis_file(path: Path, split: str) -> Path:
 
 
 def _file(config: Config, training: bool) -> Path:
-    return find_lvis_file(Path(given_path(config, training) or config.anno_path), split_name(training))
+    return find_lvis_file(annotation_path(config, training), split_name(training))
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> LvisDataset:

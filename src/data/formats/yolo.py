@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from src.common.errors import UserError
 from src.common.text import shortened, shown
 from src.common.yaml_values import YamlError, parse_yaml
-from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
+from src.data.formats.api import DatasetFormat, annotation_path, split_name, training_subset
 from src.data.formats.folders import SPLIT_FOLDERS
 from src.data.formats.listed import ListedDataset, ListedImage, ListedObject
 from src.data.formats.shapes import polygon_object
@@ -280,7 +280,7 @@ class _LabelReader:
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> YoloDataset:
-    path = given_path(config, training) or config.anno_path
+    path = annotation_path(config, training)
     first, every = training_subset(config, training)
     return YoloDataset(path, config.class_names, split_name(training), with_masks, config.category_ids, first, every)
 
@@ -291,7 +291,7 @@ def _open_path(path: str, class_names: list[str], category_ids: list[int], image
 
 
 def _class_names(config: Config, training: bool) -> list[str]:
-    return read_data_file(given_path(config, training) or config.anno_path).class_names
+    return read_data_file(annotation_path(config, training)).class_names
 
 
 def _holds(folder: Path) -> bool:
