@@ -1,5 +1,7 @@
 """What processes hand each other beside gradients: bytes of any length, through the collectives of the training."""
 
+from functools import cache
+
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
@@ -19,6 +21,12 @@ class AllGather(nn.Cell):
         return self.all_gather(value)
 
 
+@cache
+def _all_gather() -> AllGather:
+    """One for all exchanges: another cell would be compiled anew."""
+    return AllGather()
+
+
 def gather_bytes(data: bytes, world: int, keep: bool) -> list[bytes]:
     """Collect what each process has; all processes must call this.
 
@@ -32,7 +40,7 @@ def gather_bytes(data: bytes, world: int, keep: bool) -> list[bytes]:
     Returns:
         What each process gave, by rank; [] unless `keep`.
     """
-    gather = AllGather()
+    gather = _all_gather()
     lengths = gather(Tensor([len(data)], ms.int32)).asnumpy()
     chunks = -(-int(lengths.max()) // (4 * CHUNK))
     words = np.zeros(chunks * CHUNK, np.int32)
