@@ -10,36 +10,24 @@ small network that learns from scratch, or the name or path of any configuration
 
 import argparse
 
-from src.common.errors import UserError
 from src.common.program import run_command
 
 
 def main() -> None:
     """Read the arguments, then write."""
-    from src.data.formats.table import FORMATS
+    from src.commands.open_data import add_data_arguments, check_data_arguments, data_of_arguments
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    formats = ("auto", *FORMATS)
+    add_data_arguments(parser)
     parser.add_argument("--model", required=True, help="detector, or name or path of a configuration")
-    parser.add_argument("--data", default="", help="folder with training and evaluation data")
-    parser.add_argument("--train_dataset", default="", help="training data, in place of --data")
-    parser.add_argument("--val_dataset", default="", help="evaluation data, in place of --data")
-    parser.add_argument(
-        "--from", dest="source", choices=formats, default="auto", help="auto: what the folder looks like"
-    )
-    parser.add_argument("--image_dir", default="", help="folder of the images; default: as the annotations say")
-    parser.add_argument("--classes", default="", help="class names, comma-separated; default: those of the data")
     parser.add_argument("--output", default="", help="YAML file to write; default: MODEL_DATA.yaml")
     parser.add_argument("--overwrite", type=int, choices=(0, 1), default=0, help="1: replace the file")
     args = parser.parse_args()
-    train = args.train_dataset or args.data
-    if not train:
-        raise UserError("--data is missing; give the folder of the data set, or --train_dataset")
+    check_data_arguments(args)
     from src.commands.new_experiment import new_experiment, starting_config
-    from src.commands.open_data import data_config
 
     starting_config(args.model)
-    data = data_config(args.source, train, args.val_dataset, args.image_dir, args.classes)
+    data = data_of_arguments(args)
     new_experiment(args.model, data, args.data, args.output, args.overwrite == 1)
 
 

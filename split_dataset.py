@@ -17,23 +17,17 @@ from src.common.program import run_command
 
 def main() -> None:
     """Read the arguments, then divide."""
-    from src.data.formats.table import FORMATS
+    from src.commands.open_data import add_data_arguments, data_config
     from src.data.writers.table import WRITERS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    formats = ("auto", *FORMATS)
-    parser.add_argument(
-        "--from", dest="source", choices=formats, default="auto", help="auto: what the folder looks like"
-    )
+    add_data_arguments(parser, both=False)
     parser.add_argument("--to", dest="target", choices=tuple(WRITERS), default="coco", help="format to write (coco)")
-    parser.add_argument("--data", required=True, help="folder or file of the data set")
     parser.add_argument("--output_dir", required=True, help="folder for both parts")
     parser.add_argument("--by", choices=("class", "folder"), default="class", help="what is kept even, or together")
     parser.add_argument("--val_fraction", type=float, default=0.2, help="share of the evaluation images (0.2)")
     parser.add_argument("--val_list", default="", help="text file with the evaluation images, in place of a share")
     parser.add_argument("--seed", type=int, default=1, help="of what is random (1)")
-    parser.add_argument("--image_dir", default="", help="folder of the images; default: as the annotations say")
-    parser.add_argument("--classes", default="", help="class names, comma-separated; default: those of the data")
     parser.add_argument("--images", choices=("link", "copy"), default="link", help="links (default) or copies")
     parser.add_argument("--overwrite", type=int, choices=(0, 1), default=0, help="1: write into a folder with content")
     args = parser.parse_args()
@@ -41,7 +35,6 @@ def main() -> None:
         raise UserError(f"--val_fraction {args.val_fraction}: must be between 0 and 1")
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: must not be negative")
-    from src.commands.open_data import data_config
     from src.commands.split_dataset import split_dataset
 
     written = split_dataset(

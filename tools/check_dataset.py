@@ -15,35 +15,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.common.errors import UserError
 from src.common.program import run_command
 
 
 def main() -> None:
     """Read the arguments, then look at the data."""
-    from src.data.formats.table import FORMATS
+    from src.commands.open_data import add_data_arguments, check_data_arguments, data_of_arguments, evaluation_path
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    formats = ("auto", *FORMATS)
-    parser.add_argument(
-        "--from", dest="source", choices=formats, default="auto", help="auto: what the folder looks like"
-    )
-    parser.add_argument("--data", default="", help="folder with training and evaluation data")
-    parser.add_argument("--train_dataset", default="", help="training data, in place of --data")
-    parser.add_argument("--val_dataset", default="", help="evaluation data, in place of --data")
-    parser.add_argument("--image_dir", default="", help="folder of the images; default: as the annotations say")
-    parser.add_argument("--classes", default="", help="class names, comma-separated; default: those of the data")
+    add_data_arguments(parser)
     parser.add_argument("--config_path", default="", help="experiment whose anchors to compare with the objects")
     parser.add_argument("--output_dir", required=True, help="folder for index.html and its pictures")
     args = parser.parse_args()
-    train = args.train_dataset or args.data
-    if not train:
-        raise UserError("--data is missing; give the folder of the data set, or --train_dataset")
+    check_data_arguments(args)
     from src.commands.check_dataset import check_dataset
-    from src.commands.open_data import data_config, evaluation_path
     from src.config import load_config
 
-    data = data_config(args.source, train, args.val_dataset, args.image_dir, args.classes)
+    data = data_of_arguments(args)
     data.val_dataset = args.val_dataset or evaluation_path(data, args.data)
     names = {"coco_classes": data.coco_classes, "num_classes": data.num_classes, "category_ids": []}
     check_dataset(data, args.output_dir, load_config(args.config_path, names) if args.config_path else None)

@@ -1,5 +1,6 @@
 """Open data sets that programs are given by a folder or a path, without a configuration."""
 
+import argparse
 import logging
 
 from src.common.errors import UserError
@@ -10,6 +11,38 @@ from src.data.formats.table import FORMATS, format_at, format_of
 from src.schema import Config
 
 logger = logging.getLogger(__name__)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser, both: bool = True) -> None:
+    """The arguments that name a data set: `--from`, `--data`, `--image_dir` and `--classes`.
+
+    Args:
+        parser: gets them.
+        both: evaluation data may be named apart, by `--train_dataset` and `--val_dataset`; else `--data` must be given.
+    """
+    parser.add_argument(
+        "--from", dest="source", choices=("auto", *FORMATS), default="auto", help="auto: what the folder looks like"
+    )
+    if both:
+        parser.add_argument("--data", default="", help="folder with training and evaluation data, or file")
+        parser.add_argument("--train_dataset", default="", help="training data, in place of --data")
+        parser.add_argument("--val_dataset", default="", help="evaluation data, in place of --data")
+    else:
+        parser.add_argument("--data", required=True, help="folder or file of the data set")
+    parser.add_argument("--image_dir", default="", help="folder of the images; default: as the annotations say")
+    parser.add_argument("--classes", default="", help="class names, comma-separated; default: those of the data")
+
+
+def check_data_arguments(args: argparse.Namespace) -> None:
+    """Raise a UserError unless `args` name training data."""
+    if not (args.train_dataset or args.data):
+        raise UserError("--data is missing; give the folder of the data set, or --train_dataset")
+
+
+def data_of_arguments(args: argparse.Namespace) -> Config:
+    """The configuration that `args` of `add_data_arguments`, with both parts, stand for; see `data_config`."""
+    train = args.train_dataset or args.data
+    return data_config(args.source, train, args.val_dataset, args.image_dir, args.classes)
 
 
 def data_config(dataset: str, train: str, val: str = "", image_dir: str = "", classes: str = "") -> Config:
