@@ -1,7 +1,10 @@
 """The detectors of run_all.sh, and how their steps are timed. NumPy only, for either side's Python."""
 
+import fcntl
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
@@ -18,16 +21,32 @@ ROUNDS = 20
 
 
 def time_steps(step: Callable[[], float], rounds: int = ROUNDS) -> None:
-    """Print the seconds of the first step, the median of the others and the last loss as a line of JSON after '@'."""
-    start = perf_counter()
-    loss = step()
-    first = perf_counter() - start
-    seconds = []
-    for _ in range(rounds):
+    """Print the seconds and the loss of the first step, and the median of the others, as a line of JSON after '@'.
+
+    Where TURNS names a file, several processes may compile at the same time, but none while another is timed.
+    """
+    with _turn(fcntl.LOCK_SH):
         start = perf_counter()
         loss = step()
-        seconds.append(perf_counter() - start)
-    report(first_s=round(first, 3), step_s=round(float(np.median(seconds)), 5), loss=round(loss, 5))
+        first = perf_counter() - start
+    seconds = []
+    with _turn(fcntl.LOCK_EX):
+        for _ in range(rounds):
+            start = perf_counter()
+            step()
+            seconds.append(perf_counter() - start)
+    report(first_s=round(first, 3), step_s=round(float(np.median(seconds)), 5), loss=loss)
+
+
+@contextmanager
+def _turn(kind: int) -> Iterator[None]:
+    """Hold the lock on the file that TURNS names, if it names one."""
+    if "TURNS" not in os.environ:
+        yield
+        return
+    with open(os.environ["TURNS"], "a", encoding="utf-8") as file:
+        fcntl.flock(file, kind)
+        yield
 
 
 def report(**values: object) -> None:

@@ -13,6 +13,7 @@
 # BCCD           folder with BCCD in COCO's form, for the training; default bccd, left out where it is not there
 # DEVICE_TARGET  GPU (default) or CPU
 # BATCH          images per step; default 4
+# AT_ONCE=1      compile all networks of one precision at the same time; their steps are timed one after another still
 # DRY_RUN=1      only print the commands
 #
 # Never run on a GPU so far. On a CPU smoke was run, and steps of Mask R-CNN, RefineDet and RefineDet's peer.
@@ -56,6 +57,13 @@ step() {
     tail -n 2 -- "$OUTPUT/$name.log"
 }
 
+# train_step NAME PYTHON PROGRAM DETECTOR ARGUMENT...: with AT_ONCE in the background.
+train_step() {
+    local name="$1"
+    step "$name" 600 "$2" "$3" --detector "$4" --device "$DEVICE" --batch "${BATCH:-4}" "${@:5}" &
+    [[ -n "${AT_ONCE:-}" ]] || wait
+}
+
 if ! dry_run; then
     mkdir -p -- "$OUTPUT" || fail "cannot write to $OUTPUT"
     rm -f -- "$OUTPUT/steps.tsv"
@@ -64,17 +72,18 @@ fi
 cd "$PROJECT_ROOT"
 step roi_align 300 "$TORCH" "$GPU_BENCHMARKS/roi_align.py"
 step smoke 300 "$PROGRAM" "$GPU_BENCHMARKS/smoke.py" --device "$DEVICE"
-for detector in "${DETECTORS[@]}"; do
-    for level in O0 O2; do
-        step "step_${detector}_$level" 600 "$PROGRAM" "$GPU_BENCHMARKS/train_step.py" --detector "$detector" \
-            --device "$DEVICE" --amp_level "$level" --batch "${BATCH:-4}"
+for precision in "O0 float32" "O2 autocast"; do
+    read -r ours theirs <<<"$precision"
+    [[ -z "${AT_ONCE:-}" ]] || export TURNS="$OUTPUT/turns.lock"
+    for detector in "${DETECTORS[@]}"; do
+        train_step "step_${detector}_$ours" "$PROGRAM" "$GPU_BENCHMARKS/train_step.py" "$detector" --amp_level "$ours"
     done
-done
-for detector in "${PEERS[@]}"; do
-    for precision in float32 autocast; do
-        step "peer_${detector}_$precision" 300 "$TORCH" "$GPU_BENCHMARKS/torch_train_step.py" --detector "$detector" \
-            --device "$DEVICE" --precision "$precision" --batch "${BATCH:-4}"
+    for detector in "${PEERS[@]}"; do
+        train_step "peer_${detector}_$theirs" "$TORCH" "$GPU_BENCHMARKS/torch_train_step.py" "$detector" \
+            --precision "$theirs"
     done
+    wait
+    unset TURNS
 done
 step evaluation 600 "$PROGRAM" "$GPU_BENCHMARKS/evaluation.py" --device "$DEVICE" --output_dir "$OUTPUT/evaluation"
 if dry_run || [[ -d "$BCCD" ]]; then

@@ -49,6 +49,7 @@ def main() -> None:
     config = load_config(ROOT / "configs" / path, overrides)
     ms.set_device(args.device)
     ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_seed(1)  # the same weights on every device
     net = build_detector(config)
     set_precision(net, config.amp_level, config.amp_dtype)
     net.set_train(True)

@@ -169,3 +169,11 @@ def test_bfloat16_is_refused_on_a_cpu() -> None:
     with pytest.raises(UserError, match="amp_dtype bfloat16 works on GPU and Ascend; .* for CPU: float16"):
         set_precision(Dense(8, 8), "O1", "bfloat16")
     set_precision(Dense(8, 8), "O0", "bfloat16")
+
+
+def test_a_dilated_convolution_stays_in_float32_on_a_gpu(monkeypatch) -> None:
+    plain, dilated = Conv2d(8, 8, 3), Conv2d(8, 8, 3, dilation=3)
+    monkeypatch.setattr("src.ops.convolution.layers.current_target", lambda: "GPU")
+    for cell in (plain, dilated):
+        set_precision(cell, "O2", "float16")
+    assert (plain.compute_type, dilated.compute_type, dilated.output_type) == (HALF, FULL, HALF)

@@ -30,5 +30,7 @@ class L2Norm(nn.Cell):
         squares = (x * x).sum(axis=1).reshape(batch, 1, height * width)
         length = ops.sqrt(ops.maximum(squares, 1e-30)) + self.eps
         # Products that broadcast are slow on CPU, a product of matrices is not; MindSpore's ONNX has no Reciprocal.
-        factors = ops.matmul(self.weight.reshape(channels, 1), ops.pow(length, -1.0))
+        # One matrix per image: ops.matmul of a matrix and a batch of one has no gradient.
+        weight = ops.broadcast_to(self.weight.reshape(1, channels, 1), (batch, channels, 1))
+        factors = ops.BatchMatMul()(weight, ops.pow(length, -1.0))
         return in_type(x * factors.reshape(x.shape), dtype)

@@ -45,8 +45,13 @@ class Conv2d(nn.Conv2d):
         self.compute_type = self.output_type = ms.float32
 
     def set_precision(self, precision: Precision) -> None:
-        """Compute and give these types from now on."""
-        self.compute_type, self.output_type = precision.compute, precision.output
+        """Compute and give these types from now on; a dilated convolution computes in float32 on GPU always.
+
+        There MindSpore lays half precision out as NHWC, and then refuses the dilation in the convolution's gradient.
+        """
+        dilated = _pair(self.dilation) != (1, 1)
+        self.compute_type = ms.float32 if dilated and current_target() == "GPU" else precision.compute
+        self.output_type = precision.output
 
     def use_standard_operators(self) -> None:
         """Compute by MindSpore's own operator from now on."""
