@@ -62,12 +62,25 @@ def _training(config: Config) -> Iterator[Problem]:
     if config.lr_type == "five_phase" and ramps > config.epoch_size:
         yield "epoch_size", f"is {config.epoch_size}, fewer than the {ramps} epochs of warmup_epochs1 to warmup_epochs5"
     yield from _start(config)
-    if config.datasink:
-        yield "datasink", "is 1, but steps cannot be sunk to a device yet; datasink: 0 takes them one by one"
+    yield from _sunk_steps(config)
     if config.ratio_range[0] > config.ratio_range[1]:
         yield "ratio_range", f"is {config.ratio_range}; the smaller factor comes first"
     if config.rank_id >= config.device_num:
         yield "rank_id", f"is {config.rank_id}, but there are {config.device_num} devices"
+
+
+def _sunk_steps(config: Config) -> Iterator[Problem]:
+    """What steps cannot do that are sunk to the device."""
+    if not config.datasink:
+        return
+    if config.accumulate_step > 1:
+        yield "datasink", "is 1, which takes one batch per update: accumulate_step: 1 or datasink: 0"
+    if config.loss_scale == "dynamic":
+        yield "datasink", "is 1, which does not follow loss_scale dynamic: give it a number, or datasink: 0"
+    if len(config.input_shapes) > 1:
+        yield "datasink", "is 1, which takes images of one shape: turn_frame: False or datasink: 0"
+    if config.mode != "graph":
+        yield "datasink", f"is 1, which needs a compiled step, and mode is {config.mode}: mode: graph or datasink: 0"
 
 
 def _main_metric(config: Config) -> Iterator[Problem]:

@@ -45,9 +45,13 @@ class AveragedWeights(nn.Cell):
         """Take the present weights into the averages; what it returns, others can depend on."""
         return self.hyper_map(ops.partial(_average, self.kept), self.averages, self.weights)
 
+    def share_kept(self, step: int) -> float:
+        """How much of the averages the update after `step` others keeps."""
+        return min(self.decay, (1 + step) / (10 + step))
+
     def before_update(self, step: int) -> None:
-        """Set how much of the averages the update after `step` others keeps."""
-        ops.assign(self.kept, Tensor(min(self.decay, (1 + step) / (10 + step)), self.kept.dtype))
+        """Let the update after `step` others keep so much of the averages."""
+        ops.assign(self.kept, Tensor(self.share_kept(step), self.kept.dtype))
 
     def restart(self) -> None:
         """Let the averages be the present weights."""

@@ -8,7 +8,7 @@ import numpy as np
 from src.data.detection_dataset import DetectionDataset
 from src.data.sampling import images_per_epoch
 from src.engine.lr_schedule import base_rate, images_per_step
-from src.model_utils.device_adapter import Device
+from src.model_utils.device_adapter import Device, can_sink_steps
 from src.models.api import Detector
 from src.ops.precision import FULL_PRECISION
 from src.schema import Config
@@ -55,6 +55,8 @@ def facts_of_run(
         )
     if config.amp_level != FULL_PRECISION:
         yield f"half precision: amp_level {config.amp_level} in {config.amp_dtype}, loss_scale {config.loss_scale}"
+    if config.datasink and can_sink_steps(device.target):
+        yield f"datasink: steps are sunk to the {device.target}, up to {config.sink_size} at a time"
     yield from _instaboost(config)
 
 
@@ -96,6 +98,8 @@ def _devices(config: Config, device: Device) -> Iterator[str]:
         )
     if config.enable_graph_kernel and device.target == "CPU":
         yield "enable_graph_kernel is 1, but kernels are fused on GPU and Ascend only: nothing is on the CPU"
+    if config.datasink and not can_sink_steps(device.target):
+        yield f"datasink is 1, but steps are not sunk on the {device.target}: they are taken one by one"
     if config.amp_level != FULL_PRECISION and device.target == "CPU":
         yield f"amp_level is {config.amp_level}, but half precision saves no time on the CPU: O0 is faster there"
     images = images_per_step(config, device.world)

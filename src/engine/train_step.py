@@ -291,7 +291,7 @@ class Updater:
         normalizer = self._normalizer(inputs)
         masks = [Tensor(batch["masks"]) if "masks" in batch else None for batch in batches]
         terms = [
-            self.step(*inputs[i], masks[i], normalizer, self._seed(step * self.accumulate + i))
+            self.step(*inputs[i], masks[i], normalizer, Tensor(self.seed(step * self.accumulate + i), ms.int32))
             for i in range(len(inputs))
         ]
         if self.accumulate > 1:
@@ -299,9 +299,9 @@ class Updater:
             terms = [sum(terms) / self.accumulate]
         return self.mean_over_devices(terms[0])
 
-    def _seed(self, forward_pass: int) -> Tensor:
+    def seed(self, forward_pass: int) -> int:
         """A different number for each forward pass of each device; it stays small, since graphs multiply int32."""
-        return Tensor((forward_pass * self.world + self.rank) % SEED_PERIOD, ms.int32)
+        return (forward_pass * self.world + self.rank) % SEED_PERIOD
 
     def _normalizer(self, inputs: list[tuple]) -> Tensor | None:
         """Mean number of positives of all batches of an update, or None when there is only one batch."""

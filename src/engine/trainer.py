@@ -2,10 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from mindspore import Tensor
@@ -25,14 +23,16 @@ from src.engine.optimizer import build_optimizer
 from src.engine.run_facts import facts_of_run, likely_mistakes
 from src.engine.run_log import RunLog
 from src.engine.starting_point import check_common_start, load_starting_point
+from src.engine.steps import DoneStep, SingleSteps, Steps, count_steps, plan_steps
 from src.engine.stop_request import StopRequest
+from src.engine.sunk_steps import SunkSteps
 from src.engine.trackers import build_trackers
 from src.engine.train_step import MeanOverDevices, Updater
 from src.engine.validation_loss import ValidationLoss
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
 from src.model_utils.cached_graph import compile_news_to
-from src.model_utils.device_adapter import Device
+from src.model_utils.device_adapter import Device, can_sink_steps
 from src.model_utils.local_adapter import note_step
 from src.models import build_detector
 from src.ops.precision import precision_for_a_while, set_precision
@@ -114,6 +114,7 @@ class Trainer:
             self.update.scaling.restore(self.state)
         if config.resume and device.world > 1:
             check_common_start(self.state, device, checkpoint, self.keeper.last)
+        self.steps = self._choose_steps()
         self.log = self._start_log(notes, resumed=checkpoint is not None)
 
     def run(self, stop: StopRequest) -> None:
@@ -147,8 +148,17 @@ class Trainer:
         return True
 
     def close(self) -> None:
-        """End the log."""
+        """End what prepares steps, and the log."""
+        self.steps.close()
         self.log.close()
+
+    def _choose_steps(self) -> Steps:
+        """Steps from where the training starts, sunk where that is asked for and the device can."""
+        config, state, steps_per_epoch = self.config, self.state, self.steps_per_epoch
+        planned = plan_steps(config, self.train_loader, self.schedule, steps_per_epoch, state)
+        if not (config.datasink and can_sink_steps(self.device.target)):
+            return SingleSteps(self.update, planned)
+        return SunkSteps(self.update, planned, count_steps(config, steps_per_epoch, state), config.sink_size)
 
     def _start_log(self, notes: list[str], resumed: bool) -> RunLog:
         config, dataset = self.config, self.train_loader.dataset
@@ -176,36 +186,39 @@ class Trainer:
 
     def _train_epoch(self, stop: StopRequest) -> None:
         state, log = self.state, self.log
-        first = state.step_in_epoch
-        log.start_epoch(state.epoch + 1, self.steps_per_epoch, first)
-        batches = iter(self.train_loader.epoch(state.epoch, first * self.config.accumulate_step))
-        for _ in range(first, self.steps_per_epoch):
-            self._one_update(batches)
+        log.start_epoch(state.epoch + 1, self.steps_per_epoch, state.step_in_epoch)
+        while state.step_in_epoch < self.steps_per_epoch:
+            for done in self.steps.run(self._steps_together()):
+                self._take_note(done)
+            if self.config.save_every and state.step % self.config.save_every == 0:
+                self._save_periodical()
             if stop.signal is not None:
                 self._save_periodical()
                 log.info(f"stopped after step {state.step}: --resume 1 continues")
                 stop.raise_if_asked()
         log.end_epoch()
 
-    def _one_update(self, batches: Iterator[Batch]) -> None:
+    def _steps_together(self) -> int:
+        """How many steps are taken before the weights are needed: at the end of an epoch, and to be saved."""
+        state, save_every = self.state, self.config.save_every
+        count = min(self.steps.most, self.steps_per_epoch - state.step_in_epoch)
+        return min(count, save_every - state.step % save_every) if save_every else count
+
+    def _take_note(self, done: DoneStep) -> None:
         state, config = self.state, self.config
-        group = list(islice(batches, config.accumulate_step))
-        rate = self.schedule(state.epoch * self.steps_per_epoch + state.step_in_epoch)
-        terms = dict(zip(self.net.loss_names, self.update(group, rate, state.step).asnumpy().tolist(), strict=True))
+        terms = dict(zip(self.net.loss_names, done.terms, strict=True))
         loss = sum(terms.values())
-        skipped = self._note_scale(terms, group, rate)
+        skipped = self._note_scale(terms, done)
         if not skipped and not math.isfinite(loss):
-            self._stop_for_bad_loss("the loss is not finite", terms, group, rate)
+            self._stop_for_bad_loss("the loss is not finite", terms, done)
         state.step += 1
         state.step_in_epoch += 1
         note_step(state.step)
         state.loss_sum += 0.0 if skipped else loss
         self.log.advance(loss)
         if state.step_in_epoch % config.log_every == 0 or state.step_in_epoch == self.steps_per_epoch:
-            self.log.step(StepReport(state.epoch + 1, state.step_in_epoch, loss, terms, rate))
-            self.log.metrics("train", state.epoch + 1, state.step, self._logged(loss, terms, rate))
-        if config.save_every and state.step % config.save_every == 0:
-            self._save_periodical()
+            self.log.step(StepReport(state.epoch + 1, state.step_in_epoch, loss, terms, done.rate))
+            self.log.metrics("train", state.epoch + 1, state.step, self._logged(loss, terms, done.rate))
 
     def _logged(self, loss: float, terms: dict[str, float], rate: float) -> dict[str, float]:
         """What metrics.csv keeps of a step."""
@@ -214,7 +227,7 @@ class Trainer:
             values |= {"scale": self.state.loss_scale, "skipped_steps": self.state.skipped_steps}
         return values
 
-    def _note_scale(self, terms: dict[str, float], group: list[Batch], rate: float) -> bool:
+    def _note_scale(self, terms: dict[str, float], done: DoneStep) -> bool:
         """Take over a dynamic loss scale into the state, and tell of a skipped update; returns whether it was one."""
         state, before = self.state, self.state.loss_scale
         if self.update.scaling is None:
@@ -229,16 +242,15 @@ class Trainer:
         )
         if state.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             what = f"the gradients of {state.skipped_in_a_row} steps in a row were not finite, the last"
-            self._stop_for_bad_loss(what, terms, group, rate)
+            self._stop_for_bad_loss(what, terms, done)
         return True
 
-    def _stop_for_bad_loss(self, what: str, terms: dict[str, float], group: list[Batch], rate: float) -> None:
-        images = ", ".join(str(path) for batch in group for path in batch["path"])
+    def _stop_for_bad_loss(self, what: str, terms: dict[str, float], done: DoneStep) -> None:
         shown = ", ".join(f"{name} {value}" for name, value in terms.items())
         raise UserError(
             f"{what} at epoch {self.state.epoch + 1}, step {self.state.step_in_epoch + 1} ({shown}; "
-            f"learning rate {rate:.6g}; images {images}); checkpoints from before are in {self.keeper.folder}; "
-            "a lower --lr, a longer --warmup_step or --grad_clip 10 usually helps"
+            f"learning rate {done.rate:.6g}; images {', '.join(done.paths)}); checkpoints from before are in "
+            f"{self.keeper.folder}; a lower --lr, a longer --warmup_step or --grad_clip 10 usually helps"
         )
 
     def _finish_epoch(self, stop: StopRequest, start: float) -> None:

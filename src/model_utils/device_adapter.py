@@ -73,6 +73,11 @@ def writes_air(target: str) -> bool:
     return target == "Ascend"
 
 
+def can_sink_steps(target: str) -> bool:
+    """Whether the device has a queue of batches that a training step takes by itself."""
+    return target != "CPU"
+
+
 def current_target() -> str:
     """'CPU', 'GPU' or 'Ascend': what networks that are built now run on."""
     import mindspore as ms

@@ -25,7 +25,6 @@ from src.schema.sections import (
     Text,
     Triple,
     key,
-    published_key,
 )
 from src.schema.statistics import AUTO_METRIC
 
@@ -177,7 +176,12 @@ class Config(Section):
     patience: NonNegativeInt = key(0, "stop after so many evaluations without a better main_metric; 0: never")
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
     finetune: bool = key(False, "load what fits of pre_trained and print what does not")
-    datasink: bool = published_key(False, "data sink mode: not there yet, 1 is refused")
+    datasink: bool = key(
+        False, "sink steps to the GPU or Ascend: batches wait there in a queue (untested on an Ascend; CPU: no effect)"
+    )
+    sink_size: PositiveInt = key(
+        20, "datasink: most steps taken before their losses are fetched and logged; signals wait for them"
+    )
     pre_trained: PathText = key("", "checkpoint to start from")
     pre_trained_epoch_size: NonNegativeInt = key(
         0, "epochs that pre_trained was trained for: epochs and learning rate go on from there"

@@ -141,4 +141,4 @@ def test_published_keys_are_marked_in_help(capsys: pytest.CaptureFixture) -> Non
             "A program.", ["--config_path", f"{ROOT}/configs/instaboost/default_config.yaml", "-h"]
         )
     marked = [line.split(":")[0].strip() for line in capsys.readouterr().out.splitlines() if "[published key" in line]
-    assert "--datasink" in marked and "--roi.sample_num" in marked and "--mask_roi.sample_num" not in marked
+    assert "--datasink" not in marked and "--roi.sample_num" in marked and "--mask_roi.sample_num" not in marked

@@ -28,13 +28,11 @@ class Departure:
         text: the line, part of a line, or key.
         why: the reason.
         here: what stands in its place; NONE: nothing does, or `why` says it.
-        refused: for a key: the published value is an error.
     """
 
     text: str
     why: str
     here: Any = NONE
-    refused: bool = False
 
 
 @dataclass(frozen=True)

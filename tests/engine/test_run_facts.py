@@ -124,3 +124,9 @@ def test_repeated_images_are_counted() -> None:
     net, factors = SimpleNamespace(trainable_params=list), np.array([1.0, 1.5, 3.25])
     (_, said) = facts_of_run(config, Device("CPU"), net, data("a", "b", "c"), 5, factors)
     assert said == "repeat factors with threshold 0.01: 5 images per epoch, 2 images more than once, up to 3.25 times"
+
+
+def test_what_becomes_of_datasink_is_told() -> None:
+    config = load_config(INSTABOOST, {"datasink": "1", "sink_size": "7"})
+    assert "datasink is 1, but steps are not sunk on the CPU: they are taken one by one" in warnings(config)
+    assert "datasink" not in warnings(config, "GPU") and "datasink" not in warnings(load_config(INSTABOOST))
