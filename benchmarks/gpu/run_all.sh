@@ -72,6 +72,7 @@ fi
 cd "$PROJECT_ROOT"
 step roi_align 300 "$TORCH" "$GPU_BENCHMARKS/roi_align.py"
 step smoke 300 "$PROGRAM" "$GPU_BENCHMARKS/smoke.py" --device "$DEVICE"
+step datasink 300 "$PROGRAM" "$GPU_BENCHMARKS/datasink.py" --device "$DEVICE"
 for precision in "O0 float32" "O2 autocast"; do
     read -r ours theirs <<<"$precision"
     [[ -z "${AT_ONCE:-}" ]] || export TURNS="$OUTPUT/turns.lock"
