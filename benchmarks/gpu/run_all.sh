@@ -4,8 +4,8 @@
 # usage: bash benchmarks/gpu/run_all.sh OUTPUT [STEP]...
 #
 # OUTPUT  folder for each step's log, results.json and table.txt
-# STEP    only these: roi_align, smoke, step_DETECTOR_O0, step_DETECTOR_O2, peer_DETECTOR_float32, peer_DETECTOR_autocast,
-#         evaluation, training
+# STEP    only these: roi_align, smoke, datasink, step_DETECTOR_O0, step_DETECTOR_O2, peer_DETECTOR_float32,
+#         peer_DETECTOR_autocast, evaluation, training
 #
 # In the environment:
 # PYTHON         a Python with this project's packages and MindSpore for GPUs; default .venv/bin/python, or python3
@@ -64,6 +64,7 @@ fi
 cd "$PROJECT_ROOT"
 step roi_align 300 "$TORCH" "$GPU_BENCHMARKS/roi_align.py"
 step smoke 300 "$PROGRAM" "$GPU_BENCHMARKS/smoke.py" --device "$DEVICE"
+step datasink 300 "$PROGRAM" "$GPU_BENCHMARKS/datasink.py" --device "$DEVICE"
 for detector in "${DETECTORS[@]}"; do
     for level in O0 O2; do
         step "step_${detector}_$level" 600 "$PROGRAM" "$GPU_BENCHMARKS/train_step.py" --detector "$detector" \
