@@ -4,8 +4,8 @@
 # usage: bash benchmarks/gpu/run_all.sh OUTPUT [STEP]...
 #
 # OUTPUT  folder for each step's log, results.json and table.txt
-# STEP    only these: roi_align, smoke, step_DETECTOR_O0, step_DETECTOR_O2, peer_DETECTOR_float32, peer_DETECTOR_autocast,
-#         evaluation, training
+# STEP    only these: roi_align, smoke, datasink, step_DETECTOR_O0, step_DETECTOR_O2, peer_DETECTOR_float32,
+#         peer_DETECTOR_autocast, evaluation, training
 #
 # In the environment:
 # PYTHON         a Python with this project's packages and MindSpore for GPUs; default .venv/bin/python, or python3

@@ -178,7 +178,9 @@ class SunkQueue:
     def __init__(self, update: Updater, source: StepSource) -> None:
         self.source = source
         names = [f"column_{index}" for index in range(len(source.first))]
-        self.rows = ds.GeneratorDataset(source, names, num_parallel_workers=1, shuffle=False)
+        self.rows = ds.GeneratorDataset(
+            source, names, num_parallel_workers=1, shuffle=False, python_multiprocessing=False
+        )
         # Rows of known forms spare what looks at each one. Of data_sink's own repetitions only the last result would
         # come back: on these devices they are the same calls.
         forms = tuple(Tensor(column) for column in source.first)

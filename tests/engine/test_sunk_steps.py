@@ -13,7 +13,7 @@ from src.config import load_config
 from src.engine import trainer as trainer_module
 from src.engine.steps import PlannedStep
 from src.engine.stop_request import StopRequest
-from src.engine.sunk_steps import AHEAD, StepSource
+from src.engine.sunk_steps import AHEAD, StepSource, SunkSteps
 from src.engine.trainer import Trainer
 from src.model_utils.device_adapter import Device
 from src.schema import Config
@@ -87,27 +87,23 @@ def rows(trainer: Trainer) -> list[list[str]]:
 
 @pytest.mark.parametrize("overrides", [{}, {"ema_decay": 0.9, "save_every": 5, "opt_type": "adam"}], ids=["sgd", "ema"])
 def test_losses_and_weights_are_those_of_single_steps(tmp_path, monkeypatch, overrides) -> None:
+    """And a sink ends with the epoch and where something is saved."""
     single = trained(tmp_path / "single", Loader(), monkeypatch, **overrides)
+    counts: list[int] = []
+    run = SunkSteps.run
+    monkeypatch.setattr(SunkSteps, "run", lambda self, count: (counts.append(count), run(self, count))[1])
     sunk = trained(tmp_path / "sunk", Loader(), monkeypatch, datasink=1, sink_size=3, **overrides)
     assert len(rows(single)) > 3 * STEPS and rows(sunk) == rows(single)
     np.testing.assert_array_equal(sunk.net.weight.asnumpy(), single.net.weight.asnumpy())
     saved = [sorted(path.name for path in one.keeper.folder.iterdir()) for one in (single, sunk)]
     assert saved[0] == saved[1]
+    # with save_every 5: to step 5, 7 (epoch), 10, 13, 14 (epoch)
+    assert counts[:6] == ([3, 2, 2, 3, 3, 1] if overrides else [3, 3, 1, 3, 3, 1])
     if overrides:
         for name, average in single.averages.named().items():
             np.testing.assert_array_equal(sunk.averages.named()[name].asnumpy(), average.asnumpy())
     log = (tmp_path / "sunk/run/train.log").read_text()
     assert "datasink: steps are sunk to the GPU, up to 3 at a time" in log
-
-
-def test_a_sink_ends_with_the_epoch_and_where_something_is_saved(tmp_path, monkeypatch) -> None:
-    counts: list[int] = []
-    run = trainer_module.SunkSteps.run
-    monkeypatch.setattr(
-        trainer_module.SunkSteps, "run", lambda self, count: (counts.append(count), run(self, count))[1]
-    )
-    trained(tmp_path, Loader(), monkeypatch, datasink=1, sink_size=3, save_every=5, epoch_size=2)
-    assert counts == [3, 2, 2, 3, 3, 1]  # 5 | 7, epoch | 10 | 13, 14, epoch
 
 
 def test_a_stop_is_honoured_after_the_sink_and_resumed(tmp_path, monkeypatch) -> None:

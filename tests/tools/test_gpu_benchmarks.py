@@ -20,7 +20,7 @@ def test_it_would_run_every_step(tmp_path: Path) -> None:
     done = run_all(tmp_path / "found", DRY_RUN="1")
     assert done.returncode == 0, done.stderr
     steps = [line.split(":")[0] for line in done.stdout.splitlines()]
-    assert steps[:2] == ["roi_align", "smoke"] and steps[-2:] == ["evaluation", "training"]
+    assert steps[:3] == ["roi_align", "smoke", "datasink"] and steps[-2:] == ["evaluation", "training"]
     for detector in DETECTORS:
         assert {f"step_{detector}_O0", f"step_{detector}_O2"} <= set(steps)
         assert ({f"peer_{detector}_float32", f"peer_{detector}_autocast"} <= set(steps)) == (detector[:7] != "cascade")
