@@ -11,6 +11,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Warnings of MindSpore's C++ side (GLOG levels: 0 debug, 1 info, 2 warning, 3 error) are not for a zoo's users.
 os.environ.setdefault("GLOG_v", "3")
 # On GPUs MindSpore 2.10 computes on several streams, and lets one write to memory that another still reads: within some
-# twenty steps Mask R-CNN takes rows by indices that are none. The variable is read, and shown, when mindspore is loaded.
+# twenty steps Mask R-CNN takes rows by indices that are none. MindSpore reads the variable, and shows it, when loaded.
 if any(Path(file).exists() for file in ("/dev/nvidiactl", "/dev/dxg")):  # dxg: under Windows
     os.environ.setdefault("MS_DEV_RUNTIME_CONF", "multi_stream:false")

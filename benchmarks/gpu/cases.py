@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -44,7 +45,7 @@ def _turn(kind: int) -> Iterator[None]:
     if "TURNS" not in os.environ:
         yield
         return
-    with open(os.environ["TURNS"], "a", encoding="utf-8") as file:
+    with Path(os.environ["TURNS"]).open("a", encoding="utf-8") as file:
         fcntl.flock(file, kind)
         yield
 

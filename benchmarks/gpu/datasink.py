@@ -1,7 +1,7 @@
 """Train a small detector with and without datasink: the same losses, and the time of a step; run_all.sh runs it.
 
-Two trainings by train.py on synthetic images, the demo of NAS-FPN at a low learning rate: the first losses must agree to
-1e-3, and all be finite. Later ones part as rounding does, since a GPU adds in any order.
+Two trainings by train.py on synthetic images, the demo of NAS-FPN at a low learning rate: the first losses must agree
+to 1e-3, and all be finite. Later ones part as rounding does, since a GPU adds in any order.
 
 python benchmarks/gpu/datasink.py --device GPU
 """

@@ -16,7 +16,7 @@
 # AT_ONCE=1      compile all networks of one precision at the same time; their steps are timed one after another still
 # DRY_RUN=1      only print the commands
 #
-# Never run on a GPU so far. On a CPU smoke was run, and steps of Mask R-CNN, RefineDet and RefineDet's peer.
+# BENCHMARKS.md has what an H200 gave.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/common.sh"

@@ -177,7 +177,7 @@ class Config(Section):
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
     finetune: bool = key(False, "load what fits of pre_trained and print what does not")
     datasink: bool = key(
-        False, "sink steps to the GPU or Ascend: batches wait there in a queue (untested there; CPU: no effect)"
+        False, "sink steps to the GPU or Ascend: batches wait there in a queue (tried on one GPU; CPU: no effect)"
     )
     sink_size: PositiveInt = key(
         20, "datasink: most steps taken before their losses are fetched and logged; signals wait for them"
