@@ -23,7 +23,8 @@ from src.evaluation.data_facts import (
 from src.models.anchors import anchor_spec
 from src.models.table import spec_of
 from src.schema import Config
-from src.visual.data_report import Part, draw_example, draw_pair, write_page
+from src.visual.data_report import draw_example, draw_pair
+from src.visual.web_page import Part, write_page
 
 MOST_PICTURES = 12
 MOST_PRINTED = 8  # lines of a kind on the terminal

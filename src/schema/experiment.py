@@ -308,6 +308,7 @@ class Config(Section):
         list[Literal["CPU", "CUDA", "TensorRT", "OpenVINO"]], BeforeValidator(_comma_separated), Field(max_length=4)
     ] = key([], "onnxruntime: what it runs on, the preferred first, such as CUDA,CPU; empty: CPU")
     prediction_path: PathText = key("", "eval.py: JSON of predictions to write, or to evaluate where it exists")
+    report: PathText = key("", "eval.py: folder for a web page with tables, curves and pictures of the worst errors")
     pred_input: str = key(
         "",
         "infer.py: image, folder of images (with those below it), pattern such as 'day?/*.jpg', or video; export.py: "
