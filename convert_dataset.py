@@ -1,4 +1,4 @@
-r"""Rewrite a data set in another format: from any that can be read to COCO, YOLO, Pascal VOC or labelme.
+r"""Rewrite a data set in another format: from any that can be read to COCO, YOLO, Pascal VOC, labelme or FiftyOne.
 
     python convert_dataset.py --from voc --to coco --data VOCdevkit --output_dir my_coco
     python convert_dataset.py --from yolo --to labelme --train_dataset a/data.yaml --output_dir my_labelme

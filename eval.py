@@ -5,8 +5,9 @@ r"""Evaluate a checkpoint with COCO metrics, or predictions that were saved befo
 
 Prints COCO's table (for a mask model also that of masks) and AP per class, and writes the numbers beside the checkpoint
 as *_metrics.json. When --prediction_path exists it is evaluated and the network does not run (the JSON of infer.py will
-do, too); otherwise the predictions are saved there. Without --config_path the configuration is the one that was saved
-with the checkpoint, on the data that RefineDet's YAML names, where it names other data of the same kind and classes.
+do, too); otherwise the predictions are saved there. --report FOLDER writes a web page with tables, curves and
+pictures of the worst images by kind of error. Without --config_path the configuration is the one that was saved with
+the checkpoint, on the data that RefineDet's YAML names, where it names other data of the same kind and classes.
 """
 
 from src.commands.default_config import default_of

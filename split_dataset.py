@@ -21,7 +21,7 @@ def main() -> None:
     from src.data.writers.table import WRITERS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_data_arguments(parser, both=False)
+    add_data_arguments(parser, alone="--data")
     parser.add_argument("--to", dest="target", choices=tuple(WRITERS), default="coco", help="format to write (coco)")
     parser.add_argument("--output_dir", required=True, help="folder for both parts")
     parser.add_argument("--by", choices=("class", "folder"), default="class", help="what is kept even, or together")

@@ -34,7 +34,8 @@ def main() -> None:
     from src.commands.analyse import analyse
     from src.commands.evaluate import evaluator_with_results
 
-    analyse(evaluator_with_results(config, Path(config.prediction_path)), extra.output_dir, extra.score_thr)
+    _, evaluator = evaluator_with_results(config, Path(config.prediction_path))
+    analyse(evaluator, extra.output_dir, extra.score_thr)
 
 
 if __name__ == "__main__":

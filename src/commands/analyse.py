@@ -7,28 +7,31 @@ from pathlib import Path
 import numpy as np
 
 from src.common.atomic import atomic_path
-from src.evaluation.coco_annotations import ground_truth
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.confusion import confusion_matrix
 from src.evaluation.error_types import ERRORS, ErrorBreakdown, break_down_errors
+from src.evaluation.metrics import Metrics
 from src.visual.analysis_charts import draw_class_ap, draw_confusion, draw_errors
 
 
-def analyse(evaluator: CocoEvaluator, output_dir: str | Path, score_thr: float = 0.3) -> list[Path]:
+def analyse(
+    evaluator: CocoEvaluator, output_dir: str | Path, score_thr: float = 0.3, metrics: Metrics | None = None
+) -> list[Path]:
     """Write confusion_matrix.png, class_ap.png, errors.png and their numbers, analysis.json; print the errors.
 
     Args:
         evaluator: ground truth and detections of the whole data set.
         output_dir: made if needed.
         score_thr: minimum score of a detection in the confusion matrix; AP and errors take all.
+        metrics: of `evaluator`, where they were computed before.
 
     Returns:
         The files.
     """
     images, names = evaluator.all_image_ids, evaluator.class_names
-    truth = ground_truth(evaluator.annotations, images, evaluator.category_ids, with_masks=False)
+    truth = evaluator.truth(images)
     found = evaluator.found(images)
-    metrics = evaluator.compute_metrics()
+    metrics = metrics or evaluator.compute_metrics()
     matrix = confusion_matrix(truth, found, len(images), len(names), score_thr)
     errors = break_down_errors(truth, found, len(images), len(names))
     objects = np.bincount(truth.label[~truth.uncounted], minlength=len(names)).tolist()

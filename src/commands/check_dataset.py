@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.commands.print_part import print_part
 from src.data.detection_dataset import DetectionDataset
 from src.data.formats.api import split_name
 from src.data.formats.table import format_of
@@ -23,10 +24,10 @@ from src.evaluation.data_facts import (
 from src.models.anchors import anchor_spec
 from src.models.table import spec_of
 from src.schema import Config
-from src.visual.data_report import Part, draw_example, draw_pair, write_page
+from src.visual.data_report import draw_example, draw_pair
+from src.visual.web_page import Part, write_page
 
 MOST_PICTURES = 12
-MOST_PRINTED = 8  # lines of a kind on the terminal
 
 
 def check_dataset(data: Config, output_dir: str | Path, experiment: Config | None = None) -> list[Part]:
@@ -56,7 +57,7 @@ def check_dataset(data: Config, output_dir: str | Path, experiment: Config | Non
     parts.append(_suggestions(splits, datasets["train"], experiment))
     parts += [_examples(split, folder) for split in splits]
     for part in parts:
-        _print(part)
+        print_part(part)
     write_page(folder / "index.html", f"Data set {data.train_dataset}", parts)
     print(folder / "index.html")
     return parts
@@ -164,22 +165,3 @@ def _examples(split: SplitFacts, folder: Path) -> Part:
         if any(draw_example(path, record, split.class_names) for record in records):
             pictures.append(path)
     return Part(f"An image of each class ({split.name})", pictures=pictures)
-
-
-def _print(part: Part) -> None:
-    if not part.lines and not part.table:
-        return
-    print(f"\n{part.title}")
-    if part.table:
-        rows = [[str(one) for one in row] for row in part.table]
-        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-        for row in rows:
-            cells = [
-                row[0].ljust(widths[0]),
-                *(one.rjust(width) for one, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-            print(" " + "  ".join(cells))
-    for line in part.lines[:MOST_PRINTED]:
-        print(f" {line}")
-    if len(part.lines) > MOST_PRINTED:
-        print(f" ... and {len(part.lines) - MOST_PRINTED} more (the web page has them)")

@@ -4,6 +4,7 @@ import logging
 import time
 from pathlib import Path
 
+from src.commands.evaluation_report import write_report
 from src.common.atomic import check_writable
 from src.common.errors import UserError
 from src.data.builders import build_eval_loader
@@ -30,22 +31,27 @@ def evaluate(config: Config) -> Metrics | None:
     """
     check_or_pack_dataset(config, training=False)
     start = time.perf_counter()
+    report = Path(config.report) if config.report else None
+    if report is not None:
+        check_writable(report / "index.html")
     saved = Path(config.prediction_path) if config.prediction_path else None
     if saved is not None and saved.is_file():
         logger.info(f"evaluating the predictions of {saved}; the network does not run")
-        evaluator = evaluator_with_results(config, saved)
+        dataset, evaluator = evaluator_with_results(config, saved)
         metrics: Metrics | None = evaluator.compute_metrics()
         path, saved = _metrics_path(config, saved), None
     else:
         require(config, "checkpoint_path")
         path = _metrics_path(config, Path(config.checkpoint_path))
         _check_outputs(path, saved)
-        metrics, evaluator = _evaluate_checkpoint(config)
+        metrics, dataset, evaluator = _evaluate_checkpoint(config)
     if metrics is not None:
         print_tables(metrics, LOG_FORMATS[config.log_format])
         if saved is not None:
             save_results(saved, evaluator.results())
             logger.info(f"predictions are in {saved}")
+        if report is not None:
+            write_report(evaluator, dataset, metrics, report)
         write_metrics(metrics, path, time.perf_counter() - start)
     return metrics
 
@@ -66,15 +72,15 @@ def _check_outputs(metrics: Path, predictions: Path | None) -> None:
         logger.warning(f"{error}; the tables will be printed")
 
 
-def evaluator_with_results(config: Config, path: Path) -> CocoEvaluator:
-    """An evaluator of `val_dataset` with the detections of a file that eval.py or infer.py wrote."""
+def evaluator_with_results(config: Config, path: Path) -> tuple[DetectionDataset, CocoEvaluator]:
+    """`val_dataset`, and its evaluator with the detections of a file that eval.py or infer.py wrote."""
     dataset = build_eval_loader(config, 0, 1).dataset
     evaluator = CocoEvaluator.for_dataset(dataset, config.iou_types)
     evaluator.add_results(load_results(path, dataset), path)
-    return evaluator
+    return dataset, evaluator
 
 
-def _evaluate_checkpoint(config: Config) -> tuple[Metrics | None, CocoEvaluator]:
+def _evaluate_checkpoint(config: Config) -> tuple[Metrics | None, DetectionDataset, CocoEvaluator]:
     config = in_frame_of_file(config)
     net, device = trained_detector(config)
     loader = build_eval_loader(config, device.rank, device.world)
@@ -88,7 +94,7 @@ def _evaluate_checkpoint(config: Config) -> tuple[Metrics | None, CocoEvaluator]
     if device.is_main:
         for problem in loader.broken:
             logger.warning(problem)
-    return metrics, evaluator
+    return metrics, loader.dataset, evaluator
 
 
 def _announce(dataset: DetectionDataset, device: Device) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from pathlib import Path
 
 from src.common.errors import UserError
 from src.config.classes import fill_classes
@@ -13,22 +14,23 @@ from src.schema import Config
 logger = logging.getLogger(__name__)
 
 
-def add_data_arguments(parser: argparse.ArgumentParser, both: bool = True) -> None:
+def add_data_arguments(parser: argparse.ArgumentParser, alone: str = "") -> None:
     """The arguments that name a data set: `--from`, `--data`, `--image_dir` and `--classes`.
 
     Args:
         parser: gets them.
-        both: evaluation data may be named apart, by `--train_dataset` and `--val_dataset`; else `--data` must be given.
+        alone: the option for one set of data, which then must be given; empty: evaluation data may be named apart, by
+            `--train_dataset` and `--val_dataset`.
     """
     parser.add_argument(
         "--from", dest="source", choices=("auto", *FORMATS), default="auto", help="auto: what the folder looks like"
     )
-    if both:
+    if alone:
+        parser.add_argument(alone, required=True, help="folder or file of the data set")
+    else:
         parser.add_argument("--data", default="", help="folder with training and evaluation data, or file")
         parser.add_argument("--train_dataset", default="", help="training data, in place of --data")
         parser.add_argument("--val_dataset", default="", help="evaluation data, in place of --data")
-    else:
-        parser.add_argument("--data", required=True, help="folder or file of the data set")
     parser.add_argument("--image_dir", default="", help="folder of the images; default: as the annotations say")
     parser.add_argument("--classes", default="", help="class names, comma-separated; default: those of the data")
 
@@ -62,10 +64,38 @@ def data_config(dataset: str, train: str, val: str = "", image_dir: str = "", cl
     if name not in FORMATS:
         raise UserError(f"the format is {name!r}; known are {', '.join(FORMATS)}")
     config = Config(dataset=name, train_dataset=train, val_dataset=val, image_dir=image_dir)
-    names = [one.strip() for one in classes.split(",") if one.strip()]
+    names = _listed(classes)
     config.coco_classes = ["background", *names] if names else []
     fill_classes(config)
     return config
+
+
+def evaluation_data(dataset: str, path: str, image_dir: str = "", classes: str = "") -> DetectionDataset:
+    """The evaluation data at a path.
+
+    Args:
+        dataset: a name in `FORMATS`; auto: what the folder looks like, and COCO for a JSON file.
+        path: folder or file, as `val_dataset` takes it.
+        image_dir: the value of that key.
+        classes: names of the foreground classes, comma-separated; empty: those of the data.
+
+    Raises:
+        UserError: data that cannot be found or read, or that does not name its classes.
+    """
+    if dataset == "auto":
+        dataset = "coco" if Path(path).suffix == ".json" else format_at(path)
+    config = Config(dataset=dataset, train_dataset=path, val_dataset=path, image_dir=image_dir)
+    chosen, names = FORMATS[dataset], _listed(classes)
+    if not names and chosen.class_names is None:
+        raise UserError(f"{path}: such data does not name its classes; give --classes")
+    if not names and chosen.class_names is not None:
+        names = chosen.class_names(config, False)
+    config.coco_classes = ["background", *names]
+    return chosen.open_split(config, False, False)
+
+
+def _listed(classes: str) -> list[str]:
+    return [one.strip() for one in classes.split(",") if one.strip()]
 
 
 def open_both(config: Config) -> dict[str, DetectionDataset]:

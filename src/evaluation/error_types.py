@@ -47,10 +47,11 @@ class ErrorBreakdown:
 
 
 @dataclass
-class _Found:
+class ClassifiedDetections:
     """Detections that count, ordered by class, image, falling score.
 
     Attributes:
+        row: int64 [N], the detection's row among those that were given.
         label, score: int64 and float64 [N].
         kind: int64 [N], CORRECT or an index of ERRORS.
         target: int64 [N], the object's row for localisation and class errors, else -1.
@@ -58,8 +59,10 @@ class _Found:
         missed: int64 [K], objects of each class that are missed.
         fixes: bool [N], the error is the best detection of an object that nothing else found.
         target_label: int64 [N], class of `target`.
+        missed_row: int64 [M], rows of the objects that are missed.
     """
 
+    row: np.ndarray
     label: np.ndarray
     score: np.ndarray
     kind: np.ndarray
@@ -68,6 +71,7 @@ class _Found:
     missed: np.ndarray
     fixes: np.ndarray
     target_label: np.ndarray
+    missed_row: np.ndarray
 
 
 def break_down_errors(truth: Objects, found: Objects, num_images: int, num_classes: int) -> ErrorBreakdown:
@@ -79,7 +83,7 @@ def break_down_errors(truth: Objects, found: Objects, num_images: int, num_class
         num_images: of the data set.
         num_classes: of the data set.
     """
-    detections = _classify(truth, found, num_images, num_classes)
+    detections = classify_detections(truth, found, num_images, num_classes)
     ap50 = _mean_ap(detections.label, detections.score, detections.kind == CORRECT, detections.positives)
     gains = {name: max(_fixed_ap(detections, kind) - ap50, 0.0) for kind, name in enumerate(ERRORS)}
     counts = {name: int(np.count_nonzero(detections.kind == kind)) for kind, name in enumerate(ERRORS)}
@@ -87,7 +91,8 @@ def break_down_errors(truth: Objects, found: Objects, num_images: int, num_class
     return ErrorBreakdown(ap50, gains, counts, _best_of_each_class(detections))
 
 
-def _classify(truth: Objects, found: Objects, num_images: int, num_classes: int) -> _Found:
+def classify_detections(truth: Objects, found: Objects, num_images: int, num_classes: int) -> ClassifiedDetections:
+    """The kind of each detection and the objects that are missed; arguments as of `break_down_errors`."""
     matches = match_objects(truth, found, num_images, num_classes)
     state = matches.state[:, list(AREA_RANGES).index("all"), 0]
     kind = np.full(len(state), BACKGROUND)
@@ -103,7 +108,8 @@ def _classify(truth: Objects, found: Objects, num_images: int, num_classes: int)
     reachable[target[target >= 0]] = True
     missed = ~reachable & ~truth.uncounted
     counted = kind != UNCOUNTED
-    return _Found(
+    return ClassifiedDetections(
+        matches.row[counted],
         matches.label[counted],
         matches.score[counted],
         kind[counted],
@@ -112,6 +118,7 @@ def _classify(truth: Objects, found: Objects, num_images: int, num_classes: int)
         np.bincount(truth.label[missed], minlength=num_classes),
         _best_of_each_object(target, matches.score, detected)[counted],
         np.where(target >= 0, truth.label[target] if len(truth.label) else -1, -1)[counted],
+        np.flatnonzero(missed),
     )
 
 
@@ -158,7 +165,7 @@ def _best_of_each_object(target: np.ndarray, score: np.ndarray, detected: np.nda
     return best
 
 
-def _fixed_ap(found: _Found, error: int) -> float:
+def _fixed_ap(found: ClassifiedDetections, error: int) -> float:
     """Mean AP at IoU 0.5 had the errors of one kind been fixed.
 
     Of the misplaced and misclassified detections of an object the best becomes right and the others are removed, as are
@@ -185,7 +192,7 @@ def _mean_ap(label: np.ndarray, score: np.ndarray, hit: np.ndarray, positives: n
     return float(np.mean(values)) if values else -1.0
 
 
-def _best_of_each_class(found: _Found) -> np.ndarray:
+def _best_of_each_class(found: ClassifiedDetections) -> np.ndarray:
     """`ErrorBreakdown.best`."""
     table = np.zeros((len(found.positives), 1 + len(ERRORS)), np.int64)
     for k, objects in enumerate(found.positives.tolist()):

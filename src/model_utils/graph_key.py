@@ -25,7 +25,7 @@ OUTSIDE_GRAPHS = frozenset((
     "keep_difficult", "image_dir", "anno_path", "mindrecord_dir", "prefix", "eval_prefix", "mindrecord_verify",
     "category_ids", "train_dataset_num", "train_dataset_divider", "save_every", "save_checkpoint_epochs",
     "save_checkpoint_path", "checkpoint_name", "keep_checkpoint_max", "keep_best_checkpoints_max",
-    "checkpoint_path", "prediction_path", "pred_input", "pred_output", "file_name", "enable_modelarts",
+    "checkpoint_path", "prediction_path", "report", "pred_input", "pred_output", "file_name", "enable_modelarts",
     "data_url", "train_url", "checkpoint_url", "data_path", "output_path", "load_path",
     "modelarts_dataset_unzip_name", "ema_eval",
 ))

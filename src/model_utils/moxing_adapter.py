@@ -34,7 +34,7 @@ DATA_KEYS = (
     "train_dataset", "val_dataset", "mindrecord_dir", "coco_root", "instance_set", "voc_root", "image_dir", "anno_path",
     "pred_input",
 )  # fmt: skip
-OUTPUT_KEYS = ("train_outputs", "save_checkpoint_path", "prediction_path", "pred_output", "file_name")
+OUTPUT_KEYS = ("train_outputs", "save_checkpoint_path", "prediction_path", "report", "pred_output", "file_name")
 
 
 @contextmanager

@@ -224,7 +224,7 @@ class Config(Section):
     dataset: str = key(
         "coco",
         "annotations: coco (COCO's JSON), voc (Pascal VOC's XML), other (a TXT list), yolo (data.yaml), labelme (its "
-        "JSON), lvis (LVIS's JSON) or cvat (CVAT's XML)",
+        "JSON), lvis (LVIS's JSON), cvat (CVAT's XML) or fiftyone (FiftyOne's labels.json)",
     )
     train_dataset: PathText = key(
         "", "training data: folder or annotation file; empty: coco_root, voc_root or anno_path"
@@ -239,11 +239,11 @@ class Config(Section):
     voc_val_sets: list[str] = key([], "voc: image sets to evaluate, such as VOC2007/test; empty: as found")
     keep_difficult: bool = key(False, "voc: train on objects marked difficult too")
     image_dir: PathText = key(
-        "", "other, labelme, lvis, cvat: folder of the images; empty: that of the annotations, or as they say"
+        "", "other, labelme, lvis, cvat, fiftyone: folder of the images; empty: that of the annotations, or as they say"
     )
     anno_path: PathText = key(
         "",
-        "other, yolo, labelme, lvis, cvat: list, file or folder, where train_dataset or val_dataset is empty",
+        "other, yolo, labelme, lvis, cvat, fiftyone: list, file or folder, where train_dataset or val_dataset is empty",
     )
     mindrecord_dir: PathText = key(
         "", "folder of MindRecord files, read instead of images, made from them where missing; empty: images"
@@ -312,6 +312,7 @@ class Config(Section):
         list[Literal["CPU", "CUDA", "TensorRT", "OpenVINO"]], BeforeValidator(_comma_separated), Field(max_length=4)
     ] = key([], "onnxruntime: what it runs on, the preferred first, such as CUDA,CPU; empty: CPU")
     prediction_path: PathText = key("", "eval.py: JSON of predictions to write, or to evaluate where it exists")
+    report: PathText = key("", "eval.py: folder for a web page with tables, curves and pictures of the worst errors")
     pred_input: str = key(
         "",
         "infer.py: image, folder of images (with those below it), pattern such as 'day?/*.jpg', or video; export.py: "

@@ -37,6 +37,7 @@ def draw_objects(
     crowd: Sequence[bool] | None = None,
     least_side: int = LEAST_SIDE,
     masks: Sequence[MaskPatch] | None = None,
+    colors: Sequence[tuple[int, int, int]] | None = None,
 ) -> np.ndarray:
     """A copy of the image, enlarged when it is small, with masks (if any) under boxes and labels.
 
@@ -49,6 +50,7 @@ def draw_objects(
         crowd: bool [N]; '(crowd)' is added to the name.
         least_side: the longer side is enlarged to at least so many pixels.
         masks: N masks in pixels of `image`; each object then has a colour of its own, in its box and label too.
+        colors: N RGB colours in place of those.
 
     Returns:
         uint8 [H', W', 3] RGB.
@@ -56,9 +58,9 @@ def draw_objects(
     scale = max(1.0, least_side / max(image.shape[:2]))
     order = range(len(boxes)) if scores is None else np.argsort(np.asarray(scores), kind="stable")
     pixels = _resize(image, scale)
-    colors = [class_color(int(label)) for label in labels]
+    if colors is None:
+        colors = [class_color(i if masks is not None else int(label)) for i, label in enumerate(labels)]
     if masks is not None:
-        colors = [class_color(i) for i in range(len(boxes))]
         pixels = pixels.copy() if pixels is image else pixels
         for i in order:
             _draw_mask(pixels, masks[i], scale, colors[i])

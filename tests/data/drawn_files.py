@@ -87,3 +87,16 @@ def write_lvis(root: Path, count: int = 3) -> Path:
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(lvis_content(count)))
     return root
+
+
+def fiftyone_object(label: str | int, box: list, **more) -> dict:
+    return {"label": label, "bounding_box": box, **more}
+
+
+def write_fiftyone(root: Path, labels: dict[str, list[dict] | None], classes: list[str] | None = NAMES) -> Path:
+    """Images of 40 x 60 pixels in data/, and labels.json."""
+    for name in labels:
+        write_image(root / "data" / f"{name}.png")
+    content = {} if classes is None else {"classes": classes}
+    (root / "labels.json").write_text(json.dumps({**content, "labels": labels}))
+    return root

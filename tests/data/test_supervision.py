@@ -1,5 +1,6 @@
 """The library `supervision` reads what is written here, and what it writes is read here."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from src.data.formats.voc import VocDataset
 from src.data.formats.yolo import YoloDataset
 from src.data.writers.api import ImagePlacer, split_of
 from src.data.writers.table import WRITERS
-from tests.data.coco_files import NAMES, write_dataset
+from src.evaluation.coco_evaluator import CocoEvaluator
+from src.evaluation.predictions import save_results
+from tests.conftest import ROOT
+from tests.data.coco_files import IDS, NAMES, write_dataset
 
 supervision = pytest.importorskip("supervision", exc_type=ImportError)
 
@@ -74,3 +78,32 @@ def test_we_read_its(source: CocoDataset, tmp_path: Path) -> None:
     theirs.as_pascal_voc(str(tmp_path / "voc/JPEGImages"), str(tmp_path / "voc/Annotations"))
     # Of objects with masks it writes the bounds of their pixels, which are whole numbers.
     assert_same(of_ours(VocDataset(tmp_path / "voc", NAMES)), expected, within=1.01)
+
+
+def test_predictions_are_read_by_the_lines_on_the_page(source: CocoDataset, tmp_path: Path, monkeypatch) -> None:
+    """The boxes are the same, and so is AP, as that library computes it."""
+    rng = np.random.default_rng(0)
+    evaluator = CocoEvaluator.for_dataset(source)
+    evaluator.add_results([
+        {"image_id": one["image_id"], "category_id": one["category_id"], "score": float(rng.uniform(0.1, 1)),
+         "bbox": (np.array(one["bbox"]) + rng.uniform(0, 2, 4)).tolist()}
+        for one in source.coco_annotations()["annotations"] for _ in range(2)
+    ])  # fmt: skip
+    save_results(tmp_path / "predictions.json", evaluator.results())
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(import json\n.*?)```", (ROOT / "docs/training.md").read_text(), re.S)
+    values: dict = {}
+    exec(compile(block, "docs/training.md", "exec"), values)
+    found = values["detections"]
+    metric = supervision.metrics.MeanAveragePrecision()
+    for record in source.records:
+        classes = np.array(IDS)[record.labels]
+        truth = supervision.Detections(xyxy=record.boxes.reshape(-1, 4), class_id=classes)
+        of_image = found.get(record.image_id, supervision.Detections.empty())
+        assert len(of_image) == 2 * len(record.boxes)
+        metric.update([of_image], [truth])
+    metrics = evaluator.compute_metrics()
+    assert 0.2 < metrics.stats["bbox_mAP"] < 0.9
+    result = metric.compute()
+    ours = [metrics.stats[name] for name in ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75")]
+    np.testing.assert_allclose([result.map50_95, result.map50, result.map75], ours, atol=1e-6)

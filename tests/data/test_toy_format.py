@@ -142,11 +142,13 @@ def test_masks_and_paths_are_asked_for_as_of_any_format(config: Config) -> None:
 
 
 def test_a_format_that_is_not_in_the_table(config: Config) -> None:
-    message = r"command line: dataset is 'imagenet'; known are coco, voc, other, yolo, labelme, lvis, cvat, csv"
+    message = (
+        r"command line: dataset is 'imagenet'; known are coco, voc, other, yolo, labelme, lvis, cvat, fiftyone, csv"
+    )
     with pytest.raises(UserError, match=message):
         load_config(Path(__file__).parents[2] / "configs/demo/nas_fpn.yaml", {"dataset": "imagenet"})
     stored = config.model_copy(update={"mindrecord_dir": "x"})
     with pytest.raises(
-        UserError, match="--create_dataset imagenet: must be coco, voc, other, yolo, labelme, lvis, cvat, csv"
+        UserError, match="--create_dataset imagenet: must be coco, voc, other, yolo, labelme, lvis, cvat, fiftyone, csv"
     ):
         create_mindrecord(stored, "imagenet")

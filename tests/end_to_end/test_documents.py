@@ -17,6 +17,7 @@ from src.models import build_detector
 from src.models.mask_rcnn.config import CascadeMaskRCNNConfig
 from src.weights.checkpoint import load_checkpoint_weights, save_weights
 from tests.blocks.oracle import published_state
+from tests.browser import pictures_of
 from tests.end_to_end.commands import ROOT, environment
 from tests.weights.published_mask_rcnn import published_names, torchvision_state
 
@@ -135,6 +136,7 @@ def test_the_documents_commands_work_one_after_the_other(checkout: Path) -> None
     found = json.loads((checkout / "outputs/first/found.json").read_text())
     assert len(found) == 20
     assert len(list((checkout / "outputs/first/pictures").glob("*.png"))) == 20
+    assert pictures_of(checkout / "outputs/first/report/index.html")
 
 
 def test_the_conversion_command_works(checkout: Path) -> None:

@@ -18,6 +18,7 @@ from src.config import load_config
 from src.config.load import config_from_values
 from src.data.formats.coco import CocoDataset
 from src.data.formats.cvat import CvatDataset
+from src.data.formats.fiftyone import FiftyOneDataset
 from src.data.formats.labelme import LabelmeDataset
 from src.data.formats.lvis import LvisDataset
 from src.data.formats.txt import TxtDataset
@@ -33,9 +34,11 @@ from tests.conftest import ROOT
 from tests.data.coco_files import NAMES, noise_image, write_dataset
 from tests.data.drawn_files import (
     TRIANGLE,
+    fiftyone_object,
     labelme_shape,
     png_text,
     write_cvat,
+    write_fiftyone,
     write_labelme,
     write_lvis,
     write_yolo,
@@ -230,6 +233,24 @@ def labelme(folder: Path) -> Case:
     def read() -> None:
         for with_masks in (False, True):
             check_records(LabelmeDataset(root, NAMES, with_masks=with_masks), len(NAMES))
+
+    return Case(damage, read)
+
+
+def fiftyone(folder: Path) -> Case:
+    objects = [
+        fiftyone_object(0, [0.1, 0.1, 0.5, 0.5], attributes={"iscrowd": 1}),
+        fiftyone_object("owl", [0, 0, 1, 1]),
+    ]
+    root = write_fiftyone(folder / "fiftyone", {"a": objects, "b": []})
+    path = root / "labels.json"
+    good = json.loads(path.read_text())
+
+    def damage(rng: random.Random) -> None:
+        path.write_bytes(json_or_bytes(good, rng))
+
+    def read() -> None:
+        check_records(FiftyOneDataset(root, NAMES), len(NAMES))
 
     return Case(damage, read)
 
@@ -474,7 +495,7 @@ def _without_warnings(prepare: Callable[[Path], Case]) -> Callable[[Path], Case]
 BORDERS = [
     Border(prepare.__name__, _without_warnings(prepare))
     for prepare in (
-        configuration, coco, evaluated_annotations, voc, voc_list, txt, yolo, labelme, lvis, cvat, mindrecord,
+        configuration, coco, evaluated_annotations, voc, voc_list, txt, yolo, labelme, lvis, cvat, fiftyone, mindrecord,
         checkpoints, cards, predictions, coco_results, images,
     )
 ]  # fmt: skip

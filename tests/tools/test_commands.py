@@ -32,7 +32,8 @@ def folder(tmp_path_factory):
     config = load_config(ROOT / "configs/demo/spinenet_retinanet.yaml")
     save_config(config, folder / "outputs/first/config.yaml")
     results = noisy_results(json.loads((folder / "data/shapes/validation/labels.json").read_text()))
-    (folder / "outputs/first/predictions.json").write_text(json.dumps(results))
+    for name, kept in (("first", results), ("second", results[::2])):
+        (folder / f"outputs/{name}/predictions.json").write_text(json.dumps(kept))
     return folder
 
 
@@ -84,6 +85,13 @@ def test_analyse_predictions(folder):
     assert matrix.shape == (5, 5) and matrix[:4].sum() == objects
     assert numbers["errors"]["counts"]["class"] > 0 and numbers["errors"]["counts"]["background"] >= 1
     assert sum(map(sum, numbers["errors"]["best"].values())) == objects
+
+
+def test_compare_runs(folder):
+    out, _ = run(*command("compare_runs"), cwd=folder)
+    assert "by outputs/second/predictions.json only" in out
+    assert len(list((folder / "outputs/comparison/pictures").iterdir())) == 8
+    shutil.rmtree(folder / "outputs/comparison")  # the folder of runs has runs alone
 
 
 def test_analysis_needs_predictions_that_exist(folder):

@@ -18,6 +18,7 @@ from src.data.annotations.records import ColumnRecords
 from src.data.coco_content import check_annotations, check_categories, check_images
 from src.data.formats.api import DatasetFormat, given_path, split_name, training_subset
 from src.data.formats.coco_files import PREFIXES, find_annotation_file, find_images_dir
+from src.data.formats.fiftyone import is_labels_file
 from src.data.reader_checks import FolderListings, subset
 from src.data.reading_speed import without_garbage_collection
 from src.data.record import Record
@@ -208,7 +209,8 @@ def _class_names(config: Config, training: bool) -> list[str]:
 
 
 def _holds(folder: Path) -> bool:
-    return any(next(folder.glob(pattern), None) for pattern in ("labels.json", *_ANNOTATIONS))
+    found = [path for pattern in ("labels.json", *_ANNOTATIONS) if (path := next(folder.glob(pattern), None))]
+    return any(not is_labels_file(path) for path in found)
 
 
 def _open_split(config: Config, training: bool, with_masks: bool) -> CocoDataset:

@@ -16,6 +16,7 @@ from src.data.reader_checks import FolderListings, clip_box
 from src.data.record import Record
 
 LONGEST_SIDE = 1e9  # pixels
+NOMINAL_SIDE = 640  # pixels, of an image that is missing or broken: its objects count in evaluation all the same
 
 
 class ClassLabels:
@@ -198,3 +199,13 @@ def select_objects(record: Record, keep: np.ndarray) -> Record:
         masks=None if record.masks is None else [record.masks[index] for index in np.flatnonzero(keep).tolist()],
         difficult=None if record.difficult is None else record.difficult[keep],
     )
+
+
+def size_or_nominal(image: str, listings: FolderListings, problems: list[str]) -> tuple[int, int]:
+    """(height, width) of an image whose objects are shares of them; what is wrong with it goes to `problems`."""
+    try:
+        if image in listings:
+            return image_size(image)
+    except ImageError as error:
+        problems.append(str(error))
+    return NOMINAL_SIDE, NOMINAL_SIDE

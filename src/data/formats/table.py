@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from src.common.errors import UserError
-from src.data.formats import coco, cvat, labelme, lvis, txt, voc, yolo
+from src.data.formats import coco, cvat, fiftyone, labelme, lvis, txt, voc, yolo
 from src.data.formats.api import DatasetFormat
 from src.schema import Config
 
@@ -15,6 +15,7 @@ FORMATS: dict[str, DatasetFormat] = {
     "labelme": labelme.FORMAT,
     "lvis": lvis.FORMAT,
     "cvat": cvat.FORMAT,
+    "fiftyone": fiftyone.FORMAT,
 }
 
 

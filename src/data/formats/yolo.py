@@ -13,16 +13,13 @@ from src.common.text import shortened, shown
 from src.common.yaml_values import YamlError, parse_yaml
 from src.data.formats.api import DatasetFormat, annotation_path, split_name, training_subset
 from src.data.formats.folders import SPLIT_FOLDERS
-from src.data.formats.listed import ListedDataset, ListedImage, ListedObject
+from src.data.formats.listed import ListedDataset, ListedImage, ListedObject, size_or_nominal
 from src.data.formats.shapes import polygon_object
-from src.data.image import ImageError
 from src.data.image_files import find_images
-from src.data.image_size import image_size
 from src.data.reader_checks import FolderListings, check_unique, subset
 from src.schema import Config
 
 STANDARD_NAME = "data.yaml"
-NOMINAL_SIDE = 640  # pixels, of an image that is missing or broken: its objects count in evaluation all the same
 ROUNDING = 0.01  # coordinates may be so far outside of 0 to 1
 BOX_NUMBERS = 4
 LEAST_POLYGON = 6  # numbers
@@ -216,7 +213,7 @@ class _LabelReader:
 
     def read(self, where: str, image: str) -> ListedImage:
         path = self._label_path(image)
-        size_hw = self._size_hw(image)
+        size_hw = size_or_nominal(image, self._listings, self.problems)
         objects = [] if path is None else list(self._objects(path, size_hw))
         return ListedImage(where, image, size_hw, objects)
 
@@ -225,14 +222,6 @@ class _LabelReader:
         head, middle, tail = stem.rpartition(f"{os.sep}images{os.sep}")
         choices = [f"{head}{os.sep}labels{os.sep}{tail}.txt"] if middle else []
         return next((path for path in [*choices, f"{stem}.txt"] if path in self._listings), None)
-
-    def _size_hw(self, image: str) -> tuple[int, int]:
-        try:
-            if image in self._listings:
-                return image_size(image)
-        except ImageError as error:
-            self.problems.append(str(error))
-        return NOMINAL_SIDE, NOMINAL_SIDE
 
     def _objects(self, path: str, size_hw: tuple[int, int]) -> Iterator[ListedObject]:
         try:

@@ -1,6 +1,6 @@
 """The formats that data sets can be written in, by their names. A new one is one line here."""
 
-from src.data.writers import coco, labelme, voc, yolo
+from src.data.writers import coco, fiftyone, labelme, voc, yolo
 from src.data.writers.api import SplitWriter
 
 WRITERS: dict[str, SplitWriter] = {
@@ -8,4 +8,5 @@ WRITERS: dict[str, SplitWriter] = {
     "yolo": yolo.write,
     "voc": voc.write,
     "labelme": labelme.write,
+    "fiftyone": fiftyone.write,
 }
