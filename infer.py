@@ -9,7 +9,8 @@ images the network takes at once.
 
 --pred_input takes a pattern such as 'day?/*.jpg' as well. Of a video (mp4, avi, mov, mkv, webm, ...) pred_output gets a
 line of JSON for each frame, and --save_video clip.mp4 the frames with what was found. --runtime and --providers say
-what runs an exported .onnx file.
+what runs an exported .onnx file. --tile 640 --overlap 0.2 looks at large pictures in tiles, --tta flip,1.5 at each
+image in further views; what was found is merged.
 """
 
 from src.common.program import run_command

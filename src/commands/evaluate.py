@@ -4,19 +4,26 @@ import logging
 import time
 from pathlib import Path
 
+import numpy as np
+
 from src.commands.evaluation_report import write_report
 from src.common.atomic import check_writable
 from src.common.errors import UserError
+from src.common.progress import with_progress
 from src.data.builders import build_eval_loader
 from src.data.detection_dataset import DetectionDataset
+from src.data.image import ImageError, load_image
 from src.data.open_dataset import check_or_pack_dataset
-from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector
+from src.data.record import Record
+from src.engine.evaluation_loop import EvaluationOptions, evaluate_detector, joint_metrics
 from src.engine.log_format import LOG_FORMATS, LogFormat
 from src.evaluation.coco_evaluator import CocoEvaluator
 from src.evaluation.metrics import Metrics
-from src.evaluation.predictions import load_results, save_results
+from src.evaluation.predictions import coco_result, load_results, save_results
 from src.model_utils.device_adapter import Device
 from src.model_utils.moxing_adapter import result_path
+from src.predictor.detect_images import detect_views
+from src.predictor.pipeline import Pipeline
 from src.predictor.trained_detector import in_frame_of_file, trained_detector
 from src.schema import Config, require
 
@@ -44,7 +51,7 @@ def evaluate(config: Config) -> Metrics | None:
         require(config, "checkpoint_path")
         path = _metrics_path(config, Path(config.checkpoint_path))
         _check_outputs(path, saved)
-        metrics, dataset, evaluator = _evaluate_checkpoint(config)
+        metrics, dataset, evaluator = evaluate_checkpoint(config)
     if metrics is not None:
         print_tables(metrics, LOG_FORMATS[config.log_format])
         if saved is not None:
@@ -80,9 +87,13 @@ def evaluator_with_results(config: Config, path: Path) -> tuple[DetectionDataset
     return dataset, evaluator
 
 
-def _evaluate_checkpoint(config: Config) -> tuple[Metrics | None, DetectionDataset, CocoEvaluator]:
+def evaluate_checkpoint(config: Config) -> tuple[Metrics | None, DetectionDataset, CocoEvaluator]:
+    """The metrics of `checkpoint_path` on the main rank, None on others, the data and who has the detections."""
     config = in_frame_of_file(config)
     net, device = trained_detector(config)
+    pipeline = Pipeline.of_net(net, config)
+    if pipeline.views.several:
+        return _evaluate_views(pipeline, config, device)
     loader = build_eval_loader(config, device.rank, device.world)
     _announce(loader.dataset, device)
     try:
@@ -95,6 +106,31 @@ def _evaluate_checkpoint(config: Config) -> tuple[Metrics | None, DetectionDatas
         for problem in loader.broken:
             logger.warning(problem)
     return metrics, loader.dataset, evaluator
+
+
+def _evaluate_views(
+    pipeline: Pipeline, config: Config, device: Device
+) -> tuple[Metrics | None, DetectionDataset, CocoEvaluator]:
+    """As infer.py sees images: in tiles, mirrored, at several scales."""
+    dataset = build_eval_loader(config).dataset
+    _announce(dataset, device)
+    evaluator = CocoEvaluator.for_dataset(dataset, config.iou_types)
+    places = range(device.rank, len(dataset.records), device.world)
+    own = (dataset.records[place] for place in places)
+
+    def read(record: Record) -> np.ndarray:
+        return load_image(record.image, (record.height, record.width), pipeline.rules)
+
+    found = detect_views(pipeline.net.predict, read, pipeline.prepare, own, pipeline.options, pipeline.views)
+    for _, record, entry in with_progress(found, len(places), "images", config.progress_bar):
+        if isinstance(entry, ImageError):
+            logger.warning(f"{entry}; skipped")
+            continue
+        ids = dataset.category_ids
+        evaluator.add_results(
+            [coco_result(one, record.image_id, ids[one["class"]["label"]]) for one in entry["predictions"]]
+        )
+    return joint_metrics(evaluator, device), dataset, evaluator
 
 
 def _announce(dataset: DetectionDataset, device: Device) -> None:

@@ -10,7 +10,7 @@ from src.common.progress import with_progress
 from src.data.image_files import find_inputs
 from src.data.video_file import VIDEO_SUFFIXES
 from src.evaluation.predictions import save_predictions
-from src.predictor.detect_images import detect_images
+from src.predictor.detect_images import gathered
 from src.schema import Config, require
 
 logger = logging.getLogger(__name__)
@@ -40,13 +40,8 @@ def _infer_images(config: Config, paths: list[Path]) -> None:
     from src.predictor.pipeline import Pipeline  # not before: it imports MindSpore
 
     pipeline = Pipeline.of_config(config)
-    predictions, broken = detect_images(
-        pipeline.net.predict,
-        pipeline.load,
-        paths,
-        pipeline.options,
-        progress=lambda items: with_progress(items, len(paths), "images", config.progress_bar),
-    )
+    outcomes = with_progress(pipeline.detect_listed(paths), len(paths), "images", config.progress_bar)
+    predictions, broken = gathered(outcomes, paths)
     for problem in broken:
         logger.warning(f"{problem}; skipped")
     if not predictions:

@@ -41,7 +41,7 @@ def infer_video(config: Config, path: Path) -> int:
         drawn = None
         if config.save_video:
             drawn = files.enter_context(writing_video(config.save_video, video.rate, video.size))
-        outcomes = pipeline.detect(video.frames(), options)
+        outcomes = pipeline.detect(video.frames())
         for frame, image, entry in with_progress(outcomes, video.count, "frames", config.progress_bar):
             if isinstance(entry, ImageError):
                 raise entry  # frames are decoded before they come here

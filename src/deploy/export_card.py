@@ -23,6 +23,8 @@ Shape = Annotated[list[Annotated[int, Field(ge=-1, lt=2**31)]], Field(max_length
 Side = Annotated[int, Field(gt=0, le=2**16)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Suppression = Literal["greedy", "soft_linear", "soft_gaussian"]
+Sigma = Annotated[float, Field(gt=0, le=100)]
 Mean = Annotated[list[Annotated[float, Field(ge=-1e30, le=1e30)]], Field(min_length=3, max_length=3)]
 Std = Annotated[list[Annotated[float, Field(gt=1e-30, le=1e30)]], Field(min_length=3, max_length=3)]
 
@@ -83,6 +85,8 @@ class LevelsSelection(CardPart):
     nms_pre: Count = 1
     iou_threshold: Fraction = 0.0
     max_per_img: Count = 1
+    suppression: Suppression = "greedy"
+    soft_sigma: Sigma = 1.0
     min_bbox_size: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -94,6 +98,8 @@ class ClassesSelection(CardPart):
     nms_pre: Count = 1
     iou_threshold: Fraction = 0.0
     max_per_img: Count = 1
+    suppression: Suppression = "greedy"
+    soft_sigma: Sigma = 1.0
 
 
 _SELECTION: TypeAdapter = TypeAdapter(Annotated[LevelsSelection | ClassesSelection, Field(discriminator="kind")])

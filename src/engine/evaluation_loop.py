@@ -59,6 +59,11 @@ def evaluate_detector(
             masks = None if threshold is None else encode_detections(detections, batch["image_info"], threshold)
             evaluator.add(batch["image_id"], detections, masks)
             options.after_batch(batch)
+    return joint_metrics(evaluator, device)
+
+
+def joint_metrics(evaluator: CocoEvaluator, device: Device) -> Metrics | None:
+    """The metrics of what the evaluators of all ranks hold, on the main rank; None on the others."""
     if device.world > 1:
         for part in gather_bytes(b"" if device.is_main else evaluator.part(), device.world, device.is_main)[1:]:
             evaluator.add_part(part)

@@ -14,6 +14,7 @@ from src.data.image import ImageError
 from src.predictor.image_detections import ImageDetections
 from src.predictor.saved_config import config_of_checkpoint
 from src.predictor.sources import ImageSource, listed, pixels_of
+from src.predictor.views import ViewOptions
 from src.schema import Config
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # What may be said of the run of an exported file that has no configuration.
 RUN_KEYS = (
     "device_target", "device_id", "test_batch_size", "num_parallel_workers", "max_image_pixels", "strict_images",
-    "runtime", "providers",
+    "runtime", "providers", "tile", "overlap", "tta", "merge", "merge_iou",
 )  # fmt: skip
 
 # A configuration must name classes; where only the run of a file is configured, nothing reads them.
@@ -55,36 +56,54 @@ class Detector:
         self.class_names = self.pipeline.options.class_names
 
     @overload
-    def predict(self, source: list | tuple) -> list[ImageDetections]: ...
+    def predict(
+        self, source: list | tuple, tile: int | None = None, overlap: float | None = None
+    ) -> list[ImageDetections]: ...
     @overload
-    def predict(self, source: ImageSource) -> ImageDetections | list[ImageDetections]: ...
+    def predict(
+        self, source: ImageSource, tile: int | None = None, overlap: float | None = None
+    ) -> ImageDetections | list[ImageDetections]: ...
 
-    def predict(self, source: ImageSource | list | tuple) -> ImageDetections | list[ImageDetections]:
+    def predict(
+        self, source: ImageSource | list | tuple, tile: int | None = None, overlap: float | None = None
+    ) -> ImageDetections | list[ImageDetections]:
         """Find objects.
 
         Args:
             source: path of an image, its encoded bytes, its pixels (uint8 [H, W, 3] RGB, or [H, W] grey), one of
                 Pillow's images; a list of these; or the path of a folder, whose images are found at any depth.
+            tile: side in pixels of the tiles that larger images are seen in; 0: see them as a whole alone. None: as
+                the configuration says.
+            overlap: of neighbouring tiles, as a share of their side. None: as the configuration says.
 
         Returns:
             What was found in the image; for a list or a folder a list, in its order.
 
         Raises:
-            UserError: an image cannot be read; no image.
+            UserError: an image cannot be read; no image; a tile or an overlap that cannot be.
         """
         images, several = listed(source)
         if not images:
             return []
-        pipeline = self.pipeline
-        options = replace(pipeline.options, batch_size=min(pipeline.options.batch_size, len(images)))
+        pipeline = replace(self.pipeline, views=_views(self.pipeline.views, tile, overlap))
+        options = pipeline.options
         found: dict[int, ImageDetections] = {}
-        for place, image, result in pipeline.detect(images, options):
+        for place, image, result in pipeline.detect_listed(images):
             if isinstance(result, ImageError):
                 raise UserError(str(result))
             read = partial(pixels_of, image, pipeline.rules)
             found[place] = ImageDetections(result, options.class_names, options.category_ids, read)
         ordered = [found[place] for place in range(len(images))]
         return ordered if several else ordered[0]
+
+
+def _views(views: ViewOptions, tile: int | None, overlap: float | None) -> ViewOptions:
+    """The views with what a call changes."""
+    given = {name: value for name, value in (("tile", tile), ("overlap", overlap)) if value is not None}
+    if not given:
+        return views
+    checked = config_from_values(NO_NETWORK, "predict", given)
+    return views._replace(**{name: getattr(checked, name) for name in given})
 
 
 def _pipeline_of(checkpoint: str, config: Config | str | os.PathLike | None, overrides: dict[str, Any]) -> Pipeline:

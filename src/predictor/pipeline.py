@@ -1,8 +1,11 @@
 """A network together with what goes before and after it: from images to the entries of the inference JSON."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from src.data.image import ImageRules
 from src.data.network_input import EvalTransform
@@ -10,10 +13,13 @@ from src.deploy.export_card import load_card
 from src.deploy.exported_model import ExportedDetector
 from src.model_utils.device_adapter import setup_device
 from src.models.api import Predictor
-from src.predictor.detect_images import InferenceOptions, Outcome, Prepared, detect_stream
+from src.predictor.detect_images import InferenceOptions, Outcome, Prepared, detect_stream, detect_views
 from src.predictor.sources import ImageSource, pixels_of
 from src.predictor.trained_detector import in_frame_of_file, trained_detector
+from src.predictor.views import ONE_VIEW, ViewOptions
 from src.schema import Config
+
+Source = TypeVar("Source", bound=ImageSource)
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,14 @@ class Pipeline:
         prepare: from pixels to the network's input.
         rules: which images are read.
         options: classes, masks, and sizes.
+        views: which views of each picture the network sees.
     """
 
     net: Predictor
     prepare: EvalTransform
     rules: ImageRules
     options: InferenceOptions
+    views: ViewOptions = ONE_VIEW
 
     @classmethod
     def of_config(cls, config: Config) -> "Pipeline":
@@ -40,7 +48,11 @@ class Pipeline:
             UserError: see `trained_detector`.
         """
         config = in_frame_of_file(config)
-        net, _ = trained_detector(config)
+        return cls.of_net(trained_detector(config)[0], config)
+
+    @classmethod
+    def of_net(cls, net: Predictor, config: Config) -> "Pipeline":
+        """That of a network under its configuration."""
         options = InferenceOptions(
             config.class_names,
             config.category_ids,
@@ -48,7 +60,8 @@ class Pipeline:
             config.num_parallel_workers,
             config.mask_threshold,
         )
-        return cls(net, EvalTransform.from_config(config), ImageRules.of(config), options)
+        views = ViewOptions.of(config, config.img_mean, config.to_rgb)
+        return cls(net, EvalTransform.from_config(config), ImageRules.of(config), options, views)
 
     @classmethod
     def of_file(cls, path: str | Path, settings: Config) -> "Pipeline":
@@ -71,7 +84,8 @@ class Pipeline:
             card.mask_threshold,
         )
         net = ExportedDetector(path, None, settings.runtime, settings.providers)
-        return cls(net, card.preprocessing.transform(), ImageRules.of(settings), options)
+        views = ViewOptions.of(settings, card.preprocessing.img_mean, card.preprocessing.to_rgb)
+        return cls(net, card.preprocessing.transform(), ImageRules.of(settings), options, views)
 
     def load(self, source: ImageSource) -> Prepared:
         """The network's input of an image, and its sizes.
@@ -79,8 +93,21 @@ class Pipeline:
         Raises:
             ImageError: it cannot be read.
         """
-        return self.prepare(pixels_of(source, self.rules))
+        return self.prepare(self.pixels(source))
 
-    def detect(self, sources: Iterable[ImageSource], options: InferenceOptions) -> Iterator[Outcome[ImageSource]]:
-        """See `detect_stream`."""
-        return detect_stream(self.net.predict, self.load, sources, options)
+    def pixels(self, source: ImageSource) -> np.ndarray:
+        """The pixels of an image, see `pixels_of`."""
+        return pixels_of(source, self.rules)
+
+    def detect(self, sources: Iterable[Source]) -> Iterator[Outcome[Source]]:
+        """Predict images as they come; see `detect_stream` and `detect_views`."""
+        if self.views.several:
+            return detect_views(self.net.predict, self.pixels, self.prepare, sources, self.options, self.views)
+        return detect_stream(self.net.predict, self.load, sources, self.options)
+
+    def detect_listed(self, sources: Sequence[Source]) -> Iterator[Outcome[Source]]:
+        """Predict the images of a list, with no batch larger than that where each has one view."""
+        if self.views.several:
+            return self.detect(sources)
+        options = replace(self.options, batch_size=min(self.options.batch_size, len(sources)))
+        return replace(self, options=options).detect(sources)

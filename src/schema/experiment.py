@@ -29,6 +29,7 @@ from src.schema.sections import (
 from src.schema.statistics import AUTO_METRIC
 
 SWITCH_WORDS = {"true": "1", "yes": "1", "on": "1", "false": "", "no": "", "off": "", "0": "", "none": "", "null": ""}
+LEAST_TILE = 32  # pixels
 AmpLevel = Literal["O0", "O1", "O2", "O3", "auto"]
 
 
@@ -73,6 +74,18 @@ def _several(value: object) -> object:
 def _comma_separated(value: object) -> object:
     """A text as the list of its parts between commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _views(value: object) -> object:
+    """`tta`: words and numbers between commas, or one number, as a list."""
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else _comma_separated(value)
+
+
+def _tile(side: int) -> int:
+    """`tile`: none, or one that shows something."""
+    if 0 < side < LEAST_TILE:
+        raise ValueError(f"should be 0 or at least {LEAST_TILE}")
+    return side
 
 
 def _folder_name(name: str) -> str:
@@ -322,6 +335,19 @@ class Config(Section):
     save_video: PathText = key(
         "", "infer.py: video to write (.mp4 or .avi), with what was found in pred_input's frames"
     )
+    tile: Annotated[int, Field(ge=0, le=2**14), AfterValidator(_tile)] = key(
+        0, "infer.py, eval.py: side in pixels of the tiles that larger images are seen in, merged; 0: none"
+    )
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = key(
+        0.2, "of neighbouring tiles, and of the windows of scales over 1, as a share of their side"
+    )
+    tta: Annotated[
+        list[Literal["flip"] | Annotated[float, Field(ge=0.25, le=4)]], BeforeValidator(_views), Field(max_length=8)
+    ] = key([], "infer.py, eval.py: further views of each image, such as flip,0.8,1.5: mirrored, smaller, larger")
+    merge: Literal["nms", "wbf"] = key(
+        "nms", "boxes of one object in several tiles or views: nms takes the best, wbf averages them by score"
+    )
+    merge_iou: Fraction = key(0.5, "merge: boxes of a class with a larger IoU are of one object")
 
     # export
     file_name: str = key("", "export.py: file to write, with or without its suffix; empty: the checkpoint's name")

@@ -117,6 +117,17 @@ class BackboneConfig(Section):
         return False
 
 
+class SuppressionKeys(Section):
+    """Keys of every section that says how overlapping boxes are suppressed."""
+
+    suppression: Literal["greedy", "soft_linear", "soft_gaussian"] = key(
+        "greedy", "NMS: greedy drops boxes that overlap a better one; soft ones lower their scores (soft-NMS)"
+    )
+    soft_sigma: Annotated[float, Field(ge=0.01, le=100)] = key(
+        0.5, "soft_gaussian: scores are multiplied by exp(-IoU^2 / soft_sigma)"
+    )
+
+
 class BBoxCoderConfig(Section):
     target_means: Four = key([0.0, 0.0, 0.0, 0.0], "subtracted from the box deltas")
     target_stds: PositiveFour = key([1.0, 1.0, 1.0, 1.0], "box deltas are divided by these")

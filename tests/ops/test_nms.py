@@ -2,9 +2,20 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from src.blocks.post_processing import MulticlassNMS
-from src.ops.nms import class_wise_nms, nms
+from src.blocks.post_processing import (
+    DecodedPostProcessor,
+    DenseSelection,
+    MultiBoxPostProcessor,
+    MultiBoxSelection,
+    MulticlassNMS,
+    RoIPostProcessor,
+    RoISelection,
+)
+from src.config import load_config
+from src.models.table import spec_of
+from src.ops.nms import class_wise_nms, nms, soft_nms
 from tests.blocks import oracle
+from tests.conftest import ROOT
 
 EXPECTED = oracle.arrays("nms")
 
@@ -47,7 +58,7 @@ def test_the_graphs_suppression_equals_the_hosts(name, mode):
     boxes, scores, labels = candidates(name)
     host = class_wise_nms(boxes, scores, labels, 0.5, 20)
     batch = [ms.Tensor(np.stack([x, x[::-1]])) for x in (boxes, scores, labels)]
-    out_boxes, out_scores, out_labels, valid = (x.asnumpy() for x in MulticlassNMS(0.5, 20)(*batch))
+    out_boxes, out_scores, out_labels, valid = (x.asnumpy() for x in MulticlassNMS(RoISelection(0.0, 0.5, 20))(*batch))
     assert valid.all()
     for image in range(2):
         np.testing.assert_array_equal(out_scores[image], scores[host])
@@ -61,7 +72,9 @@ def test_classes_do_not_suppress_each_other_and_few_candidates_leave_empty_rows(
     labels = np.array([0, 0, 1, 0], np.int32)
     np.testing.assert_array_equal(class_wise_nms(boxes[:3], scores[:3], labels[:3], 0.5, 10), [0, 2])
     batch = [ms.Tensor(x[None]) for x in (boxes, scores, labels)]
-    out_boxes, out_scores, out_labels, valid = (x.asnumpy()[0] for x in MulticlassNMS(0.5, 4)(*batch))
+    out_boxes, out_scores, out_labels, valid = (
+        x.asnumpy()[0] for x in MulticlassNMS(RoISelection(0.0, 0.5, 4))(*batch)
+    )
     assert valid.tolist() == [True, True, False, False]
     np.testing.assert_allclose(out_scores, [0.9, 0.7, 0, 0])
     assert out_labels.tolist() == [0, 1, 0, 0]
@@ -94,3 +107,101 @@ def test_without_a_compiler(monkeypatch):
     compiled = class_wise_nms(boxes, scores, labels, 0.5, 100)
     monkeypatch.setattr(nms, "_kernel", lambda: None)
     np.testing.assert_array_equal(class_wise_nms(boxes, scores, labels, 0.5, 100), compiled)
+
+
+def reference_soft_nms(boxes, scores, decay, threshold, sigma, least):
+    """The algorithm of Bodla et al. 2017 (figure 2) as it is written there, box by box, for one class."""
+    remaining = [(box.tolist(), float(score), row) for row, (box, score) in enumerate(zip(boxes, scores, strict=True))]
+    done = []
+    while remaining:
+        best = max(range(len(remaining)), key=lambda i: remaining[i][1])
+        box, score, row = remaining.pop(best)
+        if score <= least:
+            break
+        done.append((row, score))
+        weakened = []
+        for other, other_score, other_row in remaining:
+            width = max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
+            height = max(0.0, min(box[3], other[3]) - max(box[1], other[1]))
+            areas = (box[2] - box[0]) * (box[3] - box[1]) + (other[2] - other[0]) * (other[3] - other[1])
+            iou = width * height / (areas - width * height)
+            linear = 1 - iou if iou >= threshold else 1.0
+            factor = linear if decay == "soft_linear" else np.exp(-(iou**2) / sigma)
+            weakened.append((other, other_score * factor, other_row))
+        remaining = weakened
+    return done
+
+
+def crowded(count=60, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 60, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(10, 40, (count, 2))], 1).astype(np.float32)
+    return boxes, rng.uniform(0.1, 1, count).astype(np.float32), rng.integers(0, classes, count).astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    ("decay", "threshold", "sigma"),
+    [("soft_linear", 0.3, 0.5), ("soft_linear", 0.0, 0.5), ("soft_gaussian", 0.3, 0.5), ("soft_gaussian", 0.3, 2.0)],
+)
+def test_soft_suppression_is_that_of_the_paper(decay, threshold, sigma):
+    boxes, scores, labels = crowded()
+    rows, found = soft_nms(boxes, scores, labels, decay, threshold, sigma, 0.05, 1000)
+    wanted = []
+    for label in range(3):
+        own = np.flatnonzero(labels == label)
+        picked = reference_soft_nms(boxes[own], scores[own], decay, threshold, sigma, 0.05)
+        wanted += [(own[row], score) for row, score in picked]
+    wanted.sort(key=lambda one: -one[1])
+    assert rows.tolist() == [row for row, _ in wanted] and len(rows) > 20
+    np.testing.assert_allclose(found, [score for _, score in wanted], rtol=1e-5)
+    some, _ = soft_nms(boxes, scores, labels, decay, threshold, sigma, 0.05, 7)
+    assert some.tolist() == rows[:7].tolist() and found.dtype == np.float32
+    assert len(soft_nms(boxes[:0], scores[:0], labels[:0], decay, threshold, sigma, 0.05, 7)[0]) == 0
+
+
+INFO = np.float32([[100, 100, 100, 100, 1, 1]])
+
+
+@pytest.mark.parametrize("decay", ["soft_linear", "soft_gaussian"])
+def test_every_selection_takes_it(decay):
+    """Of the same candidates, dense, SSD-like and RoI selections find what the function finds."""
+    boxes, scores, labels = crowded()
+    own = np.zeros((60, 3), np.float32)
+    own[np.arange(60), labels] = scores
+    rows, wanted = soft_nms(boxes, scores, labels, decay, 0.2, 0.3, 0.2, 40)
+    options = {"score_thr": 0.2, "iou_threshold": 0.2, "max_per_img": 40, "suppression": decay, "soft_sigma": 0.3}
+    arguments = boxes[None], own[None], INFO
+    for found in (
+        DecodedPostProcessor([60], DenseSelection(**options))(*arguments),
+        MultiBoxPostProcessor(MultiBoxSelection(**options))(*arguments),
+        RoIPostProcessor(RoISelection(**options))(own[None], boxes[None, :, None]),
+    ):
+        count = found[3].sum()
+        np.testing.assert_allclose(found[1][0, :count], wanted, rtol=1e-6)
+        np.testing.assert_array_equal(found[2][0, :count], labels[rows])
+        np.testing.assert_allclose(found[0][0, :count], boxes[rows], atol=1e-4)
+    greedy = DecodedPostProcessor([60], DenseSelection(**{**options, "suppression": "greedy"}))(*arguments)
+    assert not np.allclose(greedy[1], found[1])
+
+
+def test_the_graphs_soft_suppression_equals_the_hosts():
+    boxes, scores, labels = crowded(20, 2)
+    for decay in ("soft_linear", "soft_gaussian"):
+        rows, wanted = soft_nms(boxes, scores, labels, decay, 0.3, 0.5, 0.3, 6)
+        net = MulticlassNMS(RoISelection(0.3, 0.3, 6, decay, 0.5))
+        found = [x.asnumpy()[0] for x in net(*(ms.Tensor(x[None]) for x in (boxes, scores, labels)))]
+        np.testing.assert_allclose(found[1][: len(rows)], wanted, rtol=1e-5)
+        np.testing.assert_array_equal(found[0][: len(rows)], boxes[rows])
+        assert found[3].sum() == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "section"),
+    [("demo/spinenet_retinanet", "test_cfg.nms"), ("demo/nas_fpn", "test_cfg.nms"), ("demo/refinedet", "test_cfg"),
+     ("demo/mask_rcnn", "test_cfg.rcnn"), ("demo/cascade_mask_rcnn", "test_cfg.rcnn")],
+)  # fmt: skip
+def test_the_keys_reach_every_detectors_selection(experiment, section):
+    keys = {f"{section}.suppression": "soft_gaussian", f"{section}.soft_sigma": 0.7}
+    config = load_config(ROOT / f"configs/{experiment}.yaml", keys)
+    values = spec_of(config).export.selection(config, [4])
+    assert (values["suppression"], values["soft_sigma"]) == ("soft_gaussian", 0.7)

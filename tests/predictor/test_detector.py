@@ -149,6 +149,20 @@ def test_grey_pictures_and_boxes_alone(monkeypatch) -> None:
     assert (several[0].draw() == several[2].draw()).all()
 
 
+def test_tiles_of_a_call(monkeypatch) -> None:
+    """The stand-in finds two boxes in every view; those at a tile's left edge, but for the picture's, count as one."""
+    made = stand_in(monkeypatch)
+    large = np.zeros((32, 80, 3), np.uint8)
+    assert len(made.predict(large)) == len(made.predict(large, tile=80)) == 2
+    found = made.predict([large, large[:, :70]], tile=32, overlap=0)
+    assert [one.boxes[:, 0].min() for one in found] == [0, 0]
+    assert [sorted(one.boxes[:, 0].tolist()) for one in found] == [[0, 1, 24, 48], [0, 1, 19, 38]]
+    with pytest.raises(UserError, match="tile"):
+        made.predict(large, tile=-1)
+    with pytest.raises(UserError, match="overlap"):
+        made.predict(large, tile=32, overlap=1)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

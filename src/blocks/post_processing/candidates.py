@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from src.blocks.original_pixels import clip_to_resized, to_original_pixels
-from src.blocks.post_processing.selections import DenseSelection
-from src.ops.nms.nms import class_wise_nms
+from src.blocks.post_processing.selections import DenseSelection, MultiBoxSelection, RoISelection
+from src.ops.nms import class_wise_nms, soft_nms
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -34,8 +34,33 @@ def detections_of_image(candidates: Found, info: np.ndarray, selection: DenseSel
     boxes = clip_to_resized(boxes, info)
     large = (boxes[:, 2:] - boxes[:, :2] > selection.min_bbox_size).all(axis=1)
     boxes, scores, labels = boxes[large], scores[large], labels[large]
-    kept = class_wise_nms(boxes, scores, labels, selection.iou_threshold, selection.max_per_img)
-    return to_original_pixels(boxes[kept], info), scores[kept], labels[kept]
+    kept, scores = suppressed(boxes, scores, labels, selection)
+    return to_original_pixels(boxes[kept], info), scores, labels[kept]
+
+
+def suppressed(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    selection: DenseSelection | MultiBoxSelection | RoISelection,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Suppress class by class as a selection says: greedily, or by lower scores (see `soft_nms`).
+
+    Args:
+        boxes: float32 [C,4], x1 y1 x2 y2.
+        scores: float32 [C].
+        labels: int [C].
+        selection: thresholds, the most detections, and the kind.
+
+    Returns:
+        (rows int64 [D], their scores float32 [D]), best first.
+    """
+    s = selection
+    if s.suppression == "greedy":
+        kept = class_wise_nms(boxes, scores, labels, s.iou_threshold, s.max_per_img)
+        return kept, scores[kept]
+    limits = s.iou_threshold, s.soft_sigma, s.score_thr, s.max_per_img
+    return soft_nms(boxes, scores, labels, s.suppression, *limits)
 
 
 def detections_of_batch(images: Sequence[Found], rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

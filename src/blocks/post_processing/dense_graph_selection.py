@@ -33,7 +33,7 @@ class DenseGraphSelection(nn.Cell):
         self.num_anchors = num_anchors
         self.coder = coder
         self.selection = selection
-        self.nms = MulticlassNMS(selection.iou_threshold, selection.max_per_img)
+        self.nms = MulticlassNMS(selection)
 
     def construct(
         self, logits: tuple[Tensor, ...], deltas: tuple[Tensor, ...], image_info: Tensor

@@ -9,10 +9,9 @@ from src.blocks.original_pixels import (
     graph_to_original_pixels,
     to_original_pixels,
 )
-from src.blocks.post_processing.candidates import Found, detections_of_batch
+from src.blocks.post_processing.candidates import Found, detections_of_batch, suppressed
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
 from src.blocks.post_processing.selections import MultiBoxSelection
-from src.ops.nms.nms import class_wise_nms
 
 # In the graph each row and each candidate costs operators: COCO's metrics see the best 100 of an image.
 GRAPH_ROWS = 100
@@ -49,9 +48,9 @@ class MultiBoxPostProcessor:
         anchor, label = np.divmod(chosen, scores.shape[1])
         kept = _first_of_each(label, self.selection.nms_pre)
         candidates, score, label = boxes[anchor[kept]], flat[chosen[kept]], label[kept].astype(np.int32)
-        kept = class_wise_nms(candidates, score, label, self.selection.iou_threshold, self.selection.max_per_img)
+        kept, score = suppressed(candidates, score, label, self.selection)
         found = to_original_pixels(clip_to_resized(candidates[kept], info), info)
-        return found, score[kept], label[kept]
+        return found, score, label[kept]
 
 
 def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
@@ -71,7 +70,7 @@ class MultiBoxGraphSelection(nn.Cell):
     def __init__(self, selection: MultiBoxSelection) -> None:
         super().__init__()
         self.score_thr = selection.score_thr
-        self.nms = MulticlassNMS(selection.iou_threshold, min(selection.max_per_img, GRAPH_ROWS))
+        self.nms = MulticlassNMS(selection._replace(max_per_img=min(selection.max_per_img, GRAPH_ROWS)))
 
     def construct(self, boxes: Tensor, scores: Tensor, image_info: Tensor) -> tuple[Tensor, ...]:
         """Arguments and results as those of `MultiBoxPostProcessor`, M at most 100."""

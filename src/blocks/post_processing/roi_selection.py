@@ -3,10 +3,9 @@
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.blocks.post_processing.candidates import detections_of_batch
+from src.blocks.post_processing.candidates import detections_of_batch, suppressed
 from src.blocks.post_processing.multiclass_nms import MulticlassNMS
 from src.blocks.post_processing.selections import RoISelection
-from src.ops.nms.nms import class_wise_nms
 
 
 class RoIPostProcessor:
@@ -30,8 +29,8 @@ class RoIPostProcessor:
         for i in range(len(scores)):
             roi, label = np.nonzero(scores[i] > self.selection.score_thr)
             candidates, score = boxes[i][roi, label if boxes.shape[2] > 1 else 0], scores[i][roi, label]
-            kept = class_wise_nms(candidates, score, label, self.selection.iou_threshold, rows)
-            images.append((candidates[kept], score[kept], label[kept]))
+            kept, score = suppressed(candidates, score, label, self.selection)
+            images.append((candidates[kept], score, label[kept]))
         return detections_of_batch(images, rows)
 
 
@@ -47,7 +46,7 @@ class RoIGraphSelection(nn.Cell):
         super().__init__()
         self.score_thr = selection.score_thr
         self.nms_pre = nms_pre
-        self.nms = MulticlassNMS(selection.iou_threshold, selection.max_per_img)
+        self.nms = MulticlassNMS(selection)
 
     def construct(self, scores: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
         """`scores` [B,M,K], boxes [B,M,K or 1,4] -> boxes [B,D,4], scores [B,D], labels int32 [B,D], valid [B,D]."""

@@ -47,7 +47,7 @@ def build_cascade_mask_rcnn(config: CascadeMaskRCNNConfig) -> MaskRCNN:
 def selection_of(config: MaskRCNNConfig) -> RoISelection:
     """How the scores of regions become detections."""
     test = config.test_cfg.rcnn
-    return RoISelection(test.score_thr, test.iou_threshold, test.max_per_img)
+    return RoISelection(**options_of(test, "mask_thr_binary"))
 
 
 def _build(config: MaskRCNNConfig, stages: list[StageOptions]) -> MaskRCNN:

@@ -24,6 +24,7 @@ from src.schema.sections import (
     Section,
     Side,
     Strides,
+    SuppressionKeys,
     key,
     published_key,
 )
@@ -141,7 +142,7 @@ class MaskRCNNTrainConfig(Section):
     rcnn: RCNNTrainConfig = key(RCNNTrainConfig(), "targets of the RoI heads")
 
 
-class RCNNTestConfig(Section):
+class RCNNTestConfig(SuppressionKeys):
     score_thr: Fraction = key(0.05, "least score of a detection")
     iou_threshold: Fraction = key(0.5, "a box of the same class with a larger IoU is dropped")
     max_per_img: Count = key(100, "most detections per image")

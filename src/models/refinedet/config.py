@@ -17,6 +17,7 @@ from src.schema.sections import (
     PositiveFour,
     Section,
     Strides,
+    SuppressionKeys,
     key,
 )
 
@@ -82,7 +83,7 @@ class RefineDetTrainConfig(Section):
     )
 
 
-class RefineDetTestConfig(Section):
+class RefineDetTestConfig(SuppressionKeys):
     score_thr: Fraction = key(0.01, "least score of a candidate")
     nms_pre: Count = key(1000, "best candidates per class before NMS")
     iou_threshold: Fraction = key(0.45, "a box of the same class with a larger IoU is dropped")

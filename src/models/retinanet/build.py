@@ -39,7 +39,8 @@ def _check_input_size(height: int, width: int, stride: int) -> None:
 def selection_of(config: RetinaNetConfig) -> DenseSelection:
     """How raw outputs become detections."""
     test = config.test_cfg
-    return DenseSelection(test.score_thr, test.nms_pre, test.nms.iou_threshold, test.max_per_img, test.min_bbox_size)
+    limits = test.score_thr, test.nms_pre, test.nms.iou_threshold, test.max_per_img, test.min_bbox_size
+    return DenseSelection(*limits, test.nms.suppression, test.nms.soft_sigma)
 
 
 def build_retinanet(config: RetinaNetConfig) -> RetinaNet:

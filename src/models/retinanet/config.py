@@ -25,6 +25,7 @@ from src.schema.sections import (
     NormConfig,
     Section,
     Strides,
+    SuppressionKeys,
     key,
     published_key,
 )
@@ -78,7 +79,7 @@ class TrainConfig(Section):
     assigner: AssignerConfig = key(AssignerConfig(), "which anchors are positive")
 
 
-class NMSConfig(Section):
+class NMSConfig(SuppressionKeys):
     iou_threshold: Fraction = key(0.5, "a box of the same class with a larger IoU is dropped")
 
 

@@ -71,13 +71,14 @@ def suppress_in_numpy(boxes: np.ndarray, labels: np.ndarray, iou_threshold: floa
             rivals[label] = np.flatnonzero(labels == label)
         others = rivals[label]
         others = others[(others > i) & alive[others]]
-        overlaps = _iou_with(boxes[i], areas[i], boxes[others], areas[others]) > np.float32(iou_threshold)
+        overlaps = iou_with(boxes[i], areas[i], boxes[others], areas[others]) > np.float32(iou_threshold)
         alive[others[overlaps]] = False
         rivals[label] = others[~overlaps]
     return np.array(kept, np.int64)
 
 
-def _iou_with(box: np.ndarray, area: float, others: np.ndarray, areas: np.ndarray) -> np.ndarray:
+def iou_with(box: np.ndarray, area: float, others: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """IoU of a box [4] of this area with others [N,4] of these areas: float32 [N]."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     np.maximum(sides, 0, out=sides)
     intersection = sides[:, 0] * sides[:, 1]
