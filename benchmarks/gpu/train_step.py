@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--detector", choices=DETECTORS, required=True)
     parser.add_argument("--device", choices=("GPU", "CPU"), default="GPU")
     parser.add_argument("--amp_level", choices=("O0", "O1", "O2", "O3", "auto"), default="O0")
+    parser.add_argument("--loss_scale", default="dynamic", help="of levels other than O0")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--size", type=int, default=0, help="side of the images; 0: the configuration's")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -39,7 +40,7 @@ def main() -> None:
 
     path, size = DETECTORS[args.detector]
     size = args.size or size
-    scale = 1.0 if args.amp_level == "O0" else "dynamic"
+    scale = "1" if args.amp_level == "O0" else args.loss_scale
     overrides = {
         "device_target": args.device, "img_width": size, "img_height": size, "num_gts": NUM_GTS, "loss_scale": scale,
         "amp_level": args.amp_level, "batch_size": args.batch,
