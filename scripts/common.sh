@@ -75,22 +75,51 @@ existing() {
     realpath -s -- "$path"
 }
 
-# install_packages PACKAGE...: with apt-get, as root or through sudo without a password.
+# dnf_package PACKAGE: what a package of Debian is called where dnf installs (openEuler, CentOS, Kylin).
+dnf_package() {
+    case "$1" in
+        g++) echo gcc-c++ ;;
+        libgomp1) echo libgomp ;;
+        openmpi-bin) echo openmpi ;;
+        python3*-venv) echo python3-pip ;; # venv comes with Python there, ensurepip's wheels with this
+        *) echo "$1" ;;
+    esac
+}
+
+# install_command PACKAGE...: how the system's package manager installs packages, given by their names in Debian.
+install_command() {
+    local package packages=()
+    if command -v apt-get >/dev/null; then
+        echo "apt-get install $*"
+    elif command -v dnf >/dev/null; then
+        for package in "$@"; do
+            packages+=("$(dnf_package "$package")")
+        done
+        echo "dnf install ${packages[*]}"
+    fi
+}
+
+# install_packages PACKAGE...: with apt-get or dnf, as root or through sudo without a password.
 install_packages() {
-    local as_root=()
-    if ! command -v apt-get >/dev/null; then
+    local as_root=() words
+    read -ra words <<<"$(install_command "$@")"
+    if ((${#words[@]} == 0)); then
         fail "this machine lacks $*; install it with the system's package manager"
     fi
     if ((EUID != 0)); then
         if ! sudo -n true 2>/dev/null; then
-            fail "this machine lacks $*; run: sudo apt-get install $*"
+            fail "this machine lacks $*; run: sudo ${words[*]}"
         fi
         as_root=(sudo -n)
     fi
-    echo "== installing system packages: $*"
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q || true
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" ||
-        fail "apt-get could not install $*; install it by hand and run this again"
+    echo "== installing system packages: ${words[*]:2}"
+    if [[ "${words[0]}" == apt-get ]]; then
+        words=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${words[@]:2}")
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q || true
+    else
+        words=(dnf install -y -q "${words[@]:2}")
+    fi
+    "${as_root[@]}" "${words[@]}" || fail "could not install $*; install it by hand ($(install_command "$@")) and run this again"
 }
 
 # The Python that runs the project: $PYTHON when set, else that of the environment that set-up makes, else python3.

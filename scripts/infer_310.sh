@@ -75,7 +75,7 @@ build_program() {
         run "${compile[@]}"
         return 0
     fi
-    command -v cmake >/dev/null || fail "cmake not found: install it (apt-get install cmake g++)"
+    command -v cmake >/dev/null || fail "cmake not found: install it ($(install_command cmake g++))"
     echo "== building ascend310_infer in $1; the log is in $PWD/infer.log"
     if ! { "${configure[@]}" && "${compile[@]}"; } >>infer.log 2>&1; then
         grep -iA 4 -m 1 error infer.log >&2 || true

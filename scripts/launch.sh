@@ -137,7 +137,7 @@ show_processes() {
 run_with_mpirun() {
     local number="$1" python="$2" logs="$3" options=()
     shift 3
-    command -v mpirun >/dev/null || fail "mpirun not found: install OpenMPI (apt-get install openmpi-bin)"
+    command -v mpirun >/dev/null || fail "mpirun not found: install OpenMPI ($(install_command openmpi-bin))"
     if ((EUID == 0)); then
         options+=(--allow-run-as-root)
     fi

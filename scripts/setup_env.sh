@@ -7,8 +7,8 @@
 #
 # The environment is .venv in the project's folder, or $VENV_DIR. It is made with the first of python3.11, python3.12,
 # python3.10 and python3 that is a Python 3.10 to 3.12. Packages are installed again only when the requirements files
-# changed; a complete environment needs no network. What Debian or Ubuntu lack (python3-venv, libgomp1, g++) is installed
-# when that is allowed, otherwise named. Without g++ it goes on: only the models with masks need it, for their RoIAlign.
+# changed; a complete environment needs no network. What the system lacks (python3-venv, libgomp1, g++) is installed
+# by apt-get or dnf when that is allowed, otherwise named. Without g++ it goes on: only the models with masks need it, for their RoIAlign.
 # DRY_RUN=1 in the environment only prints what would be done.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -28,7 +28,7 @@ find_python() {
             return
         fi
     done
-    fail "no Python 3.10, 3.11 or 3.12 found (MindSpore 2.10 has no other); on Debian or Ubuntu: apt-get install python3 python3-venv"
+    fail "no Python 3.10, 3.11 or 3.12 found (MindSpore 2.10 has no other): $(install_command python3 python3-venv)"
 }
 
 # MindSpore's operators need the OpenMP run-time library, which a bare machine lacks.

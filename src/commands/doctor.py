@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.common.mindspore_version import unsupported_mindspore
 from src.ops.library import find_compiler
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,8 +247,10 @@ def _mindspore(mindspore: dict) -> Finding:
     wanted = re.search(r"^mindspore==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     if "version" not in mindspore:
         return Finding("MindSpore", LACKING, f"cannot be loaded: {mindspore['fault']}", SET_UP)
+    if reason := unsupported_mindspore():
+        return Finding("MindSpore", WORSE, mindspore["version"], reason)
     if wanted and mindspore["version"] != wanted.group(1):
-        fix = f"{SET_UP} installs {wanted.group(1)}, the only version this was tested with"
+        fix = f"{SET_UP} installs {wanted.group(1)}, which all tests run on (docs/versions.md)"
         return Finding("MindSpore", WORSE, mindspore["version"], fix)
     return Finding("MindSpore", GOOD, mindspore["version"])
 
@@ -293,7 +296,8 @@ def find_ascend(machine: Machine, known: list[str]) -> Finding:
     home = machine.variables.get("ASCEND_HOME_PATH", "")
     supported = ", ".join(known) or "the versions that MindSpore's installation page names"
     if not home:
-        fix = f"install CANN ({supported}), then: source /usr/local/Ascend/ascend-toolkit/set_env.sh"
+        script = "/usr/local/Ascend/cann/set_env.sh (before CANN 8.5: /usr/local/Ascend/ascend-toolkit/set_env.sh)"
+        fix = f"install CANN ({supported}), then: source {script}"
         return Finding("Ascend", WORSE, f"{found}, no CANN (ASCEND_HOME_PATH is not set)", fix)
     try:
         cann = _version(Path(home, "compiler/version.info").read_text(errors="replace"))

@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from mindspore import Tensor, nn
-from mindspore.graph import api
+
+try:
+    from mindspore.graph import api
+except ImportError:  # where MindSpore 2.8 has it
+    from mindspore.common import api
 
 from src.common.heartbeat import heartbeat
 from src.model_utils.graph_cache import GraphCache, active_graph_cache

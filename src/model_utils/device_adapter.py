@@ -1,14 +1,18 @@
 """The one place that knows about devices: which there are, what each needs, how processes communicate."""
 
+import logging
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from src.common.errors import UserError
+from src.common.mindspore_version import unsupported_mindspore
 from src.model_utils.graph_cache import open_graph_cache
 from src.model_utils.local_adapter import is_scheduler, launched_as
 from src.schema import Config
+
+logger = logging.getLogger(__name__)
 
 DEVICE_FILES = Path("/dev")
 
@@ -39,6 +43,8 @@ def setup_device(config: Config) -> Device:
     """
     import mindspore as ms
 
+    if reason := unsupported_mindspore():
+        logger.warning(reason)
     target = target_of(config)
     launched = launched_as() if config.run_distribute else None
     if launched and config.device_num not in (1, launched[1]):

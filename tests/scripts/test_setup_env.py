@@ -31,6 +31,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.system: Path | None = None
         self.venv = folder / "venv"
         self.notes = folder / "pip_calls.txt"
         self.bin = folder / "bin"
@@ -45,8 +46,17 @@ class Machine:
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
+    def without_apt(self) -> None:
+        """Make it one of the systems that have no apt-get."""
+        self.system = self.folder / "system"
+        self.system.mkdir()
+        for path in (*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()):
+            link = self.system / path.name
+            if not path.name.startswith("apt") and not link.is_symlink():
+                link.symlink_to(path)
+
     def set_up(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        path = f"{self.bin}:/usr/bin:/bin"
+        path = f"{self.bin}:{self.system or '/usr/bin:/bin'}"
         return run_script(
             "setup_env.sh", self.requirements, cwd=self.folder, VENV_DIR=str(self.venv), PATH=path, **environment
         )
@@ -144,3 +154,25 @@ def test_missing_system_package_is_named(machine: Machine) -> None:
     assert result.returncode == 2
     assert "python3.11-venv" in result.stderr.splitlines()[-1]
     assert "apt-get" in result.stderr.splitlines()[-1]
+
+
+def test_dnf_gets_the_names_of_its_packages(machine: Machine) -> None:
+    machine.without_apt()
+    text = STAND_IN.format(notes=machine.notes, folder=machine.folder)
+    machine.program("python3.11", text.replace('case "$*" in', 'case "$*" in\n    *libgomp*) exit 1 ;;'))
+    machine.program("dnf", '#!/bin/sh\necho "$*" >>"$(dirname "$0")/../dnf_calls.txt"\n')
+    machine.program("sudo", '#!/bin/sh\nshift\nexec "$@"\n')
+    result = machine.set_up(CXX="no-such-compiler")
+    assert result.returncode == 0, result.stderr
+    assert (machine.folder / "dnf_calls.txt").read_text().splitlines() == [
+        "install -y -q gcc-c++",
+        "install -y -q libgomp",
+    ]
+
+
+def test_neither_apt_nor_dnf(machine: Machine) -> None:
+    machine.without_apt()
+    machine.program("python3.11", "#!/bin/sh\nexit 1\n")
+    result = machine.set_up()
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: no Python 3.10, 3.11 or 3.12 found")
