@@ -94,8 +94,8 @@ class View(NamedTuple):
 def plan_views(height: int, width: int, options: ViewOptions) -> list[View]:
     """The views of a picture of this size, each once.
 
-    A picture larger than a tile is seen as a whole too, for objects larger than the overlap: smaller ones are whole in a
-    tile.
+    A picture larger than a tile is seen as a whole too, for objects larger than the overlap: smaller ones are whole in
+    a tile.
     """
     windows = [window for scale in (1.0, *options.scales) for window in _windows(height, width, scale, options)]
     if options.tile and max(height, width) > options.tile:
