@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 
 from src.blocks.detections import Detections
+from src.commands.export_precision import change_precision
 from src.common.atomic import atomic_path, check_writable
 from src.common.errors import UserError
 from src.data.image import ImageError, ImageRules, load_image
@@ -52,25 +53,39 @@ def export(config: Config) -> Path:
     with atomic_path(path) as temporary:
         card = _write(detector_of(config, arrays), config, temporary)
         logger.info(f"wrote {config.file_format} with {card.form}")
+        outputs = [output for output in expected if output is not None]
+
+        def run(file: Path) -> list[np.ndarray]:
+            return ExportedModel(file, card).run(*(inputs[port.name] for port in card.inputs))
+
+        def differ(found: list[np.ndarray]) -> Difference:
+            return compare(found, expected, card, config, inputs["image_info"])
+
         if path.suffix in MODELS:
-            outputs = ExportedModel(temporary, card).run(*(inputs[port.name] for port in card.inputs))
-            difference = compare(outputs, expected, card, config, inputs["image_info"])
-            logger.info(f"largest difference from the checkpoint: {difference}; allowed: {TOLERANCE:g}")
-            if difference == NOTHING:
-                logger.warning("there is no detection in this image to compare; give a better one as --pred_input")
-            if not difference.size <= TOLERANCE:
-                raise UserError(f"{path}: not kept: it differs from {config.checkpoint_path} by {difference}")
+            outputs = run(temporary)
+            card.difference = _acceptable(differ(outputs), config, path).size
         else:
-            outputs = [output for output in expected if output is not None]
             logger.info(f"{config.file_format} cannot be run here: nothing was compared")
         for port, output in zip(card.outputs, outputs, strict=True):
             port.shape = [card.inputs[0].shape[0], *output.shape[1:]]
         if config.file_format == "ONNX":
             write_metadata(temporary, card.model_dump(exclude={"sha256"}))
+        if config.precision != "float32":
+            change_precision(temporary, card, config, lambda file: differ(run(file)))
         card.sha256 = sha256_of(temporary)
     card.save(path)
     logger.info(f"{path} is ready; {card_path(path).name} beside it says what it takes and gives")
     return path
+
+
+def _acceptable(difference: Difference, config: Config, path: Path) -> Difference:
+    """A difference of the file to be `path` from its checkpoint, reported; raises a UserError unless it is small."""
+    logger.info(f"largest difference from the checkpoint: {difference}; allowed: {TOLERANCE:g}")
+    if difference == NOTHING:
+        logger.warning("there is no detection in this image to compare; give a better one as --pred_input")
+    if not difference.size <= TOLERANCE:
+        raise UserError(f"{path}: not kept: it differs from {config.checkpoint_path} by {difference}")
+    return difference
 
 
 def exported_path(config: Config) -> Path:
@@ -93,9 +108,17 @@ def _refuse_what_cannot_work(config: Config) -> None:
     if config.file_format == "ONNX":
         onnx_package("onnx"), onnx_package("onnxruntime")
         spec_of(config).export.rois_are_aligned(config)
-    if config.export_dynamic_batch and not (spec_of(config).export.dynamic_batch and form_name(config) == "raw"):
+    if config.precision != "float32":
+        if config.file_format != "ONNX":
+            raise UserError(f"--precision {config.precision} is for --file_format ONNX")
+        if config.precision == "int8":
+            require(config, "calibration_images")
+            find_images(config.calibration_images, recursive=True, key="calibration_images")
+    any_batch = spec_of(config).export.dynamic_batch and (config.file_format == "ONNX" or form_name(config) == "raw")
+    if config.export_dynamic_batch and not any_batch:
         raise UserError(
-            "--export_dynamic_batch works for the raw form of detectors without masks only; give --export_batch_size N"
+            "--export_dynamic_batch works for detectors without masks only, as ONNX or in the raw form; give "
+            "--export_batch_size N"
         )
 
 
@@ -108,7 +131,7 @@ def _write(net: Detector, config: Config, path: Path) -> ExportCard:
     shapes = form.input_shapes(config, batch)
     if config.file_format == "ONNX":
         names = form.input_names, form.output_names
-        write_onnx_file(form.cell, shapes, *names, path, spec.rois_are_aligned(config))
+        write_onnx_file(form.cell, shapes, *names, path, spec.rois_are_aligned(config), config.opset)
     else:
         write_mindspore_file(form.cell, shapes, path, config.file_format)
     return ExportCard(

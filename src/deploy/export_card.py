@@ -120,6 +120,11 @@ class ExportCard(CardPart):
         mask_threshold: the probability that makes a pixel part of a mask; None without masks.
         checkpoint, checkpoint_sha256: what was exported.
         sha256: of the exported file.
+        precision: type of its layers.
+        difference: the largest difference of its outputs from those of the checkpoint, on the images that they were
+            compared on; None: nothing was compared.
+        ap: other precisions than float32: AP on the validation data of the file in float32, and of this one; None: not
+            measured.
     """
 
     format: Literal["MINDIR", "AIR", "ONNX"]
@@ -135,6 +140,11 @@ class ExportCard(CardPart):
     checkpoint: str
     checkpoint_sha256: str
     sha256: str = ""
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    difference: Annotated[float, Field(ge=0)] | None = None
+    ap: Annotated[dict[Literal["float32", "float16", "int8"], Fraction], Field(min_length=2, max_length=2)] | None = (
+        None
+    )
 
     @field_validator("selection")
     @classmethod

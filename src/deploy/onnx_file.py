@@ -43,6 +43,7 @@ def write_onnx_file(
     output_names: tuple[str, ...],
     path: Path,
     aligned_rois: bool,
+    opset: int,
 ) -> None:
     """Write a cell as ONNX and run the ONNX checker on it.
 
@@ -53,9 +54,10 @@ def write_onnx_file(
         output_names: in theirs.
         path: file to write.
         aligned_rois: see `improved`.
+        opset: likewise.
 
     Raises:
-        UserError: the package onnx is missing.
+        UserError: the package onnx is missing; see `improved`.
     """
     onnx = onnx_package("onnx")
     from src.deploy.onnx_passes import improved
@@ -67,7 +69,7 @@ def write_onnx_file(
         written = f"{folder}/model.onnx"
         ms.onnx.export(cell, *inputs, file_name=written, input_names=list(input_names))
         model = onnx.load(written)
-    onnx.save(improved(model, output_names, aligned_rois, dynamic), path)
+    onnx.save(improved(model, output_names, aligned_rois, dynamic, opset), path)
     onnx.checker.check_model(path, full_check=True)
 
 

@@ -10,10 +10,18 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, version_converter
 
+from src.common.errors import UserError
+
 OPSET = 17  # 12 has Clip of integers, 16 RoiAlign with half pixels; ONNX Runtime has had 17 since 1.12
 
 
-def improved(model: ModelProto, output_names: Sequence[str], aligned_rois: bool, dynamic_batch: bool) -> ModelProto:
+def improved(
+    model: ModelProto,
+    output_names: Sequence[str],
+    aligned_rois: bool,
+    dynamic_batch: bool,
+    opset: int = OPSET,
+) -> ModelProto:
     """A model that MindSpore wrote, with all passes applied.
 
     Args:
@@ -21,6 +29,10 @@ def improved(model: ModelProto, output_names: Sequence[str], aligned_rois: bool,
         output_names: new names of the outputs, in their order.
         aligned_rois: RoiAlign counts from the centres of pixels.
         dynamic_batch: the first axis of inputs and outputs may have any length.
+        opset: version of the operators.
+
+    Raises:
+        UserError: operators of the network do not exist in that version.
     """
     _drop_repeated(model.graph)
     model = version_converter.convert_version(model, OPSET)
@@ -38,7 +50,17 @@ def improved(model: ModelProto, output_names: Sequence[str], aligned_rois: bool,
     if dynamic_batch:
         _free_batch(graph)
     _drop_unused(graph)
+    if opset != OPSET:
+        model = _in_version(model, opset)
     return onnx.shape_inference.infer_shapes(model)
+
+
+def _in_version(model: ModelProto, opset: int) -> ModelProto:
+    try:
+        return version_converter.convert_version(model, opset)
+    except Exception as error:  # those of its C++ are plain RuntimeErrors, but not only
+        first = str(error).splitlines()[0]
+        raise UserError(f"--opset {opset}: this network cannot be written in that version ({first})") from None
 
 
 def _drop_repeated(graph: GraphProto) -> None:
@@ -162,10 +184,14 @@ def _own_weights(graph: GraphProto) -> None:
 
 
 def _free_batch(graph: GraphProto) -> None:
-    """Let the first axis have any length: no shape that a Reshape takes may name it."""
-    constants = _Constants(graph)
+    """Let the first axis have any length: no shape that a Reshape takes may name it, unless of a constant."""
+    makers, constants = _makers(graph), _Constants(graph)
     for node in graph.node:
         if node.op_type == "Reshape":
+            maker = makers.get(node.input[0])
+            source = maker.input[0] if maker is not None and maker.op_type == "Cast" else node.input[0]
+            if constants.value(source) is not None:
+                continue
             shape = constants.value(node.input[1])
             if shape is not None and len(shape) and shape[0] == 1:
                 shape = np.array([0, *shape[1:]], np.int64)  # 0: as long as the input's

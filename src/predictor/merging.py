@@ -32,8 +32,8 @@ def merged(parts: Sequence[Found], views: Sequence[View], height: int, width: in
     """The objects of a picture of this size, from those found in its views, best first.
 
     With `nms` the best box of an object stays as it is. With `wbf` (weighted boxes fusion, Solovyev et al. 2021) it is
-    the average of its boxes, weighted by their scores; its score is their mean, times the share of the voting views
-    that found it among those whose window holds it. Its mask is that of its best box.
+    the average of its boxes, weighted by their scores; its score is their mean, times the share of views that found it
+    among those whose window holds it (but for the picture as a whole, beside tiles). Its mask is its best box's.
 
     Args:
         parts: of each view, in its pixels.
@@ -117,7 +117,7 @@ def _average(candidates: _Candidates, rows: np.ndarray, views: Sequence[View]) -
     weights = candidates.found.scores[rows].astype(np.float64)
     total = max(weights.sum(), 1e-12)
     box = (candidates.found.boxes[rows] * weights[:, None]).sum(axis=0) / total
-    seers = sum(view.votes and _holds(view, box) for view in views)
+    seers = sum(not view.least_side and _holds(view, box) for view in views)
     seen = len(np.unique(candidates.view[rows]))
     return box, float(weights.mean() * min(seen / max(seers, 1), 1.0)), not len(whole)
 

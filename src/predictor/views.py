@@ -80,7 +80,7 @@ class View(NamedTuple):
     Attributes:
         x, y, width, height: of the window in pixels of the picture.
         flipped: seen mirrored, left and right exchanged.
-        votes: whether an object that is not found in it counts as one that may not be there; see `merged`.
+        least_side: objects with no side above it are left to the other views, pixels; 0: it shows all objects.
     """
 
     x: int
@@ -88,14 +88,18 @@ class View(NamedTuple):
     width: int
     height: int
     flipped: bool = False
-    votes: bool = True
+    least_side: int = 0
 
 
 def plan_views(height: int, width: int, options: ViewOptions) -> list[View]:
-    """The views of a picture of this size, each once. Of a picture larger than a tile it is one as a whole, too."""
+    """The views of a picture of this size, each once.
+
+    A picture larger than a tile is seen as a whole too, for objects larger than the overlap: smaller ones are whole in
+    a tile.
+    """
     windows = [window for scale in (1.0, *options.scales) for window in _windows(height, width, scale, options)]
     if options.tile and max(height, width) > options.tile:
-        windows.append(View(0, 0, width, height, votes=False))
+        windows.append(View(0, 0, width, height, least_side=max(round(options.overlap * options.tile), 1)))
     flips = (False, True) if options.flip else (False,)
     return list(dict.fromkeys(window._replace(flipped=flipped) for window in windows for flipped in flips))
 
@@ -130,7 +134,7 @@ def cut_out(image: np.ndarray, view: View, fill: Sequence[int]) -> np.ndarray:
 
 
 def in_picture(found: Found, view: View, height: int, width: int) -> tuple[Found, np.ndarray]:
-    """What was found in a view, in pixels of the picture, without objects that lie beyond it.
+    """What was found in a view, in pixels of the picture, without objects beyond it and those left to other views.
 
     Returns:
         (objects, bool [N]: which of them may be cut off at an edge of the window that is not the picture's).
@@ -146,5 +150,7 @@ def in_picture(found: Found, view: View, height: int, width: int) -> tuple[Found
     cut |= (boxes[:, 1] <= view.y + near_y) & (view.y > 0)
     cut |= (boxes[:, 2] >= ends[0] - near_x) & (ends[0] < width)
     cut |= (boxes[:, 3] >= ends[1] - near_y) & (ends[1] < height)
-    inside = (boxes[:, 0] + boxes[:, 2] < 2 * width) & (boxes[:, 1] + boxes[:, 3] < 2 * height)
-    return Found(boxes, found.scores, found.labels, masks).take(inside), cut[inside]
+    counted = (boxes[:, 0] + boxes[:, 2] < 2 * width) & (boxes[:, 1] + boxes[:, 3] < 2 * height)
+    if view.least_side:
+        counted &= (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) > view.least_side
+    return Found(boxes, found.scores, found.labels, masks).take(counted), cut[counted]

@@ -8,9 +8,11 @@ import pytest
 
 from src.commands import export as exporter
 from src.common.errors import UserError
-from src.deploy.difference import Difference
+from src.data.synthetic import main as write_synthetic
+from src.deploy.difference import Difference, raw_difference
 from src.deploy.export_card import ExportCard, load_card, refuse_other_config
-from src.deploy.exported_model import open_exported
+from src.deploy.exported_model import ExportedModel, open_exported
+from src.deploy.onnx_precision import convert_precision
 from src.deploy.raw_selection import build_selection
 from src.model_utils.device_adapter import Device
 from src.predictor.trained_detector import in_frame_of_file
@@ -102,6 +104,54 @@ def test_onnx_of_any_batch(onnx_file):
         np.testing.assert_allclose(ours[2:], alone, atol=1e-3)
 
 
+def test_detections_of_any_batch(retinanet, tmp_path):
+    path = exported(retinanet, tmp_path, file_format="ONNX", export_form="detections", export_dynamic_batch=True)
+    model = open_exported(path)
+    assert model.card.batch_size is None
+    images = np.random.default_rng(0).standard_normal((3, 3, 128, 128), np.float32)
+    info = np.tile(np.float32([128, 128, 128, 128, 1, 1]), (3, 1))
+    for ours, alone in zip(model.run(images, info), model.run(images[2:], info[2:]), strict=True):
+        np.testing.assert_allclose(ours[2:], alone, atol=1e-4)
+
+
+def test_integers_of_another_opset(retinanet, tmp_path, capsys):
+    """Calibrated and measured on a synthetic set; layers are quantized per channel, all but those of the outputs."""
+    import onnx
+
+    write_synthetic(["--output_dir", str(tmp_path / "data"), "--train", "2", "--val", "3", "--image_size", "128"])
+    data = {"calibration_images": str(tmp_path / "data/train"), "val_dataset": str(tmp_path / "data/validation")}
+    path = exported(retinanet, tmp_path, file_format="ONNX", precision="int8", opset=18, **data)
+    printed = capsys.readouterr().out
+    assert f"int8: calibrated on 2 images of {tmp_path}/data/train" in printed and "AP on " in printed
+    card, model = load_card(path), onnx.load(path)
+    assert card.precision == "int8" and set(card.ap) == {"float32", "int8"} and 0 < card.difference < 0.5
+    assert [one.version for one in model.opset_import if one.domain == ""] == [18]
+    makers = {name: node for node in model.graph.node for name in node.output}
+    layers = [node for node in model.graph.node if node.op_type == "Conv"]
+    quantized = [
+        node for node in layers if node.input[1] in makers and makers[node.input[1]].op_type == "DequantizeLinear"
+    ]
+    assert len(layers) - len(quantized) == 10  # a class and a box layer for each of five levels
+    scales = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    assert all(scales[makers[node.input[1]].input[1]].size > 1 for node in quantized)
+    (tmp_path / "model with a space.onnx.json").unlink()
+    assert load_card(path).precision == "int8" and load_card(path).ap == card.ap  # as its metadata says
+    images = np.random.default_rng(0).standard_normal((1, 3, 128, 128), np.float32)
+    assert np.isfinite(open_exported(path).run(images)[1]).all()
+
+
+def test_half_precision(onnx_file, tmp_path):
+    """Layers take half the bytes; what they are compared with is in float32."""
+    path = tmp_path / "half.onnx"
+    convert_precision(onnx_file, path, "float16")
+    assert path.stat().st_size < 0.75 * onnx_file.stat().st_size
+    images = np.random.default_rng(0).standard_normal((3, 3, 128, 128), np.float32)
+    half = ExportedModel(path, load_card(onnx_file)).run(images)
+    whole = open_exported(onnx_file).run(images)
+    assert all(values.dtype == np.float32 for values in half)
+    assert 0 < raw_difference(half, whole, 128).size < 0.02
+
+
 def test_detections_of_a_dense_detector_in_fixed_batches(retinanet, tmp_path):
     path = exported(retinanet, tmp_path, file_format="ONNX", export_form="detections", export_batch_size=2)
     model = open_exported(path)
@@ -145,7 +195,13 @@ class Fake:
     [
         ({"file_format": "AIR"}, "AIR can be written on Ascend only, this is CPU"),
         ({"file_name": "model.onnx"}, r"model\.onnx has another suffix than --file_format MINDIR"),
-        ({"export_dynamic_batch": True, "export_form": "detections"}, "raw form .* only"),
+        ({"export_dynamic_batch": True, "export_form": "detections"}, "without masks only, as ONNX or in the raw form"),
+        ({"precision": "float16"}, "--precision float16 is for --file_format ONNX"),
+        ({"precision": "int8", "file_format": "ONNX"}, "calibration_images is missing"),
+        (
+            {"precision": "int8", "file_format": "ONNX", "calibration_images": "none"},
+            "calibration_images none does not exist",
+        ),
         ({"checkpoint_path": ""}, "checkpoint_path is missing"),
         ({"checkpoint_path": "none.ckpt"}, "none.ckpt does not exist"),
     ],

@@ -9,6 +9,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from src.config import save_config
@@ -61,16 +63,27 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+def write_large_picture(folder: Path) -> None:
+    """large.jpg of 768 x 768: 36 times one of the validation images."""
+    first = sorted((folder / "data/shapes/validation/data").glob("*.jpg"))[0]
+    cv2.imwrite(str(folder / "large.jpg"), np.tile(cv2.imread(str(first)), (6, 6, 1)))
+
+
 def test_the_pages_commands_give_the_checkpoints_ap(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = [
         c for c in commands_of(ROOT / "docs/deployment.md") if "export.py" in c or (".onnx" in c and "clip" not in c)
     ]
-    assert [c.split()[1] for c in commands] == ["export.py", "export.py", "eval.py", "infer.py", "eval.py"]
+    programs = ["export.py", "export.py", "eval.py", "infer.py", "eval.py", "infer.py", "export.py"]
+    assert [c.split()[1] for c in commands] == programs
+    write_large_picture(folder)
     outputs = [run(command, folder).stdout for command in commands]
     for output, name in zip(outputs, ("detector.onnx", "detector.mindir"), strict=False):
         assert "configuration: outputs/first/config.yaml" in output
         assert "largest difference from the checkpoint" in output and f"{name} is ready" in output
     assert "ONNX Runtime runs on CPUExecutionProvider" in outputs[4]
+    in_tiles = json.loads((folder / "large.json").read_text())["large.jpg"]
+    assert in_tiles["width"] == 768 and len(in_tiles["predictions"]) > 8  # of each of its views at most 4
+    assert "int8: calibrated on 1 images" in outputs[6] and "AP on data/shapes/validation: float32" in outputs[6]
     again = json.loads((folder / "outputs/first/found_onnx.json").read_text())
     expected = json.loads((folder / "found.json").read_text())
     for ours, theirs in zip(again.values(), expected.values(), strict=True):

@@ -97,7 +97,7 @@ def test_windows(size, options, windows):
 
 @pytest.mark.parametrize("overlap", [0.0, 0.2, 0.5])
 def test_tiles_cover_the_picture_and_overlap(overlap):
-    tiles = [view for view in plan_views(1000, 731, ViewOptions(tile=128, overlap=overlap)) if view.votes]
+    tiles = [view for view in plan_views(1000, 731, ViewOptions(tile=128, overlap=overlap)) if not view.least_side]
     assert {(view.width, view.height) for view in tiles} == {(128, 128)}
     for starts, length in (({view.x for view in tiles}, 731), ({view.y for view in tiles}, 1000)):
         starts = sorted(starts)
@@ -227,6 +227,14 @@ def test_a_part_of_an_object_goes_for_the_whole():
     for merge in ("nms", "wbf"):
         found = merged(halves, views, 160, 160, ViewOptions(merge=merge))
         assert found.boxes.tolist() == [[70, 20, 110, 60]] and found.scores[0] == pytest.approx(0.7)
+
+
+def test_the_whole_picture_is_for_objects_larger_than_the_overlap():
+    views = plan_views(100, 200, ViewOptions(tile=100, overlap=0.3))
+    (whole,) = (view for view in views if view.least_side)
+    assert whole[:4] == (0, 0, 200, 100) and whole.least_side == 30
+    found, _ = in_picture(part((10, 10, 41, 20, 0.9, 0), (50, 50, 80, 80, 0.8, 0)), whole, 100, 200)
+    assert found.boxes.tolist() == [[10, 10, 41, 20]]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,137 @@
+"""ONNX files in half precision or in 8-bit integers, made by ONNX Runtime's own tools from a file in float32.
+
+What is converted are convolutions and fully connected layers, and the plain operators between them. Boxes, the scores
+behind the last layer and the choice of regions stay float32: a coordinate of 640 has a step of 0.5 in half precision.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from src.common.errors import UserError
+
+Precision = Literal["float32", "float16", "int8"]
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+BETWEEN = ("Relu", "Add", "Mul", "Sigmoid", "MaxPool", "Resize", "BatchNormalization", "Clip", "Concat", "Pad")
+
+
+def convert_precision(
+    source: Path, target: Path, precision: Precision, calibration: Iterable[Sequence[np.ndarray]] = ()
+) -> None:
+    """Write an ONNX file in another precision.
+
+    Args:
+        source: file in float32; unchanged.
+        target: file to write.
+        precision: float16 or int8.
+        calibration: int8: inputs of the file, in its order, from which the ranges of activations are read.
+
+    Raises:
+        UserError: ONNX Runtime's tools cannot convert the file.
+    """
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        folded = Path(folder, "folded.onnx")
+        try:
+            # Constants are folded, batch normalizations into their convolutions: what is left is what computes.
+            quant_pre_process(source, folded, skip_symbolic_shape=True)
+            if precision == "float16":
+                _write_half(folded, target)
+            else:
+                _write_integers(folded, target, calibration)
+        except UserError:
+            raise
+        except Exception as error:  # the tools have no common class of errors
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"--precision {precision}: ONNX Runtime cannot convert this network ({first})") from None
+
+
+def _write_half(source: Path, target: Path) -> None:
+    """Weights and activations between layers as float16; inputs and outputs stay float32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = _with_named_nodes(source)
+    chosen = set(_layers(model.graph)) | _between(model.graph)
+    kept = [node.name for node in model.graph.node if node.name not in chosen]
+    onnx.save(convert_float_to_float16(model, keep_io_types=True, node_block_list=kept), target)
+
+
+def _write_integers(source: Path, target: Path, calibration: Iterable[Sequence[np.ndarray]]) -> None:
+    """Quantize all layers but the last ones: scales for each channel of weights, one for each activation (QDQ)."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    model = _with_named_nodes(source)
+    onnx.save(model, source)
+    names = [value.name for value in model.graph.input]
+
+    class Inputs(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.values = iter(calibration)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            values = next(self.values, None)
+            return None if values is None else dict(zip(names, values, strict=True))
+
+    log = logging.getLogger()
+    level = log.level
+    log.setLevel(logging.ERROR)  # it advises to do what was done here
+    try:
+        quantize_static(
+            source,
+            target,
+            Inputs(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=_inner_layers(model.graph),
+        )
+    finally:
+        log.setLevel(level)
+
+
+def _with_named_nodes(path: Path) -> Any:
+    """The model of a file, each node of a name that no other has."""
+    import onnx
+
+    model = onnx.load(path)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+    return model
+
+
+def _layers(graph: Any) -> list[str]:
+    """Names of the nodes with weights."""
+    weights = {tensor.name for tensor in graph.initializer}
+    weights |= {node.output[0] for node in graph.node if node.op_type == "Identity" and node.input[0] in weights}
+    weights |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
+    return [node.name for node in graph.node if node.op_type in LAYERS and node.input[1] in weights]
+
+
+def _between(graph: Any) -> set[str]:
+    """Names of the plain operators whose results only layers read, or operators that are such themselves."""
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    chosen = set(_layers(graph))
+    for node in reversed(graph.node):
+        reading = [reader.name for output in node.output for reader in readers.get(output, [])]
+        if node.op_type in BETWEEN and reading and all(name in chosen for name in reading):
+            chosen.add(node.name)
+    return chosen - set(_layers(graph))
+
+
+def _inner_layers(graph: Any) -> list[str]:
+    """Names of the layers whose results reach another layer through plain operators: all but those of the outputs."""
+    between, layers = _between(graph), set(_layers(graph))
+    feeding = {name for node in graph.node if node.name in between | layers for name in node.input}
+    return [node.name for node in graph.node if node.name in layers and feeding.intersection(node.output)]
