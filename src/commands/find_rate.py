@@ -12,12 +12,12 @@ from src.data.open_dataset import check_or_pack_dataset
 from src.engine.loss_scale import build_loss_scale
 from src.engine.lr_schedule import images_per_step
 from src.engine.optimizer import build_optimizer
+from src.engine.preparation import prepare_for_training
 from src.engine.rate_sweep import RateSweep, loss_of_updates
 from src.engine.starting_point import load_starting_point
 from src.engine.train_step import Updater
 from src.model_utils.device_adapter import setup_device
 from src.models import build_detector
-from src.ops.precision import set_precision
 from src.schema import Config
 from src.visual.rate_curve import draw_losses_by_rate
 
@@ -38,8 +38,7 @@ def find_rate(config: Config, rates: list[float], path: str | Path) -> RateSweep
     setup_device(config)
     with closing(build_train_loader(config)) as loader:
         net = build_detector(config)
-        set_precision(net, config.amp_level, config.amp_dtype)
-        net.set_train(True)
+        prepare_for_training(net, config)
         optimizer = build_optimizer(config, net.trainable_params())
         load_starting_point(config, net, optimizer, None, max(len(loader) // config.accumulate_step, 1))
         update = Updater(net, optimizer, build_loss_scale(config), config.grad_clip, config.accumulate_step)

@@ -63,6 +63,7 @@ def _training(config: Config) -> Iterator[Problem]:
         yield "epoch_size", f"is {config.epoch_size}, fewer than the {ramps} epochs of warmup_epochs1 to warmup_epochs5"
     yield from _start(config)
     yield from _sunk_steps(config)
+    yield from _compiled_steps(config)
     if config.ratio_range[0] > config.ratio_range[1]:
         yield "ratio_range", f"is {config.ratio_range}; the smaller factor comes first"
     if config.rank_id >= config.device_num:
@@ -77,10 +78,25 @@ def _sunk_steps(config: Config) -> Iterator[Problem]:
         yield "datasink", "is 1, which takes one batch per update: accumulate_step: 1 or datasink: 0"
     if config.loss_scale == "dynamic":
         yield "datasink", "is 1, which does not follow loss_scale dynamic: give it a number, or datasink: 0"
+    if config.jit_level == "O2":
+        yield "datasink", "is 1, which was not made for jit_level O2: jit_level: O1 or datasink: 0"
     if len(config.input_shapes) > 1:
         yield "datasink", "is 1, which takes images of one shape: turn_frame: False or datasink: 0"
     if config.mode != "graph":
         yield "datasink", f"is 1, which needs a compiled step, and mode is {config.mode}: mode: graph or datasink: 0"
+
+
+def _compiled_steps(config: Config) -> Iterator[Problem]:
+    """What only compiled graphs can do."""
+    if config.mode == "graph":
+        return
+    if config.jit_level:
+        yield (
+            "jit_level",
+            f"is {config.jit_level}, which is for compiled graphs, and mode is {config.mode}: mode: graph",
+        )
+    if config.recompute:
+        yield "recompute", f"is 1, which needs a compiled step, and mode is {config.mode}: mode: graph or recompute: 0"
 
 
 def _main_metric(config: Config) -> Iterator[Problem]:

@@ -57,6 +57,10 @@ def facts_of_run(
         yield f"half precision: amp_level {config.amp_level} in {config.amp_dtype}, loss_scale {config.loss_scale}"
     if config.datasink and can_sink_steps(device.target):
         yield f"datasink: steps are sunk to the {device.target}, up to {config.sink_size} at a time"
+    if config.recompute:
+        yield "recompute: the backward pass computes the activations of the backbone's blocks again"
+    if config.jit_level:
+        yield f"jit_level: graphs are compiled at level {config.jit_level}"
     yield from _instaboost(config)
 
 
@@ -98,6 +102,8 @@ def _devices(config: Config, device: Device) -> Iterator[str]:
         )
     if config.enable_graph_kernel and device.target == "CPU":
         yield "enable_graph_kernel is 1, but kernels are fused on GPU and Ascend only: nothing is on the CPU"
+    if config.jit_level and device.target == "CPU":
+        yield f"jit_level is {config.jit_level}, but on the CPU all levels compute the same in the same time"
     if config.datasink and not can_sink_steps(device.target):
         yield f"datasink is 1, but steps are not sunk on the {device.target}: they are taken one by one"
     if config.amp_level != FULL_PRECISION and device.target == "CPU":

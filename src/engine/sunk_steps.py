@@ -142,16 +142,21 @@ class SunkSteps:
         planned: the steps of the training; the batches of all have the same shapes.
         count: how many.
         most: `sink_size`.
+        jit_level: how far the compiler optimizes; empty: O0.
     """
 
-    def __init__(self, update: Updater, planned: Iterator[PlannedStep], count: int, most: int) -> None:
+    def __init__(
+        self, update: Updater, planned: Iterator[PlannedStep], count: int, most: int, jit_level: str = ""
+    ) -> None:
         self.update, self.planned, self.count, self.most = update, planned, count, most
+        self.jit_level = jit_level or "O0"
         self.queue: SunkQueue | None = None
 
     def run(self, count: int) -> Iterator[DoneStep]:
         """See `Steps`."""
         if self.queue is None:
-            self.queue = SunkQueue(self.update, StepSource(self.planned, self.count, self._columns))
+            source = StepSource(self.planned, self.count, self._columns)
+            self.queue = SunkQueue(self.update, source, self.jit_level)
         terms = [self.queue.step() for _ in range(count)]
         for values in terms:
             rate, paths = self.queue.source.next_sent()
@@ -175,7 +180,7 @@ class SunkSteps:
 class SunkQueue:
     """The device's queue of rows, and the graph that takes one row after the other."""
 
-    def __init__(self, update: Updater, source: StepSource) -> None:
+    def __init__(self, update: Updater, source: StepSource, jit_level: str) -> None:
         self.source = source
         names = [f"column_{index}" for index in range(len(source.first))]
         self.rows = ds.GeneratorDataset(
@@ -184,7 +189,7 @@ class SunkQueue:
         # Rows of known forms spare what looks at each one. Of data_sink's own repetitions only the last result would
         # come back: on these devices they are the same calls.
         forms = tuple(Tensor(column) for column in source.first)
-        options = ms.JitConfig(jit_level="O0")
+        options = ms.JitConfig(jit_level=jit_level)
         self.sunk = ms.data_sink(SunkStep(update), self.rows, jit_config=options, input_signature=forms)
 
     def step(self) -> Tensor:

@@ -20,9 +20,11 @@ from src.engine.loss_scale import MOST_SKIPPED_IN_A_ROW, build_loss_scale
 from src.engine.lr_schedule import build_schedule
 from src.engine.main_metric import UNMEASURED, MainMetric
 from src.engine.optimizer import build_optimizer
+from src.engine.preparation import prepare_for_training
 from src.engine.run_facts import facts_of_run, likely_mistakes
 from src.engine.run_log import RunLog
 from src.engine.starting_point import check_common_start, load_starting_point
+from src.engine.step_profile import ProfiledSteps
 from src.engine.steps import DoneStep, SingleSteps, Steps, count_steps, plan_steps
 from src.engine.stop_request import StopRequest
 from src.engine.sunk_steps import SunkSteps
@@ -35,7 +37,7 @@ from src.model_utils.cached_graph import compile_news_to
 from src.model_utils.device_adapter import Device, can_sink_steps
 from src.model_utils.local_adapter import note_step
 from src.models import build_detector
-from src.ops.precision import precision_for_a_while, set_precision
+from src.ops.precision import precision_for_a_while
 from src.schema import Config
 from src.schema.statistics import AUTO_METRIC, AUTO_METRICS, VOC_STATISTICS
 from src.visual.curves import TRAIN_LOSS
@@ -82,8 +84,7 @@ class Trainer:
         self.train_loader, self.validation = train_loader, validation
         self.steps_per_epoch = _steps_per_epoch(config, device, train_loader)
         self.net = build_detector(config)
-        set_precision(self.net, config.amp_level, config.amp_dtype)
-        self.net.set_train(True)
+        prepare_for_training(self.net, config)
         self.optimizer = build_optimizer(config, self.net.trainable_params())
         self.schedule = build_schedule(config, self.steps_per_epoch, device.world)
         self.averages = AveragedWeights(self.net, config.ema_decay) if config.ema_decay else None
@@ -114,8 +115,19 @@ class Trainer:
             self.update.scaling.restore(self.state)
         if config.resume and device.world > 1:
             check_common_start(self.state, device, checkpoint, self.keeper.last)
-        self.steps = self._choose_steps()
+        self.steps: Steps = self._choose_steps()
         self.log = self._start_log(notes, resumed=checkpoint is not None)
+        if config.profile and device.is_main:
+            self.steps = ProfiledSteps(
+                self.steps,
+                config.profile,
+                self.state,
+                self.steps_per_epoch,
+                config.epoch_size - 1,
+                device.target,
+                folder / "profile",
+                self.log.info,
+            )
 
     def run(self, stop: StopRequest) -> None:
         """Train up to the last epoch; saves before it stops for `stop`."""
@@ -158,7 +170,8 @@ class Trainer:
         planned = plan_steps(config, self.train_loader, self.schedule, steps_per_epoch, state)
         if not (config.datasink and can_sink_steps(self.device.target)):
             return SingleSteps(self.update, planned)
-        return SunkSteps(self.update, planned, count_steps(config, steps_per_epoch, state), config.sink_size)
+        count = count_steps(config, steps_per_epoch, state)
+        return SunkSteps(self.update, planned, count, config.sink_size, config.jit_level)
 
     def _start_log(self, notes: list[str], resumed: bool) -> RunLog:
         config, dataset = self.config, self.train_loader.dataset

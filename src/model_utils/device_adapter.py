@@ -113,6 +113,8 @@ def _set_context(config: Config, target: str) -> None:
     import mindspore as ms
 
     ms.set_context(mode=ms.GRAPH_MODE if config.mode == "graph" else ms.PYNATIVE_MODE)
+    if config.jit_level:
+        ms.set_context(jit_config={"jit_level": config.jit_level})
     if config.deterministic:
         ms.set_context(deterministic="ON")
     if config.enable_graph_kernel and target != "CPU":

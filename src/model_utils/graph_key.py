@@ -27,7 +27,7 @@ OUTSIDE_GRAPHS = frozenset((
     "save_checkpoint_path", "checkpoint_name", "keep_checkpoint_max", "keep_best_checkpoints_max",
     "checkpoint_path", "prediction_path", "report", "pred_input", "pred_output", "file_name", "enable_modelarts",
     "data_url", "train_url", "checkpoint_url", "data_path", "output_path", "load_path",
-    "modelarts_dataset_unzip_name", "ema_eval",
+    "modelarts_dataset_unzip_name", "ema_eval", "profile",
 ))
 # fmt: on
 

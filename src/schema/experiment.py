@@ -188,6 +188,17 @@ class Config(Section):
     )
     patience: NonNegativeInt = key(0, "stop after so many evaluations without a better main_metric; 0: never")
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
+    jit_level: Literal["", "O0", "O1", "O2"] = key(
+        "",
+        "how far MindSpore's compiler optimizes graphs (on the CPU nothing changes; untested elsewhere); empty: its own choice",
+    )
+    recompute: bool = key(
+        False, "the backward pass computes the activations of the backbone's blocks again: less memory, more time"
+    )
+    profile: Annotated[int, Field(ge=0, le=1000)] = key(
+        0,
+        "write MindSpore's profile of so many training steps into profile/ of the experiment, and log a table; 0: none",
+    )
     finetune: bool = key(False, "load what fits of pre_trained and print what does not")
     datasink: bool = key(
         False, "sink steps to the GPU or Ascend: batches wait there in a queue (tried on one GPU; CPU: no effect)"

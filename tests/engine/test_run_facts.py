@@ -61,6 +61,15 @@ def test_fused_kernels_on_the_cpu() -> None:
     assert "enable_graph_kernel" not in warnings(config, target="GPU")
 
 
+def test_what_recompute_and_jit_level_do_is_told() -> None:
+    config = load_config(INSTABOOST, {"recompute": "1", "jit_level": "O1"})
+    detector = SimpleNamespace(trainable_params=list)
+    facts = "\n".join(facts_of_run(config, Device("GPU"), detector, NOTHING, 5))
+    assert "recompute: the backward pass" in facts and "jit_level: graphs are compiled at level O1" in facts
+    assert "jit_level is O1, but on the CPU all levels" in warnings(config)
+    assert "jit_level" not in warnings(config, "GPU") and "jit_level" not in warnings(load_config(INSTABOOST))
+
+
 def test_a_distributed_configuration_on_one_device() -> None:
     config = load_config(NAS_FPN, {"run_distribute": 1})
     assert "run_distribute is 1, but this process trains alone" in warnings(config)

@@ -31,6 +31,8 @@ def key(**changes: object) -> str:
         {"seed": 77},
         {"deterministic": 1},
         {"ema_decay": 0.9},
+        {"jit_level": "O1"},
+        {"recompute": 1},
     ],
     ids=str,
 )
@@ -40,7 +42,10 @@ def test_a_setting_of_the_graph_changes_the_key(changes: dict):
 
 def test_where_things_are_and_how_long_is_trained_leaves_the_key(tmp_path: Path):
     elsewhere = {"train_outputs": str(tmp_path), "brief": "b", "epoch_size": 99, "resume": "1", "pred_output": "p.json"}
-    assert key(**elsewhere, train_dataset="t", checkpoint_path="c.ckpt", log_every=3, compile_cache="0") == key()
+    assert (
+        key(**elsewhere, train_dataset="t", checkpoint_path="c.ckpt", log_every=3, compile_cache="0", profile=2)
+        == key()
+    )
 
 
 def test_source_versions_processor_and_environment_change_the_key(monkeypatch: pytest.MonkeyPatch):

@@ -6,6 +6,7 @@ from typing import Any
 from mindspore import Tensor, nn, ops
 
 from src.blocks.architectures import RESNET_STAGES, has_bottlenecks
+from src.blocks.backbones.recompute import recompute_residual_blocks
 from src.blocks.backbones.residual import BasicBlock, Block, BlockOptions, Bottleneck, block_group
 from src.blocks.initialization import kaiming_fan_out
 from src.blocks.layers import Norm, build_norm, conv2d, max_pool
@@ -95,6 +96,10 @@ class ResNet(nn.Cell):
             if i in self.out_indices:
                 outputs = outputs + (x,)
         return outputs
+
+    def recompute_blocks(self) -> None:
+        """See `RecomputesBlocks`."""
+        recompute_residual_blocks(self)
 
 
 class ResNeXt(ResNet):

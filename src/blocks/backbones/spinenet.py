@@ -8,6 +8,7 @@ from typing import NamedTuple
 from mindspore import Tensor, nn
 
 from src.blocks.architectures import SPINENET_LEVELS, SPINENET_SCALINGS
+from src.blocks.backbones.recompute import recompute_residual_blocks
 from src.blocks.backbones.residual import BasicBlock, Block, BlockOptions, Bottleneck, block_group
 from src.blocks.layers import (
     ACTIVATION_FLOORS,
@@ -247,3 +248,7 @@ class SpineNet(nn.Cell):
         for index in self.output_indices:
             outputs = outputs + (features[index],)
         return self.endpoint_convs(outputs)
+
+    def recompute_blocks(self) -> None:
+        """See `RecomputesBlocks`."""
+        recompute_residual_blocks(self, further=self.merge_ops)

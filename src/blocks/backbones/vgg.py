@@ -3,6 +3,7 @@
 from mindspore import Tensor, nn, ops
 
 from src.blocks.architectures import VGG16_FC_FACTOR, VGG16_GROUPS
+from src.blocks.backbones.recompute import recomputed_chain
 from src.blocks.layers import Norm, build_norm, conv2d
 
 CEILING_POOL = 2  # the third pool keeps the last row and column of odd sizes (SSD's way), the others drop them
@@ -45,6 +46,7 @@ class VGG16(nn.Cell):
         add(channels, 1)
         outputs.append(len(layers) - 1)
         self.features = nn.CellList(layers)
+        self.steps = tuple(self.features)  # what runs one after the other: layers, or blocks of them
         self.outputs = tuple(outputs)
         self.out_channels = (8 * base_channels, 8 * base_channels, channels)
 
@@ -52,11 +54,29 @@ class VGG16(nn.Cell):
         """`images` [B,3,H,W], sides multiples of 32 -> (conv4_3, conv5_3, fc7), [B,C,H/s,W/s] with s = 8, 16, 32."""
         x = images
         levels: tuple[Tensor, ...] = ()
-        for i in range(len(self.features)):
-            x = self.features[i](x)
+        for i in range(len(self.steps)):
+            x = self.steps[i](x)
             if i in self.outputs:
                 levels = levels + (x,)
         return levels
+
+    def recompute_blocks(self) -> None:
+        """See `RecomputesBlocks`; the blocks are the layers between poolings and outputs."""
+        steps: list[nn.Cell] = []
+        outputs: list[int] = []
+        block: list[nn.Cell] = []
+        for i, layer in enumerate(self.features):
+            pools, is_output = isinstance(layer, _MaxPool2x2), i in self.outputs
+            if not pools:
+                block.append(layer)
+            if block and (pools or is_output):
+                steps.append(recomputed_chain(block))
+                block = []
+            if pools:
+                steps.append(layer)
+            if is_output:
+                outputs.append(len(steps) - 1)
+        self.steps, self.outputs = tuple(steps), tuple(outputs)
 
 
 class _MaxPool2x2(nn.Cell):

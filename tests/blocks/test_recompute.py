@@ -1,0 +1,84 @@
+"""Blocks whose activations are computed again: the same gradients and statistics, to the last bit."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn
+
+from src.blocks.backbones import VGG16, ResNet, ResNeXt, SpineNet, recompute
+from src.blocks.backbones.recompute import RecomputesBlocks
+from src.blocks.backbones.spinenet import Merge
+from src.blocks.layers import Norm
+
+IMAGES = ms.Tensor(np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32))
+
+
+class Backbones(nn.Cell):
+    """Two small backbones as one, for a single graph, and the mean square of all they give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ms.set_seed(1)
+        self.resnet = ResNet(18, base_channels=8, stage_blocks=(1, 1, 1, 1))
+        self.vgg = VGG16(2, Norm())
+
+    def construct(self, images):
+        total = 0.0
+        for features in (self.resnet(images), self.vgg(images)):
+            for feature in features:
+                total = total + (feature * feature).mean()
+        return total
+
+
+class Step(nn.Cell):
+    """Gradients."""
+
+    def __init__(self, net: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.net = net
+        self.grad = ms.value_and_grad(net, None, net.trainable_params())
+
+    def construct(self, images):
+        return self.grad(images)
+
+
+def after_a_step(marked: bool) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Gradients and running statistics by name."""
+    net = Backbones()
+    net.set_train(True)
+    names = [parameter.name for parameter in net.get_parameters()]
+    if marked:
+        net.resnet.recompute_blocks()
+        net.vgg.recompute_blocks()
+    assert [parameter.name for parameter in net.get_parameters()] == names
+    _, gradients = Step(net)(IMAGES)
+    trained = (parameter.name for parameter in net.trainable_params())
+    found = {name: gradient.asnumpy().tobytes() for name, gradient in zip(trained, gradients, strict=True)}
+    moving = {one.name: one.asnumpy().tobytes() for one in net.get_parameters() if "moving" in one.name}
+    assert len(moving) > 40
+    return found, moving
+
+
+def test_gradients_and_running_statistics_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradients, statistics = after_a_step(marked=False)
+    assert after_a_step(marked=True) == (gradients, statistics)
+    # Without the exclusion the statistics of the blocks are updated twice: so they are indeed computed again.
+    monkeypatch.setattr(recompute, "keep_batch_statistics", lambda net: None)
+    same, doubled = after_a_step(marked=True)
+    changed = {name.split(".bn")[0] for name in statistics if doubled[name] != statistics[name]}
+    assert same == gradients
+    assert {"resnet.layer1.0", "resnet.layer4.0"} <= changed and any(name.startswith("vgg") for name in changed)
+
+
+def test_merges_of_spinenet_are_marked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = SpineNet("49S", width=0.125)
+    marked: list[nn.Cell] = []
+    monkeypatch.setattr(nn.Cell, "recompute", lambda cell, **_: marked.append(cell))
+    net.recompute_blocks()
+    merges = [cell for cell in marked if isinstance(cell, Merge)]
+    assert len(merges) == 15 and len(marked) > 30
+
+
+@pytest.mark.parametrize("backbone", [ResNet, ResNeXt, SpineNet, VGG16])
+def test_every_backbone_offers_it(backbone: type) -> None:
+    assert issubclass(backbone, RecomputesBlocks)
