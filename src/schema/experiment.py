@@ -190,7 +190,7 @@ class Config(Section):
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
     jit_level: Literal["", "O0", "O1", "O2"] = key(
         "",
-        "how far MindSpore's compiler optimizes graphs (nothing changes on the CPU; untested elsewhere); empty: its choice",
+        "how far MindSpore's compiler optimizes graphs; empty: its choice (no change on the CPU, untested elsewhere)",
     )
     recompute: bool = key(
         False, "the backward pass computes the activations of the backbone's blocks again: less memory, more time"
