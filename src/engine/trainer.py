@@ -118,16 +118,7 @@ class Trainer:
         self.steps: Steps = self._choose_steps()
         self.log = self._start_log(notes, resumed=checkpoint is not None)
         if config.profile and device.is_main:
-            self.steps = ProfiledSteps(
-                self.steps,
-                config.profile,
-                self.state,
-                self.steps_per_epoch,
-                config.epoch_size - 1,
-                device.target,
-                folder / "profile",
-                self.log.info,
-            )
+            self.steps = self._profiled(self.steps)
 
     def run(self, stop: StopRequest) -> None:
         """Train up to the last epoch; saves before it stops for `stop`."""
@@ -172,6 +163,19 @@ class Trainer:
             return SingleSteps(self.update, planned)
         count = count_steps(config, steps_per_epoch, state)
         return SunkSteps(self.update, planned, count, config.sink_size, config.jit_level)
+
+    def _profiled(self, steps: Steps) -> ProfiledSteps:
+        config, folder = self.config, self.folder / "profile"
+        return ProfiledSteps(
+            steps,
+            config.profile,
+            self.state,
+            self.steps_per_epoch,
+            config.epoch_size - 1,
+            self.device.target,
+            folder,
+            self.log.info,
+        )
 
     def _start_log(self, notes: list[str], resumed: bool) -> RunLog:
         config, dataset = self.config, self.train_loader.dataset

@@ -190,7 +190,7 @@ class Config(Section):
     enable_graph_kernel: bool = key(False, "kernel fusion (GPU and Ascend)")
     jit_level: Literal["", "O0", "O1", "O2"] = key(
         "",
-        "how far MindSpore's compiler optimizes graphs; empty: its choice (no change on the CPU, untested elsewhere)",
+        "how far MindSpore's compiler optimizes (all the same on the CPU, untested elsewhere); empty: its own choice",
     )
     recompute: bool = key(
         False, "the backward pass computes the activations of the backbone's blocks again: less memory, more time"
