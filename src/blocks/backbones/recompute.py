@@ -1,6 +1,7 @@
 """Activations that the backward pass computes again, instead of keeping them from the forward pass.
 
-MindSpore marks cells for it; the gradients are the same to the last bit (Chen et al. 2016, arXiv:1604.06174).
+MindSpore marks cells for it; the gradients are the same but for rounding where a block has several readers (Chen et al.
+2016, arXiv:1604.06174).
 """
 
 from collections.abc import Iterable, Sequence
