@@ -1,10 +1,12 @@
 """MindSpore's profile of a few training steps: a folder of files, and a table of the costliest operators."""
 
 import csv
+import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from src.weights.checkpoint import TrainingState
 
 COMPILING_STEPS = 3  # first steps of a process, in which graphs are compiled and memory is found
 SHOWN_OPERATORS = 12
+PARSING_SECONDS = 600
 
 
 class OperatorForm(NamedTuple):
@@ -113,8 +116,8 @@ class ProfiledSteps:
 
     def _stop(self) -> None:
         milliseconds = 1000 * (time.perf_counter() - self.begun)
-        # Its own processes tell of their progress on standard output.
-        with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
+        # The processes that parse the profile tell of their progress on standard output.
+        with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing), bounded_children(PARSING_SECONDS):
             self.profiler.stop()
         self.profiler, self.ended = None, True
         for line in profile_lines(self.folder, self.profiled, milliseconds):
@@ -140,6 +143,28 @@ def start_profiler(target: str, folder: Path, most: int) -> Any:
     profiler = profile(activities=activities, schedule=plan, on_trace_ready=handler, start_profile=False)
     profiler.start()
     return profiler
+
+
+@contextmanager
+def bounded_children(seconds: float) -> Iterator[None]:
+    """Processes that are started meanwhile are ended after so many seconds: who waits for them goes on.
+
+    MindSpore parses its profile in processes that it forks, and waits for them without limit. Forked from a program
+    that has threads, as a training has, a process may never end.
+    """
+    before = set(multiprocessing.active_children())
+
+    def end_new() -> None:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()
+
+    timer = threading.Timer(seconds, end_new)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def operator_times(folder: Path) -> list[OperatorTime]:

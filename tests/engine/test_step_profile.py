@@ -1,6 +1,8 @@
 """Which steps are profiled, and what is told of them."""
 
 import csv
+import multiprocessing
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +114,17 @@ def test_the_costliest_operators_come_first(tmp_path: Path, name: str, header: t
     lines = list(profile_lines(tmp_path, 2, 10.0))
     assert lines[0] == f"profile of 2 steps, 5.0 ms each, in {tmp_path}"
     assert lines[2].split() == ["Conv2D", "4.0", "3.000", "66.7%"] and lines[-1].split()[:2] == ["10", "others"]
+
+
+def test_processes_that_parse_without_end_are_ended() -> None:
+    ours = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    ours.start()
+    with step_profile.bounded_children(0.5):
+        parser = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        parser.start()
+        parser.join(20)
+    assert parser.exitcode is not None and ours.is_alive()
+    ours.kill()
 
 
 def test_a_training_writes_mindspores_profile_and_its_table(tmp_path, monkeypatch, capfd) -> None:
