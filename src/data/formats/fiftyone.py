@@ -1,19 +1,18 @@
 """Read FiftyOne's own layout, FiftyOneImageDetectionDataset: labels.json and its images in data/."""
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from src.common.errors import UserError
-from src.common.json_files import parse_json
 from src.common.text import is_unicode, shown
 from src.data.formats.api import DatasetFormat, annotation_path, split_name, training_subset
 from src.data.formats.folders import require_existing, split_places
+from src.data.formats.json_file import read_json, read_model
 from src.data.formats.listed import ClassLabels, ListedDataset, ListedImage, ListedObject, size_or_nominal
 from src.data.image_files import IMAGE_SUFFIXES
 from src.data.reader_checks import FolderListings, check_unique, subset
@@ -103,7 +102,7 @@ class _Reader:
     def __init__(self, path: Path, labels: ClassLabels, images_dir: str | os.PathLike) -> None:
         self._path = path
         self._labels = labels
-        self._file: _File = _parsed(path, _File)
+        self._file = read_model(path, _File, f"FiftyOne's {LABELS_NAME}")
         self._folder = Path(images_dir or path.parent / IMAGES_NAME)
         manifest = path.parent / MANIFEST_NAME
         self._manifest: dict[str, str] = {}
@@ -159,28 +158,10 @@ class _Reader:
 
 
 def _manifest(path: Path) -> dict[str, str]:
-    found = _parsed(path, None)
+    found = read_json(path)
     if not isinstance(found, dict) or not all(isinstance(one, str) and "\0" not in one for one in found.values()):
         raise UserError(f"{path}: not FiftyOne's list of images, an object with a path for each name")
     return found
-
-
-def _parsed(path: Path, model: type[_File] | None) -> Any:
-    """The content of a JSON file, checked against a model."""
-    try:
-        values = parse_json(path.read_bytes())
-        return values if model is None else model.model_validate(values)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the annotations ({error.strerror})") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        what = f"{place} is {shown(first['input'])}: {first['msg'].lower()}" if place else f"it is {shown(values)}"
-        raise UserError(f"{path}: not FiftyOne's {LABELS_NAME}: {what}") from None
 
 
 def _class_names(config: Config, training: bool) -> list[str]:

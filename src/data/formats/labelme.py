@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -11,14 +10,14 @@ from typing import Annotated
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from src.common.errors import UserError
-from src.common.json_files import parse_json
-from src.common.text import shown
+from src.common.text import is_unicode, shown
 from src.data.formats.api import annotation_path, split_name
 from src.data.formats.drawn import drawn_format
 from src.data.formats.folders import require_existing, split_places
+from src.data.formats.json_file import read_model
 from src.data.formats.listed import ClassLabels, ListedDataset, ListedImage, ListedObject
 from src.data.formats.shapes import bounds_of, ellipse_points, joined_groups, polygon_object, window_object
 from src.data.image import MOST_PIXELS
@@ -131,7 +130,7 @@ class _Reader:
     def _image_path(self, path: Path, named: str) -> str:
         """The image that the file names, else the one of the file's own name beside it."""
         name = named.replace("\\", "/")  # annotated on Windows
-        if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        if "\0" in name or not is_unicode(name):
             raise UserError(f"{path}: imagePath {shown(named)} is not the name of a file")
         folder = Path(self._images_dir or path.parent)
         choices = [folder / name, folder / name.rpartition("/")[2]]
@@ -164,20 +163,7 @@ class _Reader:
 
 
 def _parsed(path: Path) -> _File:
-    try:
-        values = parse_json(path.read_bytes())
-        return _File.model_validate(values)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the annotation ({error.strerror})") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        what = f"{place} is {shown(first['input'])}: {first['msg'].lower()}" if place else f"it is {shown(values)}"
-        raise UserError(f"{path}: not an annotation of labelme's: {what}") from None
+    return read_model(path, _File, "an annotation of labelme's")
 
 
 def _mask_object(where: str, label: int, points: list, text: str, size_hw: tuple[int, int]) -> ListedObject:
