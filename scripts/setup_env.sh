@@ -9,7 +9,10 @@
 # python3.10 and python3 that is a Python 3.10 to 3.12. Packages are installed again only when the requirements files
 # changed; a complete environment needs no network. What the system lacks (python3-venv, libgomp1, g++) is installed
 # by apt-get or dnf when that is allowed, otherwise named. Without g++ it goes on: only the models with masks need it, for their RoIAlign.
-# DRY_RUN=1 in the environment only prints what would be done.
+#
+# In the environment:
+# MINDSPORE_VERSION  another version of MindSpore than the pinned one, for an environment of its own (set VENV_DIR too)
+# DRY_RUN=1          only print what would be done
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -78,12 +81,27 @@ make_venv() {
     "$python" -m venv "$VENV_DIR" || fail "$python could not make an environment in $VENV_DIR"
 }
 
-# Checksum of what determines the packages: the files (one may include requirements.txt) and the Python.
+# Checksum of what determines the packages: the files (one may include requirements.txt), MindSpore and the Python.
 fingerprint() {
     {
         cat -- "$PROJECT_ROOT/requirements.txt" "$1"
+        printf '%s' "${MINDSPORE_VERSION:-}"
         "$VENV_DIR/bin/python" --version
     } | sha256sum | cut -d' ' -f1
+}
+
+# with_version REQUIREMENTS: the file to install, which is a copy where another version of MindSpore is wanted.
+with_version() {
+    local folder="$VENV_DIR/requirements" file
+    if [[ -z "${MINDSPORE_VERSION:-}" ]]; then
+        echo "$1"
+        return
+    fi
+    mkdir -p -- "$folder"
+    for file in "$PROJECT_ROOT/requirements.txt" "$1"; do # the one is what the other includes
+        sed "s/^mindspore==.*/mindspore==$MINDSPORE_VERSION/" "$file" >"$folder/$(basename "$file")"
+    done
+    echo "$folder/$(basename "$1")"
 }
 
 # Says every ten seconds that work goes on, until it is killed.
@@ -145,6 +163,9 @@ main() {
     local requirements stamp
     check_usage "$0" 0 1 "$@"
     requirements="$(existing REQUIREMENTS file "${1:-$PROJECT_ROOT/requirements.txt}")"
+    if [[ ! "${MINDSPORE_VERSION:-}" =~ ^([0-9]+(\.[0-9]+)*(rc[0-9]+)?)?$ ]]; then
+        fail "MINDSPORE_VERSION is '$MINDSPORE_VERSION', no version such as 2.9.0"
+    fi
     if dry_run; then
         show_plan "$requirements"
         return 0
@@ -161,7 +182,7 @@ main() {
     want_compiler
     if ! is_installed "$requirements"; then
         require_openmp "$VENV_DIR/bin/python"
-        install_requirements "$requirements"
+        install_requirements "$(with_version "$requirements")"
         check_imports
         fingerprint "$requirements" >"$stamp"
         if [[ "$requirements" == "$PROJECT_ROOT/requirements-dev.txt" ]]; then # which includes requirements.txt

@@ -52,6 +52,7 @@ RUN_ELSEWHERE = {
     "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_distribute_train.sh": "tests/scripts/test_published_scripts.py",
     "export NODE_NUM=": "nothing to run",
+    "export VENV_DIR=": "tests/scripts/test_setup_env.py",
     "NODE_RANK=": "test_several_machines.py, tests/scripts/test_machines.py",
     "bash scripts/run_eval_gpu.sh": "test_scripts.py and test_masks.py",
     "bash scripts/run_infer_gpu.sh": "test_scripts.py and test_masks.py",

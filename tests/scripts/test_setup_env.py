@@ -90,6 +90,19 @@ def test_changed_requirements_are_installed(machine: Machine) -> None:
     assert machine.installations == 2
 
 
+def test_another_version_of_mindspore(machine: Machine) -> None:
+    machine.requirements.write_text("mindspore==2.10.0\ntqdm==4.70.1\n")
+    machine.set_up()
+    assert machine.set_up(MINDSPORE_VERSION="2.8.0").returncode == 0
+    assert machine.installations == 2
+    assert (machine.venv / "requirements/wanted.txt").read_text() == "mindspore==2.8.0\ntqdm==4.70.1\n"
+    assert (machine.venv / "requirements/requirements.txt").read_text().count("mindspore==2.8.0") == 1
+    assert machine.set_up(MINDSPORE_VERSION="2.8.0").returncode == 0
+    assert machine.installations == 2
+    wrong = machine.set_up(MINDSPORE_VERSION="newest")
+    assert (wrong.returncode, wrong.stderr) == (2, "error: MINDSPORE_VERSION is 'newest', no version such as 2.9.0\n")
+
+
 def test_failed_installation_is_told_and_tried_again(machine: Machine) -> None:
     (machine.folder / "pip_fails").touch()
     result = machine.set_up()
