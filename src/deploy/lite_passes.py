@@ -24,6 +24,7 @@ def suit_lite(model: ModelProto) -> None:
     _divide_integers(graph)
     _mark_without_scatter(graph)
     _choose_by_equal_shapes(graph)
+    _multiply_two_rows(graph)
     drop_unused(graph)
     del graph.value_info[:]
 
@@ -64,7 +65,7 @@ def _fold_shapes(graph: GraphProto) -> None:
 
 def known_shapes(graph: GraphProto) -> dict[str, list[int]]:
     """The shapes without unknown sides, by the values' names."""
-    shapes = {}
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.value_info, *graph.input, *graph.output):
         sides = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(side.HasField("dim_value") for side in sides):
@@ -154,6 +155,28 @@ def _choose_by_equal_shapes(graph: GraphProto) -> None:
                     nodes.append(helper.make_node("Expand", [name, size], [wide], name=wide))
                     node.input[place] = wide
         nodes.append(node)
+    replace_nodes(graph, nodes)
+
+
+def _multiply_two_rows(graph: GraphProto) -> None:
+    """MatMul(row, matrix) -> the first row of MatMul(row twice, matrix).
+
+    Lite multiplies a single row wrongly where it is longer than about a thousand values: parts of the sum count twice.
+    """
+    shapes, constants = known_shapes(graph), Constants(graph)
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        shape = shapes.get(node.input[0], []) if node.op_type == "MatMul" else []
+        if len(shape) < 2 or shape[-2] != 1:
+            nodes.append(node)
+            continue
+        row, matrix, product = *node.input, node.output[0]
+        limits = [constants.add(np.array([value], np.int64), f"{product}_{name}") for name, value in
+                  (("first", 0), ("end", 1), ("axis", -2))]  # fmt: skip
+        twice, products = f"{product}_twice", f"{product}_of_both"
+        nodes.append(helper.make_node("Concat", [row, row], [twice], name=twice, axis=len(shape) - 2))
+        nodes.append(helper.make_node("MatMul", [twice, matrix], [products], name=products))
+        nodes.append(helper.make_node("Slice", [products, *limits], [product], name=product))
     replace_nodes(graph, nodes)
 
 

@@ -85,6 +85,11 @@ def empty_slice() -> ModelProto:
     return model(nodes, [1, 40, 4], none=np.zeros(0, np.int64))
 
 
+def one_row() -> ModelProto:
+    nodes = [node("MatMul", "row x", "y")]
+    return model(nodes, [1, 1, 4], row=np.random.default_rng(1).random((1, 1, 40), np.float32))
+
+
 @pytest.mark.parametrize(
     "graph",
     [
@@ -112,6 +117,14 @@ def test_inputs_of_a_choice_are_as_large_as_its_output() -> None:
     shapes = {v.name: [side.dim_value for side in v.type.tensor_type.shape.dim] for v in
               onnx.shape_inference.infer_shapes(graph).graph.value_info}  # fmt: skip
     assert shapes[where.input[0]] == [1, 40, 4] and where.input[1:] == ["x", "nothing"]
+
+
+def test_no_row_is_multiplied_alone() -> None:
+    graph = one_row()
+    expected = run(graph)
+    suit_lite(graph)
+    np.testing.assert_allclose(run(graph), expected, rtol=1e-6)
+    assert [n.op_type for n in graph.graph.node] == ["Concat", "MatMul", "Slice"]
 
 
 def test_slices_along_no_axis_are_dropped() -> None:
