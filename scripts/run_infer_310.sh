@@ -5,8 +5,9 @@
 #        bash scripts/run_infer_310.sh [MINDIR_PATH] [DATA_PATH] [DEVICE_ID]
 #
 # The first form is NAS-FPN's, the second, which finds the annotations beside the images, RefineDet's; DEVICE_ID is
-# optional in both. They take any detector's network. The scripts of the same name in scripts/nas_fpn and
-# scripts/refinedet explain theirs with --help, and the variables in the environment, such as DEVICE_TARGET=CPU.
+# optional in both. They take any detector's network. --device CPU after them runs the same program by MindSpore Lite on
+# the CPU. The scripts of the same name in scripts/nas_fpn and scripts/refinedet explain theirs with --help, and the
+# variables in the environment, such as DEVICE_TARGET=CPU.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 
 from src.blocks.detections import Detections
+from src.commands.export_converted import CONVERSIONS, refuse_conversion
 from src.commands.export_precision import change_precision
 from src.common.atomic import atomic_path, check_writable
 from src.common.errors import UserError
@@ -45,14 +46,16 @@ def export(config: Config) -> Path:
     path = exported_path(config)
     config = config.in_fixed_frame(turned=config.export_turned)
     _refuse_what_cannot_work(config)
+    written = path.with_suffix(".onnx") if config.file_format in CONVERSIONS else path
     check_writable(path)
+    check_writable(written)
     arrays = load_checkpoint_weights(config.checkpoint_path, config.ema_eval)
     setup_device(config)
     inputs = check_inputs(config)
     expected = expected_outputs(detector_of(config, arrays), config, inputs)
-    with atomic_path(path) as temporary:
+    with atomic_path(written) as temporary:
         card = _write(detector_of(config, arrays), config, temporary)
-        logger.info(f"wrote {config.file_format} with {card.form}")
+        logger.info(f"wrote {card.format} with {card.form}")
         outputs = [output for output in expected if output is not None]
 
         def run(file: Path) -> list[np.ndarray]:
@@ -61,21 +64,36 @@ def export(config: Config) -> Path:
         def differ(found: list[np.ndarray]) -> Difference:
             return compare(found, expected, card, config, inputs["image_info"])
 
-        if path.suffix in MODELS:
+        if written.suffix in MODELS:
             outputs = run(temporary)
-            card.difference = _acceptable(differ(outputs), config, path).size
+            card.difference = _acceptable(differ(outputs), config, written).size
         else:
-            logger.info(f"{config.file_format} cannot be run here: nothing was compared")
+            logger.info(f"{card.format} cannot be run here: nothing was compared")
         for port, output in zip(card.outputs, outputs, strict=True):
             port.shape = [card.inputs[0].shape[0], *output.shape[1:]]
-        if config.file_format == "ONNX":
+        if card.format == "ONNX":
             write_metadata(temporary, card.model_dump(exclude={"sha256"}))
-        if config.precision != "float32":
+        if config.file_format == "ONNX" and config.precision != "float32":
             change_precision(temporary, card, config, lambda file: differ(run(file)))
         card.sha256 = sha256_of(temporary)
-    card.save(path)
-    logger.info(f"{path} is ready; {card_path(path).name} beside it says what it takes and gives")
-    return path
+    card.save(written)
+    logger.info(f"{written} is ready; {card_path(written).name} beside it says what it takes and gives")
+    if config.file_format in CONVERSIONS:
+        return _convert(written, path, card, config, inputs, outputs)
+    return written
+
+
+def _convert(
+    source: Path, path: Path, card: ExportCard, config: Config, inputs: dict[str, np.ndarray], outputs: list[np.ndarray]
+) -> Path:
+    """Convert the ONNX file that gave `outputs` for `inputs` to the format that was asked for; returns the file."""
+    reference = outputs if card.form == "raw" else _as_detections(outputs, card)
+
+    def differ(found: list[np.ndarray]) -> Difference:
+        return compare(found, reference, card, config, inputs["image_info"])
+
+    images = [inputs[port.name] for port in card.inputs]
+    return CONVERSIONS[config.file_format](source, path, card, config, images, differ)
 
 
 def _acceptable(difference: Difference, config: Config, path: Path) -> Difference:
@@ -90,10 +108,10 @@ def _acceptable(difference: Difference, config: Config, path: Path) -> Differenc
 
 def exported_path(config: Config) -> Path:
     """The file to write, with the format's suffix: `file_name`, or the checkpoint's name (and _turned, if it is)."""
-    suffix = f".{config.file_format.lower()}"
+    suffix = ".mindir" if config.file_format == "LITE" else f".{config.file_format.lower()}"
     default = f"{Path(config.checkpoint_path).with_suffix('')}{'_turned' if config.export_turned else ''}"
     name = config.file_name or default
-    others = {".mindir", ".onnx", ".air"} - {suffix}
+    others = {".mindir", ".onnx", ".air", ".om"} - {suffix}
     if Path(name).suffix.lower() in others:
         raise UserError(f"--file_name {name} has another suffix than --file_format {config.file_format}; leave it out")
     return Path(name if name.lower().endswith(suffix) else name + suffix)
@@ -105,10 +123,12 @@ def _refuse_what_cannot_work(config: Config) -> None:
         raise UserError(f"amp_infer {config.amp_infer} is for checkpoints; exported files compute in float32: O0")
     if config.file_format == "AIR" and not writes_air(device):
         raise UserError(f"--file_format AIR can be written on Ascend only, this is {device}; take MINDIR")
-    if config.file_format == "ONNX":
+    if config.file_format in CONVERSIONS:
+        refuse_conversion(config)
+    if config.file_format == "ONNX" or config.file_format in CONVERSIONS:
         onnx_package("onnx"), onnx_package("onnxruntime")
         spec_of(config).export.rois_are_aligned(config)
-    if config.precision != "float32":
+    if config.precision != "float32" and config.file_format != "OM":
         if config.file_format != "ONNX":
             raise UserError(f"--precision {config.precision} is for --file_format ONNX")
         if config.precision == "int8":
@@ -129,13 +149,14 @@ def _write(net: Detector, config: Config, path: Path) -> ExportCard:
     spec = spec_of(config).export
     batch = ANY if config.export_dynamic_batch else config.export_batch_size
     shapes = form.input_shapes(config, batch)
-    if config.file_format == "ONNX":
+    converted = config.file_format in CONVERSIONS
+    if config.file_format == "ONNX" or converted:
         names = form.input_names, form.output_names
-        write_onnx_file(form.cell, shapes, *names, path, spec.rois_are_aligned(config), config.opset)
+        write_onnx_file(form.cell, shapes, *names, path, spec.rois_are_aligned(config), config.opset, converted)
     else:
         write_mindspore_file(form.cell, shapes, path, config.file_format)
     return ExportCard(
-        format=config.file_format,
+        format="ONNX" if converted else config.file_format,
         form=form.name,
         detector=config.detector,
         inputs=form.input_ports(config, batch),
@@ -196,5 +217,10 @@ def compare(
     """The largest difference of an exported file's outputs from what `expected_outputs` gave for the same images."""
     if not isinstance(expected, Detections):
         return raw_difference(outputs, expected, max(card.inputs[0].shape[2:]))
-    found = Detections(**{port.name: output for port, output in zip(card.outputs, outputs, strict=True)})
-    return detections_difference(found, expected, image_info, spec_of(config).export.score_threshold(config))
+    return detections_difference(
+        _as_detections(outputs, card), expected, image_info, spec_of(config).export.score_threshold(config)
+    )
+
+
+def _as_detections(outputs: list[np.ndarray], card: ExportCard) -> Detections:
+    return Detections(**{port.name: output for port, output in zip(card.outputs, outputs, strict=True)})

@@ -49,7 +49,8 @@ def detections_difference(
     """The largest difference of a batch's detections, each compared with the nearest one of its class.
 
     Detections whose order depends on rounding may change places. An unmatched one counts as much as its score exceeds
-    what it takes to be among the detections: the threshold or, where all rows are in use, the last row's score.
+    what it takes to be among the detections: the threshold or, where all rows are in use, the last row's score. Where
+    more than half of an image's are unmatched, rounding is no excuse: they count as far as they are apart.
 
     Args:
         found: M rows per image.
@@ -76,7 +77,8 @@ def _valid_rows(detections: Detections, image: int, rows: int) -> Detections:
 
 def _one_way(these: Detections, others: Detections, side: float, entry: float, name: str) -> list[Difference]:
     """A difference for each of the detections of one image; `entry`: the score of one that might as well be missing."""
-    found = []
+    found: list[Difference] = []
+    unmatched: list[Difference] = []
     for row in range(len(these.scores)):
         place = f"{name} detection {row}"
         same = np.flatnonzero(others.labels == these.labels[row])
@@ -87,11 +89,15 @@ def _one_way(these: Detections, others: Detections, side: float, entry: float, n
         alone = float(these.scores[row] - entry)
         if nearest is None or alone < apart.min():
             found.append(Difference(alone, f"{place}, unmatched"))
+            distance = these.scores[row] if nearest is None else apart.min()
+            unmatched.append(Difference(float(distance), f"{place}, unmatched as most"))
             continue
         found.append(Difference(float(apart.min()), place))
         if these.masks is not None and others.masks is not None:
             masks = np.abs(these.masks[row] - others.masks[nearest]).max()
             found.append(Difference(float(masks), f"{place}, mask"))
+    if len(others.scores) and 2 * len(unmatched) > len(these.scores):
+        found += unmatched
     return found
 
 

@@ -109,7 +109,7 @@ class ExportCard(CardPart):
     """Everything that is known about an exported file.
 
     Attributes:
-        format: MINDIR, AIR or ONNX.
+        format: MINDIR, AIR or ONNX; LITE: a MINDIR of MindSpore Lite, OM: of CANN.
         form: raw (boxes and scores of all candidates) or detections (suppression inside).
         detector: the configuration's `detector`.
         inputs, outputs: in the file's order; batch size -1: any.
@@ -120,6 +120,7 @@ class ExportCard(CardPart):
         mask_threshold: the probability that makes a pixel part of a mask; None without masks.
         checkpoint, checkpoint_sha256: what was exported.
         sha256: of the exported file.
+        source, source_sha256: LITE and OM: the ONNX file that was converted; empty for others.
         precision: type of its layers.
         difference: the largest difference of its outputs from those of the checkpoint, on the images that they were
             compared on; None: nothing was compared.
@@ -127,7 +128,7 @@ class ExportCard(CardPart):
             measured.
     """
 
-    format: Literal["MINDIR", "AIR", "ONNX"]
+    format: Literal["MINDIR", "AIR", "ONNX", "LITE", "OM"]
     form: Literal["raw", "detections"]
     detector: str
     inputs: Annotated[list[Port], Field(min_length=1)]
@@ -140,6 +141,8 @@ class ExportCard(CardPart):
     checkpoint: str
     checkpoint_sha256: str
     sha256: str = ""
+    source: str = ""
+    source_sha256: str = ""
     precision: Literal["float32", "float16", "int8"] = "float32"
     difference: Annotated[float, Field(ge=0)] | None = None
     ap: Annotated[dict[Literal["float32", "float16", "int8"], Fraction], Field(min_length=2, max_length=2)] | None = (

@@ -15,7 +15,7 @@ from src.schema import Config
 RAW_OUTPUTS = ("boxes", "scores")
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "valid", "masks")
 DTYPES = {"labels": "int32", "valid": "bool"}
-ROI_ALIGN_FORMS = {"MINDIR": MatrixRoIAlign, "ONNX": OnnxRoIAlign}
+ROI_ALIGN_FORMS = {"MINDIR": MatrixRoIAlign, "ONNX": OnnxRoIAlign, "LITE": MatrixRoIAlign, "OM": MatrixRoIAlign}
 
 
 class ExportForm(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 from src.blocks.detections import Detections
 from src.common.errors import UserError
 from src.deploy.export_card import ExportCard, load_card, refuse_other_config
+from src.deploy.lite import LiteModel
 from src.deploy.mindir_file import MindirModel
 from src.deploy.onnx_file import OnnxModel
 from src.deploy.openvino_model import OpenvinoModel
@@ -26,9 +27,10 @@ class RunnableModel(Protocol):
 
 # What runs files of a suffix, by the values of the key `runtime`; the first is meant by auto.
 MODELS: Mapping[str, Mapping[str, type]] = {
-    ".mindir": {"mindspore": MindirModel},
+    ".mindir": {"mindspore": MindirModel, "lite": LiteModel},
     ".onnx": {"onnxruntime": OnnxModel, "openvino": OpenvinoModel},
 }
+RUNTIMES_OF_FORMATS = {"LITE": "lite"}  # what auto means for them instead
 
 
 def open_model(path: str | Path, runtime: str = "auto", providers: Sequence[str] = ()) -> RunnableModel:
@@ -66,6 +68,8 @@ class ExportedModel:
         self, path: str | Path, card: ExportCard, runtime: str = "auto", providers: Sequence[str] = ()
     ) -> None:
         self.card = card
+        if runtime == "auto":
+            runtime = RUNTIMES_OF_FORMATS.get(card.format, runtime)
         self.model = open_model(path, runtime, providers)
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:

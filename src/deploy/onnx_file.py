@@ -44,6 +44,7 @@ def write_onnx_file(
     path: Path,
     aligned_rois: bool,
     opset: int,
+    for_lite: bool = False,
 ) -> None:
     """Write a cell as ONNX and run the ONNX checker on it.
 
@@ -55,6 +56,7 @@ def write_onnx_file(
         path: file to write.
         aligned_rois: see `improved`.
         opset: likewise.
+        for_lite: likewise.
 
     Raises:
         UserError: the package onnx is missing; see `improved`.
@@ -69,7 +71,7 @@ def write_onnx_file(
         written = f"{folder}/model.onnx"
         ms.onnx.export(cell, *inputs, file_name=written, input_names=list(input_names))
         model = onnx.load(written)
-    onnx.save(improved(model, output_names, aligned_rois, dynamic, opset), path)
+    onnx.save(improved(model, output_names, aligned_rois, dynamic, opset, for_lite), path)
     onnx.checker.check_model(path, full_check=True)
 
 

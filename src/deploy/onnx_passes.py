@@ -3,14 +3,15 @@
 MindSpore writes version 11 of the operators. Each pass changes the graph in place.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, version_converter
+from onnx import GraphProto, ModelProto, NodeProto, helper, version_converter
 
 from src.common.errors import UserError
+from src.deploy.lite_passes import suit_lite
+from src.deploy.onnx_graph import Constants, attribute, drop_unused, makers_of, replace_nodes, set_attribute
 
 OPSET = 17  # 12 has Clip of integers, 16 RoiAlign with half pixels; ONNX Runtime has had 17 since 1.12
 
@@ -21,6 +22,7 @@ def improved(
     aligned_rois: bool,
     dynamic_batch: bool,
     opset: int = OPSET,
+    for_lite: bool = False,
 ) -> ModelProto:
     """A model that MindSpore wrote, with all passes applied.
 
@@ -30,6 +32,7 @@ def improved(
         aligned_rois: RoiAlign counts from the centres of pixels.
         dynamic_batch: the first axis of inputs and outputs may have any length.
         opset: version of the operators.
+        for_lite: without what MindSpore Lite lacks.
 
     Raises:
         UserError: operators of the network do not exist in that version.
@@ -44,12 +47,12 @@ def improved(
     _own_weights(graph)
     for node in graph.node:
         if node.op_type == "RoiAlign":
-            _set_attribute(
-                node, "coordinate_transformation_mode", "half_pixel" if aligned_rois else "output_half_pixel"
-            )
+            set_attribute(node, "coordinate_transformation_mode", "half_pixel" if aligned_rois else "output_half_pixel")
     if dynamic_batch:
         _free_batch(graph)
-    _drop_unused(graph)
+    drop_unused(graph)
+    if for_lite:
+        suit_lite(model)
     if opset != OPSET:
         model = _in_version(model, opset)
     return onnx.shape_inference.infer_shapes(model)
@@ -73,9 +76,7 @@ def _drop_repeated(graph: GraphProto) -> None:
             raise ValueError(f"two nodes of an ONNX graph write {node.output[0]}")
     kept = list(seen.values())
     if len(kept) < len(graph.node):
-        copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
-        del graph.node[:]
-        graph.node.extend(copies)
+        replace_nodes(graph, kept)
 
 
 def _rename_outputs(graph: GraphProto, names: Sequence[str]) -> None:
@@ -89,7 +90,7 @@ def _rename_outputs(graph: GraphProto, names: Sequence[str]) -> None:
 
 def _bias_along_channels(graph: GraphProto) -> None:
     """Add(Reshape(x) [B,C,H,W], bias [C]) -> Add(Reshape(x), bias [C,1,1]): BiasAdd is written as if C came last."""
-    makers, constants = _makers(graph), _Constants(graph)
+    makers, constants = makers_of(graph), Constants(graph)
     for node in graph.node:
         if node.op_type != "Add":
             continue
@@ -106,7 +107,7 @@ def _pad_in_pooling(graph: GraphProto) -> None:
 
     x is not negative, so that its zeros are as good as the operator's own padding.
     """
-    makers, constants = _makers(graph), _Constants(graph)
+    makers, constants = makers_of(graph), Constants(graph)
     for node in graph.node:
         if node.op_type != "MaxPool":
             continue
@@ -118,22 +119,22 @@ def _pad_in_pooling(graph: GraphProto) -> None:
         for index in reversed(range(len(node.attribute))):
             if node.attribute[index].name in ("auto_pad", "pads"):
                 del node.attribute[index]
-        _set_attribute(node, "pads", [height, width, 0, 0])
+        set_attribute(node, "pads", [height, width, 0, 0])
 
 
-def _zeros_before(node: NodeProto | None, axis: int, constants: "_Constants") -> tuple[str | None, int]:
+def _zeros_before(node: NodeProto | None, axis: int, constants: Constants) -> tuple[str | None, int]:
     """(x, number of zeros) of Concat(zeros, x) along an axis; (None, 0) for any other node."""
     if node is None or node.op_type != "Concat" or len(node.input) != 2:
         return None, 0
     zeros = constants.value(node.input[0])
-    if zeros is None or zeros.ndim != 4 or zeros.any() or _attribute(node, "axis") != axis:
+    if zeros is None or zeros.ndim != 4 or zeros.any() or attribute(node, "axis") != axis:
         return None, 0
     return node.input[1], zeros.shape[axis]
 
 
 def _resize_for_repetition(graph: GraphProto) -> None:
     """Reshape [B,C,H,1,W,1], Expand [B,C,H,f,W,f], Reshape [B,C,Hf,Wf] -> Resize; see `upsample_nearest`."""
-    makers, constants = _makers(graph), _Constants(graph)
+    makers, constants = makers_of(graph), Constants(graph)
     for node in list(graph.node):
         expand = makers.get(node.input[0]) if node.op_type == "Reshape" else None
         if expand is None or expand.op_type != "Expand":
@@ -178,14 +179,12 @@ def _own_weights(graph: GraphProto) -> None:
             names.append(helper.make_node("Identity", [weight], [own], name=own))
             node.input[1] = own
         read.add(weight)
-    nodes = [NodeProto.FromString(node.SerializeToString()) for node in (*names, *graph.node)]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    replace_nodes(graph, [*names, *graph.node])
 
 
 def _free_batch(graph: GraphProto) -> None:
     """Let the first axis have any length: no shape that a Reshape takes may name it, unless of a constant."""
-    makers, constants = _makers(graph), _Constants(graph)
+    makers, constants = makers_of(graph), Constants(graph)
     for node in graph.node:
         if node.op_type == "Reshape":
             maker = makers.get(node.input[0])
@@ -199,53 +198,3 @@ def _free_batch(graph: GraphProto) -> None:
     for value in [*graph.input, *graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     del graph.value_info[:]
-
-
-def _drop_unused(graph: GraphProto) -> None:
-    """Drop nodes and constants that nothing reads any more."""
-    needed = {output.name for output in graph.output}
-    for index in reversed(range(len(graph.node))):
-        node = graph.node[index]
-        if needed.isdisjoint(node.output):
-            del graph.node[index]
-        else:
-            needed.update(node.input)
-    for index in reversed(range(len(graph.initializer))):
-        if graph.initializer[index].name not in needed:
-            del graph.initializer[index]
-
-
-def _makers(graph: GraphProto) -> dict[str, NodeProto]:
-    return {output: node for node in graph.node for output in node.output}
-
-
-class _Constants:
-    """The constant values of a graph: its initializers, Constant nodes and what these are cast to."""
-
-    def __init__(self, graph: GraphProto) -> None:
-        self.graph = graph
-        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
-        self.tensors |= {name: _attribute(node, "value") for name, node in self._constant_nodes()}
-
-    def _constant_nodes(self) -> Iterator[tuple[str, NodeProto]]:
-        yield from ((node.output[0], node) for node in self.graph.node if node.op_type == "Constant")
-
-    def value(self, name: str) -> np.ndarray | None:
-        """The value, or None where it is not constant."""
-        return numpy_helper.to_array(self.tensors[name]) if name in self.tensors else None
-
-    def add(self, value: np.ndarray, name: str) -> str:
-        """Put a new initializer into the graph; returns its name."""
-        self.graph.initializer.append(numpy_helper.from_array(value, name))
-        return name
-
-
-def _attribute(node: NodeProto, name: str) -> Any:
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
-
-
-def _set_attribute(node: NodeProto, name: str, value: Any) -> None:
-    for index in reversed(range(len(node.attribute))):
-        if node.attribute[index].name == name:
-            del node.attribute[index]
-    node.attribute.append(helper.make_attribute(name, value))

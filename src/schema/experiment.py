@@ -329,8 +329,10 @@ class Config(Section):
     checkpoint_path: PathText = key(
         "", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too"
     )
-    runtime: Literal["auto", "mindspore", "onnxruntime", "openvino"] = key(
-        "auto", "what runs an exported file: mindspore .mindir, onnxruntime or openvino .onnx; auto: the first of these"
+    runtime: Literal["auto", "mindspore", "onnxruntime", "openvino", "lite"] = key(
+        "auto",
+        "what runs an exported file: mindspore .mindir, onnxruntime or openvino .onnx, lite what --file_format LITE "
+        "writes; auto: the first that can",
     )
     providers: Annotated[
         list[Literal["CPU", "CUDA", "TensorRT", "OpenVINO"]], BeforeValidator(_comma_separated), Field(max_length=4)
@@ -363,9 +365,15 @@ class Config(Section):
     # export
     file_name: str = key("", "export.py: file to write, with or without its suffix; empty: the checkpoint's name")
     file_format: Annotated[
-        Literal["MINDIR", "AIR", "ONNX"],
+        Literal["MINDIR", "AIR", "ONNX", "LITE", "OM"],
         BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
-    ] = key("MINDIR", "export.py: MINDIR, ONNX, or AIR (only on Ascend)")
+    ] = key(
+        "MINDIR",
+        "export.py: MINDIR, ONNX, or AIR (only on Ascend); LITE, OM: ONNX, converted by MindSpore Lite or CANN's ATC",
+    )
+    soc_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=32)] = key(
+        "Ascend310", "export.py: OM: the chip, as npu-smi info and ATC name it, such as Ascend310P3"
+    )
     export_form: Literal["auto", "raw", "detections"] = key(
         "auto",
         "raw: boxes and scores of all candidates; detections: NMS inside; auto: raw, for mask models detections",
@@ -374,7 +382,7 @@ class Config(Section):
     export_dynamic_batch: bool = key(False, "the exported file takes any number of images per call")
     opset: Annotated[int, Field(ge=16, le=21)] = key(17, "export.py: ONNX: version of the operators")
     precision: Literal["float32", "float16", "int8"] = key(
-        "float32", "export.py: ONNX: type of the layers; int8 needs calibration_images"
+        "float32", "export.py: ONNX: type of the layers; int8 needs calibration_images; OM: float32 or float16"
     )
     calibration_images: PathText = key(
         "", "export.py: int8: folder of images like those to come, which the ranges of values are read from"

@@ -65,6 +65,15 @@ def test_a_last_row_that_another_took_costs_nothing():
     assert detections_difference(moved(boxes=((0, 2), 50.0)), FOUND, INFO, 0.05).size == pytest.approx(0)
 
 
+def test_boxes_that_are_all_elsewhere_are_not_excused_by_equal_scores():
+    equal = FOUND._replace(scores=np.full((1, 3), 0.5, np.float32))
+    moved_all = equal._replace(boxes=BOXES + np.float32(20))
+    found = detections_difference(moved_all, equal, INFO, 0.05)
+    assert found.size == pytest.approx(20 / 200) and "unmatched as most" in found.place
+    others = equal._replace(labels=LABELS + 5)
+    assert detections_difference(others, equal, INFO, 0.05).size == pytest.approx(0.5)
+
+
 def test_rows_that_the_file_has_not_are_not_compared():
     two = Detections(*(value[:, :2] for value in FOUND))
     assert detections_difference(two, FOUND, INFO, 0.05).size == 0

@@ -98,6 +98,13 @@ def test_a_failure_ends_the_road(tmp_path: Path, exported: tuple[Path, list[dict
         (["n.mindir", "images", "none"], {}, "ANNO_PATH: no such file or folder: none"),
         (["n.mindir", "images", "a.json", "a.json"], {}, "DEVICE_ID: must be a whole number from 0, not 'a.json'"),
         (["n.mindir", "images", "a.json"], {"DEVICE_TARGET": "GPU"}, "DEVICE_TARGET: must be Ascend or CPU, not 'GPU'"),
+        (["n.mindir", "images", "a.json", "--device", "GPU"], {}, "--device: must be CPU or Ascend, not 'GPU'"),
+        (["n.mindir", "images", "a.json", "--device"], {}, "--device: its value is missing: CPU or Ascend"),
+        (
+            ["n.mindir", "images", "a.json", "--device=CPU"],
+            {"LITE_HOME": None, "MS_LITE_HOME": None},
+            "LITE_HOME: no MindSpore Lite in ''; ascend310_infer/README.md says where to get it",
+        ),
         (["n.mindir", "images", "a.json"], {"PREDICTOR": "x"}, "PREDICTOR: must be lite or stand_in, not 'x'"),
         (["n.mindir", "images", "a.json"], {}, "no Ascend device on this machine"),
         (["n.mindir", "images"], {}, "run_infer_310.sh takes 3 to 4 arguments, got 2"),

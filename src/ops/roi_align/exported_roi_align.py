@@ -52,7 +52,7 @@ class MatrixRoIAlign(StandardRoIAlign):
         span = high - low
         span = (span if self.aligned else ops.maximum(span, 1.0)).expand_dims(2).expand_dims(3)
         step = span / self.output_size
-        number = ops.ceil(ops.maximum(step, 0.0))
+        number = -ops.floor(ops.minimum(-step, 0.0))
         if self.sampling_ratio:
             number = ops.zeros_like(step) + self.sampling_ratio
         distance = ops.maximum(step / ops.maximum(number, 1.0), SHORTEST)
