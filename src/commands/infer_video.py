@@ -17,6 +17,17 @@ from src.schema import Config
 logger = logging.getLogger(__name__)
 
 
+def frame_line(frame: int, rate: float, entry: dict) -> str:
+    """The line of a frame, with its end.
+
+    Args:
+        frame: its number, from 0.
+        rate: frames per second.
+        entry: what the inference JSON says of it.
+    """
+    return json.dumps({"frame": frame, "seconds": round(frame / rate, 6), **entry}) + "\n"
+
+
 def infer_video(config: Config, path: Path) -> int:
     """Predict all frames of a video that can be decoded; returns how many there were.
 
@@ -45,7 +56,7 @@ def infer_video(config: Config, path: Path) -> int:
         for frame, image, entry in with_progress(outcomes, video.count, "frames", config.progress_bar):
             if isinstance(entry, ImageError):
                 raise entry  # frames are decoded before they come here
-            lines.write(json.dumps({"frame": frame, "seconds": round(frame / video.rate, 6), **entry}) + "\n")
+            lines.write(frame_line(frame, video.rate, entry))
             if drawn is not None:
                 read = partial(np.asarray, image)
                 found = ImageDetections(entry, options.class_names, options.category_ids, read)

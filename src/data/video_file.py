@@ -23,6 +23,10 @@ USUAL_RATE = 25.0  # frames per second, where a video does not say
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+class VideoTooLargeError(UserError):
+    """A video whose frames have more pixels than the rules allow."""
+
+
 class VideoFile:
     """A video whose frames are read once, in order.
 
@@ -36,7 +40,7 @@ class VideoFile:
         count: number of frames that its header says; None: it does not.
 
     Raises:
-        UserError: it is missing, no video, or its frames are too large.
+        UserError: it is missing, no video, or (`VideoTooLargeError`) its frames are too large.
     """
 
     def __init__(self, path: str | Path, rules: ImageRules = USUAL_RULES) -> None:
@@ -48,7 +52,8 @@ class VideoFile:
         if not self.capture.isOpened() or width <= 0 or height <= 0:
             raise UserError(f"{path}: broken, truncated or not a video that OpenCV can read")
         if width * height > rules.max_pixels:
-            raise UserError(f"{path}: has frames of {width}x{height} pixels, over max_image_pixels {rules.max_pixels}")
+            size = f"frames of {width}x{height} pixels"
+            raise VideoTooLargeError(f"{path}: has {size}, over max_image_pixels {rules.max_pixels}")
         rate, count = self.capture.get(cv2.CAP_PROP_FPS), self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.rate = rate if 0 < rate < 1e4 else USUAL_RATE
         self.size = width, height
