@@ -41,7 +41,7 @@ def serve(config_path: str | None, keys: dict[str, Any], options: Namespace) -> 
         import uvicorn
     except ImportError as error:
         raise UserError(f"app.py needs the package {error.name}: pip install starlette uvicorn") from None
-    with _listening(options) as listening:
+    with listening_socket(options) as listening:
         from src.commands.app.interface import Interface  # not before: it imports MindSpore
         from src.commands.app.one_thread import pipeline_in_one_thread
 
@@ -56,7 +56,7 @@ def serve(config_path: str | None, keys: dict[str, Any], options: Namespace) -> 
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _listening(options: Namespace) -> socket.socket:
+def listening_socket(options: Namespace) -> socket.socket:
     """A socket that connections wait at; those that come before the detector is loaded wait for it.
 
     Raises:
@@ -65,6 +65,9 @@ def _listening(options: Namespace) -> socket.socket:
     port = whole_number(options, "port", 0, LARGEST_PORT)
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
-        return socket.create_server((options.host, port), family=family, backlog=BACKLOG)
+        listening = socket.create_server((options.host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise UserError(f"--host {options.host} --port {port}: {error.strerror or error}") from None
+    # Inherited by connections: an answer's body must not wait 40 ms for the acknowledgement of its header.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from src.commands.app.options import OPTIONS
-from src.commands.app.server import serve
+from src.commands.app.server import listening_socket, serve
 from src.commands.infer import infer
 from src.common.errors import UserError
 from src.config import load_config
@@ -195,6 +195,12 @@ def test_a_port_that_is_taken_and_a_missing_checkpoint(tmp_path: Path) -> None:
         serve(None, {}, options())
     with pytest.raises(UserError, match="none.onnx does not exist"):
         serve(None, {"ckpt_file": str(tmp_path / "none.onnx")}, options(port=0))
+
+
+def test_the_body_of_an_answer_does_not_wait_for_its_header() -> None:
+    with listening_socket(options(port=0)) as listening, socket.create_connection(listening.getsockname()):
+        with listening.accept()[0] as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])
