@@ -199,7 +199,8 @@ def test_a_port_that_is_taken_and_a_missing_checkpoint(tmp_path: Path) -> None:
 
 def test_the_body_of_an_answer_does_not_wait_for_its_header() -> None:
     with listening_socket(options(port=0)) as listening, socket.create_connection(listening.getsockname()):
-        with listening.accept()[0] as connection:
+        connection, _ = listening.accept()
+        with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
