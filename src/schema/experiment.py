@@ -339,10 +339,10 @@ class Config(Section):
     report: PathText = key("", "eval.py: folder for a web page with tables, curves and pictures of the worst errors")
     pred_input: str = key(
         "",
-        "infer.py: image, folder of images (with those below it), pattern such as 'day?/*.jpg', or video; export.py: "
-        "image to compare on, empty: a drawn one",
+        "infer.py: image, folder of images (with those below it), pattern such as 'day?/*.jpg', video, or number of a "
+        "camera; export.py: image to compare on, empty: a drawn one",
     )
-    pred_output: str = key("", "infer.py: JSON file to write; of a video a line of JSON for each frame")
+    pred_output: str = key("", "infer.py: JSON file to write; of a video or a camera a line of JSON for each frame")
     save_video: PathText = key(
         "", "infer.py: video to write (.mp4 or .avi), with what was found in pred_input's frames"
     )

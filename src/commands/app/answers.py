@@ -101,7 +101,7 @@ class VideoAnswer:
                 yield json.dumps({"error": f"has more than --max_frames {frame} frames; these are the first"}) + "\n"
                 return
             extra = {"picture": _as_jpeg(np.asarray(image))} if self._pictures else {}
-            yield frame_line(frame, self.rate, {**entry, **extra})
+            yield frame_line(frame, self._video.seconds(frame), {**entry, **extra})
 
 
 def _as_jpeg(frame: np.ndarray) -> str:
