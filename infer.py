@@ -1,4 +1,4 @@
-r"""Detect objects in an image, in a folder of images (png, jpg, jpeg, bmp, webp, at any depth), or in a video.
+r"""Detect objects in an image, a folder of images (png, jpg, jpeg, bmp, webp, at any depth), a video, or a camera.
 
     python infer.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \
         --checkpoint_path retinanet.ckpt --pred_input images/ --pred_output predictions.json
@@ -8,9 +8,9 @@ draw_predictions.py draws them. Images that cannot be read are reported and skip
 images the network takes at once.
 
 --pred_input takes a pattern such as 'day?/*.jpg' as well. Of a video (mp4, avi, mov, mkv, webm, ...) pred_output gets a
-line of JSON for each frame, and --save_video clip.mp4 the frames with what was found. --runtime and --providers say
-what runs an exported .onnx file. --tile 640 --overlap 0.2 looks at large pictures in tiles, --tta flip,1.5 at each
-image in further views; what was found is merged.
+line of JSON for each frame, and --save_video clip.mp4 the frames with what was found. --pred_input 0 is the first
+camera; Ctrl-C ends its video. --runtime and --providers say what runs an exported .onnx file. --tile 640 --overlap 0.2
+looks at large pictures in tiles, --tta flip,1.5 at each image in further views; what was found is merged.
 """
 
 from src.common.program import run_command

@@ -1,4 +1,4 @@
-"""Detect objects in an image, in many, or in a video: the work of infer.py."""
+"""Detect objects in an image, in many, in a video, or in what a camera sees: the work of infer.py."""
 
 import logging
 from pathlib import Path
@@ -7,6 +7,7 @@ from src.commands.infer_video import infer_video
 from src.common.atomic import check_writable
 from src.common.errors import UserError
 from src.common.progress import with_progress
+from src.data.camera import camera_number
 from src.data.image_files import find_inputs
 from src.data.video_file import VIDEO_SUFFIXES
 from src.evaluation.predictions import save_predictions
@@ -26,6 +27,9 @@ def infer(config: Config) -> None:
     if Path(config.pred_output).is_dir():
         raise UserError(f"pred_output {config.pred_output} is a folder; give the JSON file to write")
     check_writable(config.pred_output)
+    if (camera := camera_number(config.pred_input)) is not None:
+        infer_video(config, camera)
+        return
     paths = find_inputs(config.pred_input, key="pred_input")
     if paths[0].suffix.lower() in VIDEO_SUFFIXES:
         infer_video(config, paths[0])

@@ -1,6 +1,6 @@
 """Read, check, save and explain configurations. Nothing heavy is imported before everything was checked."""
 
-from src.config.command_line import config_and_options, config_from_command_line
+from src.config.command_line import config_and_options, config_from_command_line, words_of_command_line
 from src.config.load import config_from_values, load_config, save_config
 from src.schema import Config
 
@@ -11,4 +11,5 @@ __all__ = [
     "config_from_values",
     "load_config",
     "save_config",
+    "words_of_command_line",
 ]

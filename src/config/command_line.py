@@ -48,6 +48,21 @@ def config_and_options(
     Returns:
         The configuration, and the options' values.
     """
+    path, arguments, values = words_of_command_line(doc, options, argv)
+    return _load(path, arguments, fallbacks), values
+
+
+def words_of_command_line(
+    doc: str, options: Options, argv: Sequence[str] | None = None
+) -> tuple[Any, Arguments, Namespace]:
+    """What a command line says, for a program that finds the configuration itself; arguments as `config_and_options`.
+
+    Returns:
+        Path of the configuration, None where none is named; {key: word} of its keys; the options' values.
+
+    Raises:
+        UserError: an argument is no option.
+    """
     arguments = _split_arguments(sys.argv[1:] if argv is None else argv)
     path = _config_path(arguments)
     if arguments.pop("help", None) is not None:
@@ -58,7 +73,7 @@ def config_and_options(
         if name in arguments:
             word = arguments.pop(name)
             values[name] = word if isinstance(default, str) else word_value(name, word)
-    return _load(path, arguments, fallbacks), Namespace(**values)
+    return path, arguments, Namespace(**values)
 
 
 def _load(path: Any, arguments: Arguments, fallbacks: Sequence[Fallback]) -> Config:

@@ -37,6 +37,10 @@ class ImageError(Exception):
     """An image that cannot be read; the message is one line that starts with its path."""
 
 
+class ImageTooLargeError(ImageError):
+    """An image of more pixels than the rules allow."""
+
+
 class EncodedImage(Protocol):
     """An image that knows how to get its encoded bytes, such as `StoredImage`."""
 
@@ -140,13 +144,13 @@ def _encoded(source: str | os.PathLike | bytes | EncodedImage, rules: ImageRules
 
 
 def _refuse_many_pixels(name: str, encoded: np.ndarray, rules: ImageRules) -> None:
-    """Raise an ImageError where the header says more pixels than the rules allow."""
+    """Raise an `ImageTooLargeError` where the header says more pixels than the rules allow."""
     size = _jpeg_size(encoded.data) or _size_by_pillow(encoded)
     if size is None:  # OpenCV says what is wrong
         return
     width, height = size
     if width * height > rules.max_pixels:
-        raise ImageError(
+        raise ImageTooLargeError(
             f"{name}: has {width}x{height} pixels, over max_image_pixels {rules.max_pixels}; scale it down, or raise "
             "that key"
         )

@@ -23,6 +23,10 @@ USUAL_RATE = 25.0  # frames per second, where a video does not say
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+class VideoTooLargeError(UserError):
+    """A video whose frames have more pixels than the rules allow."""
+
+
 class VideoFile:
     """A video whose frames are read once, in order.
 
@@ -36,7 +40,7 @@ class VideoFile:
         count: number of frames that its header says; None: it does not.
 
     Raises:
-        UserError: it is missing, no video, or its frames are too large.
+        UserError: it is missing, no video, or (`VideoTooLargeError`) its frames are too large.
     """
 
     def __init__(self, path: str | Path, rules: ImageRules = USUAL_RULES) -> None:
@@ -44,13 +48,14 @@ class VideoFile:
         if not self.path.is_file():
             raise UserError(f"{path}: no such video")
         self.capture = cv2.VideoCapture(str(path))
-        width, height = (int(self.capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = frame_size(self.capture)
         if not self.capture.isOpened() or width <= 0 or height <= 0:
             raise UserError(f"{path}: broken, truncated or not a video that OpenCV can read")
         if width * height > rules.max_pixels:
-            raise UserError(f"{path}: has frames of {width}x{height} pixels, over max_image_pixels {rules.max_pixels}")
-        rate, count = self.capture.get(cv2.CAP_PROP_FPS), self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.rate = rate if 0 < rate < 1e4 else USUAL_RATE
+            size = f"frames of {width}x{height} pixels"
+            raise VideoTooLargeError(f"{path}: has {size}, over max_image_pixels {rules.max_pixels}")
+        count = self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.rate = frame_rate(self.capture)
         self.size = width, height
         self.count = int(count) if 0 < count < 1e9 else None
 
@@ -62,7 +67,7 @@ class VideoFile:
         """
         done = 0
         try:
-            while (frame := self._next()) is not None:
+            while (frame := next_frame(self.capture)) is not None:
                 done += 1
                 yield frame
         finally:
@@ -72,12 +77,29 @@ class VideoFile:
         if self.count is not None and done < self.count:
             logger.warning(f"{self.path}: truncated or broken: it ends after {done} of {self.count} frames")
 
-    def _next(self) -> np.ndarray | None:
-        try:
-            there, frame = self.capture.read()
-        except cv2.error:
-            return None
-        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if there else None
+    def seconds(self, frame: int) -> float:
+        """When a frame is shown, since the first one."""
+        return frame / self.rate
+
+
+def frame_size(capture: cv2.VideoCapture) -> tuple[int, int]:
+    """(width, height) of the frames in pixels; 0 where there are none."""
+    return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+
+def frame_rate(capture: cv2.VideoCapture) -> float:
+    """Frames per second."""
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return rate if 0 < rate < 1e4 else USUAL_RATE
+
+
+def next_frame(capture: cv2.VideoCapture) -> np.ndarray | None:
+    """The next frame, or None where none can be had."""
+    try:
+        there, frame = capture.read()
+    except cv2.error:
+        return None
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if there else None
 
 
 class VideoWriter:

@@ -41,6 +41,8 @@ Text = Annotated[
 # A file or folder; the published READMEs write "none" as None, which YAML reads as a word.
 PathText = Annotated[str, BeforeValidator(lambda value: "" if value in NO_PATHS else value)]
 NO_PATHS = (None, "None", "null")
+SWITCH_WORDS = {"true": "1", "yes": "1", "on": "1", "false": "", "no": "", "off": "", "0": "", "none": "", "null": ""}
+SwitchOrPath = Annotated[str, BeforeValidator(lambda value: _switch_or_path(value))]  # a switch, or a path of one's own
 Activation = Literal["relu", "swish"]
 
 PUBLISHED_ONLY = "published_only"
@@ -50,6 +52,13 @@ def _not_tiny(value: float) -> float:
     if value < SMALLEST_POSITIVE:
         raise ValueError(f"should be at least {SMALLEST_POSITIVE:g}")
     return value
+
+
+def _switch_or_path(value: Any) -> Any:
+    """`resume` and `compile_cache`: "1" for a switch that is on, "" for one that is off, a path as it is."""
+    if value is None or isinstance(value, bool | int):
+        return "1" if value is True or value == 1 else value or ""
+    return SWITCH_WORDS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def key(default: Any, comment: str, **limits: Any) -> Any:

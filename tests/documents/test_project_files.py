@@ -22,8 +22,8 @@ FOLDERS = (
     "/path/",
     "/dev",
 )
-SERVERS = {"arxiv.org", "bbbc.broadinstitute.org", "github.com", "host.robots.ox.ac.uk", "keepachangelog.com",
-           "pre-commit.com", "www.mindspore.cn"}  # fmt: skip
+SERVERS = {"127.0.0.1:8000", "arxiv.org", "bbbc.broadinstitute.org", "github.com", "host.robots.ox.ac.uk",
+           "keepachangelog.com", "pre-commit.com", "www.mindspore.cn"}  # fmt: skip
 # What a translation says and a native writer does not.
 NOT_ENGLISH = re.compile(
     r"\b(?:has|have|had) not (?:a|an|the|any)\b|\b(?:that|which) \w+ ha(?:s|ve) not[.,;]|\bcheck sums?\b|\bhomeless\b"

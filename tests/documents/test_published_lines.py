@@ -21,7 +21,7 @@ from src.schema import Config, lookup
 from src.weights.checkpoint import save_weights
 from tests.conftest import ROOT
 from tests.documents.published import KINDS, NONE, Document, Entry, documents, leaves, name_of, pairs
-from tests.scripts.test_published_scripts import BUILD, INFERENCE_310, LINES
+from tests.scripts.published_lines import BUILD, INFERENCE_310, LINES
 
 KEYS = pairs("key")
 PROGRAM_LINES = [(document, entry) for document, entry in pairs("shell") if entry.text.startswith("python ")]
