@@ -71,7 +71,7 @@ RUN_ELSEWHERE = {
     "python create_data.py": "test_create_data.py",
     "python export.py": "test_export.py and test_infer_310.py",
     "python eval.py --checkpoint_path outputs/first/detector.onnx": "test_export.py",
-    "python infer.py --checkpoint_path outputs/first/detector.onnx": "test_export.py, commands/test_infer_video.py",
+    "python infer.py --checkpoint_path outputs/first/detector.onnx": "test_export.py, tests/commands/test_infer_*.py",
     "python app.py --checkpoint_path outputs/first/detector.onnx": "tests/commands/app",
     "curl --data-binary @": "tests/commands/app/test_interface.py, with Python's client",
     "pip install starlette uvicorn": "requirements-dev.txt has them",
