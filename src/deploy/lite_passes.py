@@ -170,7 +170,7 @@ def _multiply_two_rows(graph: GraphProto) -> None:
         if len(shape) < 2 or shape[-2] != 1:
             nodes.append(node)
             continue
-        row, matrix, product = *node.input, node.output[0]
+        (row, matrix), product = node.input, node.output[0]
         limits = [constants.add(np.array([value], np.int64), f"{product}_{name}") for name, value in
                   (("first", 0), ("end", 1), ("axis", -2))]  # fmt: skip
         twice, products = f"{product}_twice", f"{product}_of_both"
