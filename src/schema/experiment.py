@@ -206,7 +206,7 @@ class Config(Section):
     sink_size: PositiveInt = key(
         20, "datasink: most steps taken before their losses are fetched and logged; signals wait for them"
     )
-    pre_trained: PathText = key("", "checkpoint to start from")
+    pre_trained: PathText = key("", "checkpoint to start from, or zoo:NAME")
     pre_trained_epoch_size: NonNegativeInt = key(
         0, "epochs that pre_trained was trained for: epochs and learning rate go on from there"
     )
@@ -327,7 +327,7 @@ class Config(Section):
 
     # evaluation and inference
     checkpoint_path: PathText = key(
-        "", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too"
+        "", "checkpoint to evaluate, predict with or export, or zoo:NAME; .mindir and .onnx evaluate, too"
     )
     runtime: Literal["auto", "mindspore", "onnxruntime", "openvino"] = key(
         "auto", "what runs an exported file: mindspore .mindir, onnxruntime or openvino .onnx; auto: the first of these"
