@@ -25,8 +25,8 @@ case "$*" in
     *eval.py*)
         "{python}" - "$AP_OF_STAND_IN" $MASK_AP_OF_STAND_IN >"$DEMO_DIR/training/checkpoints/best_metrics.json" <<'END'
 import json, sys
-values = zip(("bbox_mAP", "segm_mAP"), map(float, sys.argv[1:]))
-print(json.dumps({{"stats": {{key: ap for name, value in values for key, ap in ((name, value), (name + "_50", value + 0.3))}}}}))
+stats = dict(zip(("bbox_mAP", "segm_mAP"), map(float, sys.argv[1:])))
+print(json.dumps({{"stats": stats | {{name + "_50": value + 0.3 for name, value in stats.items()}}}}))
 END
         ;;
     *ops/library.py*)
@@ -156,3 +156,24 @@ def listed_demos() -> dict[str, tuple[str, str]]:
 
 def test_the_table_lists_every_demo() -> None:
     assert set(listed_demos()) == {path.stem for path in (ROOT / "configs/demo").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", [name for name, (_, data) in listed_demos().items() if not data.startswith("--")])
+def test_a_demo_with_pictures_of_the_repository_trains_on_them(demo: Demo, name: str) -> None:
+    data = ROOT / listed_demos()[name][1]
+    config = load_config(ROOT / f"configs/demo/{name}.yaml")
+    assert (ROOT / config.train_dataset, ROOT / config.val_dataset) == (data / "train", data / "validation")
+    result = demo.run(name, AP_OF_STAND_IN="0.65", MASK_AP_OF_STAND_IN="0.65")
+    assert result.returncode == 0, result.stderr
+    assert f"== 2/5 data: pictures in {data}" in result.stdout
+    assert f"--train_dataset {data}/train --val_dataset {data}/validation" in demo.commands("train.py")[0]
+    assert demo.commands("src.data.synthetic") == []
+    assert (data / "train/labels.json").is_file()
+
+
+def test_a_floor_of_ap50(demo: Demo) -> None:
+    result = demo.run("blood_cells", AP_OF_STAND_IN="0.54")
+    assert result.returncode == 1
+    assert "\nAP50 on the held-out images: 0.840; asked for: 0.85" in result.stdout
+    assert result.stderr.splitlines()[-1] == "error: AP50 0.840 is under 0.85"
+    assert demo.run("blood_cells", AP_OF_STAND_IN="0.54", DEMO_MIN_AP="0.8").returncode == 0
