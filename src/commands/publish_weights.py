@@ -158,7 +158,8 @@ def _listed(values: dict[str, float]) -> str:
 def _card(name: str, entry: ShippedWeights, size: str, before: dict[str, float]) -> str:
     """The model card."""
     facts = asdict(entry)
-    rows = [f"| {key} | {facts[key]} |" for key in ("data", "licence", "commit", "sha256")]
+    titles = {"data": "data", "licence": "licence of the data", "commit": "commit", "sha256": "SHA-256"}
+    rows = [f"| {title} | {facts[key]} |" for key, title in titles.items()]
     metrics = [f"| {metric} | {before[metric]:.3f} | {value:.3f} |" for metric, value in entry.ap.items()]
     return "\n".join([
         f"# {name}", "",
@@ -169,7 +170,7 @@ def _card(name: str, entry: ShippedWeights, size: str, before: dict[str, float])
         *rows, "",
         "Trained by", "",
         "```text", entry.recipe, "```", "",
-        "Measured on the held-out images of its data:", "",
+        "Measured on the validation images of its data, which also chose the best checkpoint of the training:", "",
         "| metric | as trained | as stored |", "|---|---|---|", *metrics, "",
         "It was trained on these pictures alone: expect little of it on pictures of another kind, microscope or stain.",
         "It is an example of what this project trains, and nothing to base decisions on.", "",

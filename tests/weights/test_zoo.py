@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from src.predictor.saved_config import config_of_checkpoint
 from src.weights import load_checkpoint_weights, save_weights, zoo
 from src.weights.zoo import PublishedWeights, ShippedWeights, output_path, zoo_config, zoo_entries, zoo_file
 from tests.conftest import ROOT
+from tests.end_to_end.commands import environment
 
 ENTRIES = zoo_entries()
 SHIPPED = [name for name, entry in ENTRIES.items() if isinstance(entry, ShippedWeights)]
@@ -58,6 +61,17 @@ def test_published_weights_say_where_they_are(name: str) -> None:
         load_checkpoint_weights(f"zoo:{name}")
     assert str(error.value).startswith(f"zoo:{name} is not shipped: download {entry.url} (")
     assert "\n" not in str(error.value) and str(error.value).endswith(f"then {entry.step}")
+
+
+def test_a_program_ends_with_one_line_where_weights_are_not_shipped(tmp_path: Path) -> None:
+    words = [sys.executable, ROOT / "infer.py", "--checkpoint_path", "zoo:mask_rcnn_r50_fpn", "--pred_input", "x"]
+    done = subprocess.run(
+        [*words, "--pred_output", "y"], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: zoo:mask_rcnn_r50_fpn is not shipped: download https://")
+    assert "python convert_weights.py --config_path configs/instaboost/mask_rcnn_r50_fpn.yaml" in line
 
 
 def test_an_unknown_name_is_one_line_with_the_nearest() -> None:
