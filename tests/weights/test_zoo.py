@@ -180,3 +180,9 @@ class TestPublishing:
         own = load_config(tmp_path / "own.yaml", {"checkpoint_path": str(tmp_path / "bare.ckpt")})
         with pytest.raises(UserError, match="must be a file of this project"):
             publish_weights(own, Subject("a", "d", "l"), tmp_path)
+
+    def test_the_tool_asks_for_what_only_a_person_knows(self) -> None:
+        words = [sys.executable, ROOT / "tools/publish_weights.py", "--config_path", ROOT / CONFIG]
+        words += ["--checkpoint_path", "best.ckpt", "--name", "shapes", "--data", "drawn shapes"]
+        done = subprocess.run(words, env=environment(), capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (2, "error: --licence is missing: of the data\n")
