@@ -3,6 +3,9 @@ r"""Detect objects in an image, a folder of images (png, jpg, jpeg, bmp, webp, a
     python infer.py --config_path configs/spinenet_retinanet/retinanet_spinenet_49_640.yaml \
         --checkpoint_path retinanet.ckpt --pred_input images/ --pred_output predictions.json
 
+Without --config_path it is the configuration that was saved with the checkpoint. `--checkpoint_path zoo:NAME` takes
+weights that come with the project, with their configuration; zoo/weights.json lists them.
+
 Writes a JSON file with boxes (and masks, as COCO run-length codes) in pixels of each image, best first;
 draw_predictions.py draws them. Images that cannot be read are reported and skipped. --test_batch_size sets how many
 images the network takes at once.
@@ -16,11 +19,12 @@ looks at large pictures in tiles, --tta flip,1.5 at each image in further views;
 from src.common.program import run_command
 from src.config import config_from_command_line
 from src.model_utils.moxing_adapter import on_modelarts
+from src.predictor.saved_config import config_of_checkpoint
 
 
 def main() -> None:
     """Check the configuration, then predict."""
-    config = config_from_command_line(__doc__)
+    config = config_from_command_line(__doc__, fallbacks=[config_of_checkpoint])
     with on_modelarts(config):
         from src.commands.infer import infer
 

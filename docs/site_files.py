@@ -11,8 +11,9 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "README_CN.md", "BENCHMARKS.md", "CONTRIBUTING.md", "CHANGELOG.md", "ascend310_infer/README.md",
-         "configs/*/README*.md", "docs/*.md")  # fmt: skip
-OTHERS = ("LICENSE", "CITATION.cff", "configs/**/*.yaml", "docs/images/*", "docs/*.ipynb")
+         "configs/*/README*.md", "datasets/*/README.md", "docs/*.md", "zoo/*.md")  # fmt: skip
+OTHERS = ("LICENSE", "CITATION.cff", "configs/**/*.yaml", "configs/demo/demos.txt", "datasets/*/LICENSE",
+          "zoo/weights.json", "docs/images/*", "docs/*.ipynb")  # fmt: skip
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

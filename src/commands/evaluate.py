@@ -26,6 +26,7 @@ from src.predictor.detect_images import detect_views
 from src.predictor.pipeline import Pipeline
 from src.predictor.trained_detector import in_frame_of_file, trained_detector
 from src.schema import Config, require
+from src.weights.zoo import output_path
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def evaluate(config: Config) -> Metrics | None:
         path, saved = _metrics_path(config, saved), None
     else:
         require(config, "checkpoint_path")
-        path = _metrics_path(config, Path(config.checkpoint_path))
+        path = _metrics_path(config, output_path(config.checkpoint_path))
         _check_outputs(path, saved)
         metrics, dataset, evaluator = evaluate_checkpoint(config)
     if metrics is not None:

@@ -29,6 +29,7 @@ from src.ops.precision import FULL_PRECISION
 from src.predictor.trained_detector import detector_of
 from src.schema import Config, require
 from src.weights.checkpoint import load_checkpoint_weights
+from src.weights.zoo import local_file, output_path
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def _acceptable(difference: Difference, config: Config, path: Path) -> Differenc
 def exported_path(config: Config) -> Path:
     """The file to write, with the format's suffix: `file_name`, or the checkpoint's name (and _turned, if it is)."""
     suffix = ".mindir" if config.file_format == "LITE" else f".{config.file_format.lower()}"
-    default = f"{Path(config.checkpoint_path).with_suffix('')}{'_turned' if config.export_turned else ''}"
+    default = f"{output_path(config.checkpoint_path).with_suffix('')}{'_turned' if config.export_turned else ''}"
     name = config.file_name or default
     others = {".mindir", ".onnx", ".air", ".om"} - {suffix}
     if Path(name).suffix.lower() in others:
@@ -167,7 +168,7 @@ def _write(net: Detector, config: Config, path: Path) -> ExportCard:
         selection=spec.selection(config, form.level_sizes) if form.name == "raw" else None,
         mask_threshold=config.mask_threshold,
         checkpoint=Path(config.checkpoint_path).name,
-        checkpoint_sha256=sha256_of(config.checkpoint_path),
+        checkpoint_sha256=sha256_of(local_file(config.checkpoint_path)),
     )
 
 

@@ -14,7 +14,8 @@ logger = logging.getLogger(__name__)
 def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
     """The configuration saved with the checkpoint that a command line names, other keys of the command line applied.
 
-    It is the config.yaml of the checkpoint's experiment (beside it, or one folder up), else the one inside the file.
+    It is the config.yaml of the checkpoint's experiment (beside it, or one folder up), else the one inside the file; of
+    zoo:NAME the one that the zoo names.
 
     Args:
         arguments: {key: value} of the command line, without `config_path`.
@@ -23,12 +24,17 @@ def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
         The configuration; None: no checkpoint is named, or no configuration was saved with it.
 
     Raises:
-        UserError: the checkpoint is missing.
+        UserError: the checkpoint is missing, or not in the zoo.
     """
     named, _ = standard_keys(arguments, None, "command line")
     path = named.get("checkpoint_path")
     if not path:
         return None
+    if str(path).startswith("zoo:"):
+        from src.weights.zoo import zoo_config  # not before: it imports mindspore
+
+        logger.info(f"configuration: {zoo_config(path)}, of the zoo")
+        return load_config(zoo_config(path), arguments)
     for folder in (Path(path).parent, Path(path).parent.parent):
         if (folder / "config.yaml").is_file() and Path(path).is_file():
             logger.info(f"configuration: {folder / 'config.yaml'}, saved with the checkpoint")

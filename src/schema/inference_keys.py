@@ -30,7 +30,7 @@ class InferenceKeys(Section):
     """What is evaluated or predicted, and how."""
 
     checkpoint_path: PathText = key(
-        "", "checkpoint to evaluate, predict with or export; .mindir and .onnx evaluate, too"
+        "", "checkpoint to evaluate, predict with or export, or zoo:NAME; .mindir and .onnx evaluate, too"
     )
     runtime: Literal["auto", "mindspore", "onnxruntime", "openvino", "lite"] = key(
         "auto",

@@ -137,7 +137,7 @@ class TrainingKeys(Section):
     sink_size: PositiveInt = key(
         20, "datasink: most steps taken before their losses are fetched and logged; signals wait for them"
     )
-    pre_trained: PathText = key("", "checkpoint to start from")
+    pre_trained: PathText = key("", "checkpoint to start from, or zoo:NAME")
     pre_trained_epoch_size: NonNegativeInt = key(
         0, "epochs that pre_trained was trained for: epochs and learning rate go on from there"
     )

@@ -26,6 +26,7 @@ from src.common.json_files import parse_json
 from src.common.leftovers import writing_folder
 from src.common.text import shown
 from src.schema import Config
+from src.weights.zoo import is_zoo_name, zoo_weights
 
 __all__ = [
     "TrainingState",
@@ -137,12 +138,14 @@ def load_checkpoint_weights(path: str | Path, averaged: bool = True) -> dict[str
     """Weights of a checkpoint as {name: array}, without optimizer state.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint, or zoo:NAME.
         averaged: take the averages of the weights where the checkpoint has them.
 
     Raises:
-        UserError: the file is missing, truncated, changed, or no checkpoint.
+        UserError: the file is missing, truncated, changed, or no checkpoint; the zoo does not have such weights.
     """
+    if is_zoo_name(path):
+        return zoo_weights(path)
     return _weights(_read(Path(path))[0], averaged)
 
 

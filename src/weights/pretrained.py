@@ -17,6 +17,7 @@ from src.weights.convert import (
     weight_arrays,
     with_backbone_prefix,
 )
+from src.weights.zoo import is_zoo_name
 
 # Names of detectors in mmdetection begin with these; those of a bare backbone with none of them.
 DETECTOR_PARTS = (BACKBONE_PREFIX, "neck.", "rpn_head.", "roi_head.", "bbox_head.")
@@ -29,8 +30,9 @@ def load_pretrained_backbone(backbone: nn.Cell, path: str | Path) -> None:
 
     Args:
         backbone: the network, alone or as the `backbone` of a detector.
-        path: checkpoint of this project (.ckpt), or published weights (.pth, .pt, .safetensors, .npz) of a backbone,
-            of mmdetection's detectors or of torchvision's Mask R-CNN. It may have stages that `backbone` does not have.
+        path: checkpoint of this project (.ckpt, zoo:NAME), or published weights (.pth, .pt, .safetensors, .npz) of a
+            backbone, of mmdetection's detectors or of torchvision's Mask R-CNN. It may have stages that `backbone` does
+            not have.
 
     Raises:
         UserError: the file is missing or damaged, or of another architecture; `backbone` is left as it was.
@@ -54,7 +56,8 @@ def load_pretrained_backbone(backbone: nn.Cell, path: str | Path) -> None:
 
 def _read_backbone(backbone: nn.Cell, path: Path) -> dict[str, np.ndarray]:
     """{name: array} of a file's backbone with `backbone.` before the names."""
-    arrays = weight_arrays(load_checkpoint_weights(path) if path.suffix == ".ckpt" else read_state(path))
+    of_this_project = path.suffix == ".ckpt" or is_zoo_name(path)
+    arrays = weight_arrays(load_checkpoint_weights(path) if of_this_project else read_state(path))
     if (published := format_of(arrays)) is not None:
         arrays = published.backbone(arrays, _eps(backbone))
     arrays = our_names(with_backbone_prefix(arrays, DETECTOR_PARTS))

@@ -30,7 +30,7 @@ def test_every_page_is_built(site: Path) -> None:
         assert (site / "docs" / page.stem / "index.html").is_file()
     for readme in ROOT.glob("configs/*/README.md"):
         assert (site / readme.parent.relative_to(ROOT) / "index.html").is_file()
-    assert "Two commands" in (site / "index.html").read_text()
+    assert "Detect something" in (site / "index.html").read_text()
     assert (site / "docs/images/demo.jpg").is_file()
 
 

@@ -69,6 +69,8 @@ RUN_ELSEWHERE = {
     "python convert_dataset.py": "tests/data/test_writers.py",
     "python split_dataset.py": "tests/data/test_splitting.py",
     "python create_data.py": "test_create_data.py",
+    "python infer.py --checkpoint_path zoo:": "test_the_first_commands_of_the_readme",
+    "python draw_predictions.py --pred_json cells.json": "test_the_first_commands_of_the_readme",
     "python export.py": "test_export.py and test_infer_310.py",
     "python eval.py --checkpoint_path outputs/first/detector.onnx": "test_export.py",
     "python infer.py --checkpoint_path outputs/first/detector.onnx": "test_export.py, tests/commands/test_infer_*.py",
@@ -146,6 +148,16 @@ def test_the_documents_commands_work_one_after_the_other(checkout: Path) -> None
     assert len(found) == 20
     assert len(list((checkout / "outputs/first/pictures").glob("*.png"))) == 20
     assert pictures_of(checkout / "outputs/first/report/index.html")
+
+
+def test_the_first_commands_of_the_readme(checkout: Path) -> None:
+    detect, draw = [command for command in commands_of(ROOT / "README.md") if command.startswith("python ")]
+    assert detect.startswith("python infer.py --checkpoint_path zoo:")
+    run(detect, checkout)
+    (found,) = json.loads((checkout / "cells.json").read_text()).values()
+    assert len([one for one in found["predictions"] if one["score"] > 0.5]) > 5
+    run(draw, checkout)
+    assert (checkout / "cells/BloodImage_00055.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_conversion_command_works(checkout: Path) -> None:
