@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.end_to_end import test_scripts
@@ -12,13 +11,13 @@ from tests.end_to_end.commands import logged
 
 @pytest.mark.slow
 @pytest.mark.timeout(1300)
-def test_a_quarter_of_the_demo_learns(tmp_path: Path) -> None:
-    """Two of the demo's eight epochs at half its learning rate, which varies less: AP 0.19 to 0.20 in trials."""
-    arguments = ("--epoch_size", "2", "--lr", "0.002")
-    images = {"DEMO_TRAIN_IMAGES": "2000", "DEMO_VAL_IMAGES": "100"}
-    result = test_scripts.TestDemo.demo(tmp_path, *arguments, timeout=1200, **images)
+def test_a_fifth_of_a_demo_learns(tmp_path: Path) -> None:
+    """Five of the 24 epochs of the demo on blood cells, 125 steps: AP 0.39 in a trial, loss 13 to 6."""
+    result = test_scripts.TestDemo.demo(
+        tmp_path, "blood_cells", "--epoch_size", "5", "--eval_every", "5", "--log_every", "5", timeout=1200
+    )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     losses = list(logged(tmp_path / "demo/training").values())
-    assert np.mean(losses[-2:]) < 0.7 * losses[0]
+    assert max(losses[-3:]) < 0.7 * losses[0]
     stats = json.loads((tmp_path / "demo/training/checkpoints/best_metrics.json").read_text())["stats"]
-    assert stats["bbox_mAP"] > 0.12
+    assert stats["bbox_mAP"] > 0.25
