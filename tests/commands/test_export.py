@@ -197,6 +197,7 @@ class Fake:
         ({"file_name": "model.onnx"}, r"model\.onnx has another suffix than --file_format MINDIR"),
         ({"export_dynamic_batch": True, "export_form": "detections"}, "without masks only, as ONNX or in the raw form"),
         ({"precision": "float16"}, "--precision float16 is for --file_format ONNX"),
+        ({"precision": "bfloat16"}, "--precision bfloat16 is no precision of files"),
         ({"precision": "int8", "file_format": "ONNX"}, "calibration_images is missing"),
         (
             {"precision": "int8", "file_format": "ONNX", "calibration_images": "none"},
