@@ -18,7 +18,7 @@ from src.data.synthetic_scene import SceneOptions, random_scene
 from src.deploy.difference import NOTHING, TOLERANCE, Difference, detections_difference, raw_difference
 from src.deploy.export_card import ExportCard, Preprocessing, card_path, sha256_of
 from src.deploy.export_form import export_form, form_name, prepare_for_file
-from src.deploy.exported_model import MODELS, ExportedModel
+from src.deploy.exported_model import BFLOAT16, MODELS, ExportedModel
 from src.deploy.mindir_file import write_mindspore_file
 from src.deploy.onnx_file import onnx_package, write_onnx_file
 from src.deploy.onnx_metadata import write_metadata
@@ -120,6 +120,11 @@ def exported_path(config: Config) -> Path:
 
 def _refuse_what_cannot_work(config: Config) -> None:
     device = target_of(config)
+    if config.precision == BFLOAT16:
+        raise UserError(
+            f"--precision {BFLOAT16} is no precision of files: export in float32, and give it with --runtime openvino "
+            "where the file runs"
+        )
     if config.amp_infer != FULL_PRECISION:
         raise UserError(f"amp_infer {config.amp_infer} is for checkpoints; exported files compute in float32: O0")
     if config.file_format == "AIR" and not writes_air(device):

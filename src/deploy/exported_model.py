@@ -30,29 +30,37 @@ MODELS: Mapping[str, Mapping[str, type]] = {
     ".mindir": {"mindspore": MindirModel, "lite": LiteModel},
     ".onnx": {"onnxruntime": OnnxModel, "openvino": OpenvinoModel},
 }
+BFLOAT16 = "bfloat16"
 RUNTIMES_OF_FORMATS = {"LITE": "lite"}  # what auto means for them instead
 
 
-def open_model(path: str | Path, runtime: str = "auto", providers: Sequence[str] = ()) -> RunnableModel:
+def open_model(
+    path: str | Path, runtime: str = "auto", providers: Sequence[str] = (), precision: str = "float32"
+) -> RunnableModel:
     """Load a file into a runtime.
 
     Args:
         path: .mindir or .onnx file.
         runtime: key of the table of its suffix, or auto.
         providers: what ONNX Runtime is to run on; see `OnnxModel`.
+        precision: bfloat16: OpenVINO is to compute in it; see `OpenvinoModel`. All else is a matter of the file.
 
     Raises:
-        UserError: the runtime does not take such files, or has no providers; it is not installed; a damaged file.
+        UserError: the runtime does not take such files, or has no providers or precision; it is not installed; a
+            damaged file.
     """
     models = MODELS[Path(path).suffix]
     name = next(iter(models)) if runtime == "auto" else runtime
     if name not in models:
         raise UserError(f"--runtime {name} does not run {path}; {' and '.join(models)} can")
-    if not providers:
-        return models[name](path)
-    if name != "onnxruntime":
+    if providers and name != "onnxruntime":
         raise UserError(f"--providers are those of onnxruntime, but {path} is run by {name}")
-    return models[name](path, providers)
+    if precision == BFLOAT16 and name != "openvino":
+        raise UserError(f"--precision {precision} is for --runtime openvino, but {path} is run by {name}")
+    options: dict[str, object] = {"providers": providers} if providers else {}
+    if precision == BFLOAT16:
+        options["bfloat16"] = True
+    return models[name](path, **options)
 
 
 class ExportedModel:
@@ -61,16 +69,21 @@ class ExportedModel:
     Args:
         path: file to run, .mindir or .onnx.
         card: what is known about it.
-        runtime, providers: what runs it, see `open_model`.
+        runtime, providers, precision: what runs it and how, see `open_model`.
     """
 
     def __init__(
-        self, path: str | Path, card: ExportCard, runtime: str = "auto", providers: Sequence[str] = ()
+        self,
+        path: str | Path,
+        card: ExportCard,
+        runtime: str = "auto",
+        providers: Sequence[str] = (),
+        precision: str = "float32",
     ) -> None:
         self.card = card
         if runtime == "auto":
             runtime = RUNTIMES_OF_FORMATS.get(card.format, runtime)
-        self.model = open_model(path, runtime, providers)
+        self.model = open_model(path, runtime, providers, precision)
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Outputs for inputs of any batch size.
@@ -107,7 +120,7 @@ class ExportedDetector:
     Args:
         path: file to run, .mindir or .onnx.
         config: says how raw outputs become detections; None: as the card says.
-        runtime, providers: what runs it, see `open_model`.
+        runtime, providers, precision: what runs it and how, see `open_model`.
 
     Raises:
         UserError: as `open_exported`; the configuration is of another detector; the file lacks masks that it should
@@ -122,6 +135,7 @@ class ExportedDetector:
         config: Config | None = None,
         runtime: str = "auto",
         providers: Sequence[str] = (),
+        precision: str = "float32",
     ) -> None:
         card = load_card(path)
         if config is not None:
@@ -129,7 +143,7 @@ class ExportedDetector:
         self.names = [port.name for port in card.outputs]
         if (card if config is None else config).mask_threshold is not None and "masks" not in self.names:
             raise UserError(f"{path} is of the raw form, without masks; export it with --export_form detections")
-        self.exported = ExportedModel(path, card, runtime, providers)
+        self.exported = ExportedModel(path, card, runtime, providers, precision)
         self.select = None
         if card.selection is not None:
             selection = card.selection

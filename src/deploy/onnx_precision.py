@@ -64,7 +64,11 @@ def _write_half(source: Path, target: Path) -> None:
 
 
 def _write_integers(source: Path, target: Path, calibration: Iterable[Sequence[np.ndarray]]) -> None:
-    """Quantize all layers but the last ones: scales for each channel of weights, one for each activation (QDQ)."""
+    """Quantize all layers but the last ones: scales for each channel of weights, one for each activation (QDQ).
+
+    What stands between them is quantized too: left in float32, each ReLU or sum would have its operands converted from
+    integers, and its result back.
+    """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -92,7 +96,7 @@ def _write_integers(source: Path, target: Path, calibration: Iterable[Sequence[n
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_quantize=_inner_layers(model.graph),
+            nodes_to_quantize=[*_inner_layers(model.graph), *sorted(_between(model.graph))],
         )
     finally:
         log.setLevel(level)

@@ -8,19 +8,29 @@ from src.common.errors import UserError
 
 
 class OpenvinoModel:
-    """An ONNX file, run by OpenVINO on the CPU, in float32 also where the processor has shorter numbers.
+    """An ONNX file, run by OpenVINO on the CPU.
+
+    Args:
+        path: of the file.
+        bfloat16: compute in bfloat16 what is float32 in the file, wherever OpenVINO has kernels for it; otherwise in
+            float32, also where the processor has shorter numbers.
 
     Raises:
-        UserError: openvino is missing, or cannot load the file.
+        UserError: openvino is missing, or cannot load the file; the processor does not have bfloat16.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, bfloat16: bool = False) -> None:
         try:
             import openvino
         except ImportError:
             raise UserError("--runtime openvino needs the package openvino: pip install openvino") from None
+        core = openvino.Core()
+        # Without such instructions OpenVINO would compute in float32, and not say so.
+        if bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise UserError("--precision bfloat16: this processor does not have bfloat16; float32 and int8 work here")
         try:
-            self.model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            hint = {"INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32"}
+            self.model = core.compile_model(str(path), "CPU", hint)
         except RuntimeError as error:
             raise UserError(f"{path}: OpenVINO cannot load this file ({str(error).splitlines()[0]})") from None
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # What may be said of the run of an exported file that has no configuration.
 RUN_KEYS = (
     "device_target", "device_id", "test_batch_size", "num_parallel_workers", "max_image_pixels", "strict_images",
-    "runtime", "providers", "tile", "overlap", "tta", "merge", "merge_iou",
+    "runtime", "providers", "precision", "tile", "overlap", "tta", "merge", "merge_iou",
 )  # fmt: skip
 
 # A configuration must name classes; where only the run of a file is configured, nothing reads them.

@@ -83,7 +83,7 @@ class Pipeline:
             settings.num_parallel_workers,
             card.mask_threshold,
         )
-        net = ExportedDetector(path, None, settings.runtime, settings.providers)
+        net = ExportedDetector(path, None, settings.runtime, settings.providers, settings.precision)
         views = ViewOptions.of(settings, card.preprocessing.img_mean, card.preprocessing.to_rgb)
         return cls(net, card.preprocessing.transform(), ImageRules.of(settings), options, views)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from src.common.errors import UserError
 from src.deploy.export_card import load_card, refuse_other_config
-from src.deploy.exported_model import MODELS, ExportedDetector
+from src.deploy.exported_model import BFLOAT16, MODELS, ExportedDetector
 from src.model_utils.device_adapter import Device, setup_device
 from src.models import build_detector
 from src.models.api import Detector, Predictor
@@ -35,15 +35,23 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
             raise UserError(f"amp_infer {config.amp_infer} is for checkpoints; {path} computes in the types it has")
         refuse_other_config(path, load_card(path), config)
         device = setup_device(config)
-        return ExportedDetector(path, config, config.runtime, config.providers), device
-    if config.runtime not in ("auto", "mindspore") or config.providers:
-        key = f"--runtime {config.runtime}" if config.runtime not in ("auto", "mindspore") else "--providers"
+        return ExportedDetector(path, config, config.runtime, config.providers, config.precision), device
+    if key := _key_of_exported_files(config):
         raise UserError(f"{key} is for exported files; export.py --file_format ONNX makes one of {path}")
     arrays = load_checkpoint_weights(path, config.ema_eval)
     device = setup_device(config)
     net = detector_of(config, arrays)
     set_precision(net, config.amp_infer, config.amp_dtype)
     return net, device
+
+
+def _key_of_exported_files(config: Config) -> str:
+    """What the configuration asks for that checkpoints do not have; empty: nothing."""
+    if config.runtime not in ("auto", "mindspore"):
+        return f"--runtime {config.runtime}"
+    if config.precision == BFLOAT16:
+        return f"--precision {config.precision}"
+    return "--providers" if config.providers else ""
 
 
 def in_frame_of_file(config: Config) -> Config:

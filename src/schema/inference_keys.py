@@ -87,8 +87,10 @@ class ExportKeys(Section):
     export_batch_size: Count = key(1, "images per call of the exported file")
     export_dynamic_batch: bool = key(False, "the exported file takes any number of images per call")
     opset: Annotated[int, Field(ge=16, le=21)] = key(17, "export.py: ONNX: version of the operators")
-    precision: Literal["float32", "float16", "int8"] = key(
-        "float32", "export.py: ONNX: type of the layers; int8 needs calibration_images; OM: float32 or float16"
+    precision: Literal["float32", "bfloat16", "float16", "int8"] = key(
+        "float32",
+        "export.py: ONNX: type of the layers; int8 needs calibration_images; OM: float32 or float16; bfloat16: not in "
+        "the file, but where --runtime openvino runs it",
     )
     calibration_images: PathText = key(
         "", "export.py: int8: folder of images like those to come, which the ranges of values are read from"

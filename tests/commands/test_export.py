@@ -132,8 +132,12 @@ def test_integers_of_another_opset(retinanet, tmp_path, capsys):
         node for node in layers if node.input[1] in makers and makers[node.input[1]].op_type == "DequantizeLinear"
     ]
     assert len(layers) - len(quantized) == 10  # a class and a box layer for each of five levels
+    quantized_values = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     scales = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert all(scales[makers[node.input[1]].input[1]].size > 1 for node in quantized)
+    assert "Relu" not in {node.op_type for node in model.graph.node}  # each is a limit of the integers before it
+    sums = [node for node in model.graph.node if node.op_type == "Add" and node.output[0] in quantized_values]
+    assert sums and all(makers[name].op_type == "DequantizeLinear" for node in sums for name in node.input)
     (tmp_path / "model with a space.onnx.json").unlink()
     assert load_card(path).precision == "int8" and load_card(path).ap == card.ap  # as its metadata says
     images = np.random.default_rng(0).standard_normal((1, 3, 128, 128), np.float32)
@@ -197,6 +201,7 @@ class Fake:
         ({"file_name": "model.onnx"}, r"model\.onnx has another suffix than --file_format MINDIR"),
         ({"export_dynamic_batch": True, "export_form": "detections"}, "without masks only, as ONNX or in the raw form"),
         ({"precision": "float16"}, "--precision float16 is for --file_format ONNX"),
+        ({"precision": "bfloat16"}, "--precision bfloat16 is no precision of files"),
         ({"precision": "int8", "file_format": "ONNX"}, "calibration_images is missing"),
         (
             {"precision": "int8", "file_format": "ONNX", "calibration_images": "none"},

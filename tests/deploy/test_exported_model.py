@@ -1,6 +1,7 @@
 """Exported files as detectors, with a stand-in for what runs them."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,12 +133,61 @@ def test_runtimes_of_onnx_files(doubling, runtime):
             "--providers are those of onnxruntime, but .*a.mindir is run by mindspore",
         ),
         ("double.onnx", {"runtime": "openvino"}, "openvino: pip install openvino"),
+        (
+            "double.onnx",
+            {"precision": "bfloat16"},
+            "--precision bfloat16 is for --runtime openvino, but .*double.onnx is run by onnxruntime",
+        ),
     ],
 )
 def test_runtimes_that_do_not_fit(doubling, monkeypatch, name, options, message):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UserError, match=message):
         open_model(doubling.with_name(name), **options)
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """A stand-in for OpenVINO's package: `able` is what its processor can do, `hint` what a model was compiled with."""
+    seen = SimpleNamespace(able=["FP32", "INT8", "BF16"], hint=None)
+
+    class Core:
+        def get_property(self, device, name):
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return seen.able
+
+        def compile_model(self, path, device, settings):
+            seen.hint = settings["INFERENCE_PRECISION_HINT"]
+
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=Core))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("precision", "hint"), [("float32", "f32"), ("bfloat16", "bf16"), ("int8", "f32"), ("float16", "f32")]
+)
+def test_openvino_computes_in_the_precision_that_is_asked_for(processor, precision, hint):
+    """Types that files have are OpenVINO's matter."""
+    open_model("a.onnx", "openvino", precision=precision)
+    assert processor.hint == hint
+
+
+def test_a_processor_without_bfloat16(processor):
+    processor.able = ["FP32", "INT8"]
+    with pytest.raises(UserError, match=r"^--precision bfloat16: this processor does not have bfloat16; float32 and"):
+        open_model("a.onnx", "openvino", precision="bfloat16")
+    open_model("a.onnx", "openvino")
+
+
+def test_bfloat16_really(doubling):
+    """1 + 2**-9 has too many digits for bfloat16; as an operand it becomes 1, where the processor has bfloat16."""
+    openvino = pytest.importorskip("openvino")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(UserError, match="this processor does not have bfloat16"):
+            open_model(doubling, "openvino", precision="bfloat16")
+        return
+    (found,) = open_model(doubling, "openvino", precision="bfloat16").run(np.full((2, 3), 1.001953125))
+    np.testing.assert_allclose(found, 2, atol=0.02)
 
 
 def test_providers_and_what_runs_instead(doubling, capsys):
@@ -152,7 +202,11 @@ def test_providers_and_what_runs_instead(doubling, capsys):
 def test_the_keys_reach_the_runtime(monkeypatch):
     config = load_config(ROOT / "configs/demo/refinedet.yaml", {"runtime": "onnxruntime", "providers": "CUDA, CPU"})
     assert (config.runtime, config.providers) == ("onnxruntime", ["CUDA", "CPU"])
-    for overrides, key in (({"runtime": "openvino"}, "--runtime openvino"), ({"providers": "CPU"}, "--providers")):
+    for overrides, key in (
+        ({"runtime": "openvino"}, "--runtime openvino"),
+        ({"providers": "CPU"}, "--providers"),
+        ({"precision": "bfloat16"}, "--precision bfloat16"),
+    ):
         config = load_config(ROOT / "configs/demo/refinedet.yaml", {"checkpoint_path": "a.ckpt", **overrides})
         with pytest.raises(UserError, match=f"{key} is for exported files; .*--file_format ONNX makes one of a.ckpt"):
             trained_detector(config)
