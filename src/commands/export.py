@@ -137,6 +137,8 @@ def _refuse_what_cannot_work(config: Config) -> None:
     if config.precision != "float32" and config.file_format != "OM":
         if config.file_format != "ONNX":
             raise UserError(f"--precision {config.precision} is for --file_format ONNX")
+        if config.mask_threshold is not None:
+            raise UserError(f"--precision {config.precision} is for detectors without masks; export in float32")
         if config.precision == "int8":
             require(config, "calibration_images")
             find_images(config.calibration_images, recursive=True, key="calibration_images")

@@ -36,6 +36,7 @@ def change_precision(file: Path, card: ExportCard, config: Config, differ: Calla
     Raises:
         UserError: see `convert_precision`; no calibration image can be read.
     """
+    assert config.precision != "bfloat16", "no precision of files"
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".") as folder:
         converted = Path(folder, "converted.onnx")
         convert_precision(file, converted, config.precision, _calibration(config, card))

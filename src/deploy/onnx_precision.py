@@ -85,7 +85,7 @@ def _write_integers(source: Path, target: Path, calibration: Iterable[Sequence[n
             return None if values is None else dict(zip(names, values, strict=True))
 
     log = logging.getLogger()
-    level = log.level
+    level, handlers = log.level, list(log.handlers)
     log.setLevel(logging.ERROR)  # it advises to do what was done here
     try:
         quantize_static(
@@ -100,6 +100,7 @@ def _write_integers(source: Path, target: Path, calibration: Iterable[Sequence[n
         )
     finally:
         log.setLevel(level)
+        log.handlers[:] = handlers  # its advice would add one, and every later message appear twice
 
 
 def _with_named_nodes(path: Path) -> Any:

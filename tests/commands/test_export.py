@@ -55,6 +55,12 @@ def test_a_mask_model_with_nms_inside(tmp_path, capsys):
     assert has_masks(load_card(path), capsys.readouterr().out)
 
 
+def test_a_mask_model_in_half_precision_is_refused(tmp_path):
+    config = small_model("mask_rcnn", tmp_path)
+    with pytest.raises(UserError, match="--precision float16 is for detectors without masks"):
+        exported(config, tmp_path / "out", file_format="ONNX", precision="float16")
+
+
 def test_a_mask_model_in_the_turned_frame(tmp_path, capsys):
     config = small_model("mask_rcnn", tmp_path).model_copy(update={"img_width": 128})
     path = exporter.export(config.model_copy(update={"export_turned": True}))
