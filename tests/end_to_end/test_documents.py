@@ -26,8 +26,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / "ascend310_infer/README.md", *ROO
                     *DOCS.glob("*.md")])  # fmt: skip
 # Pages without a shell block of their own.
 WITHOUT_COMMANDS = {"BENCHMARKS.md", "CHANGELOG.md", "docs/index.md", "docs/published_readmes.md", "docs/python.md",
-                    "docs/scripts.md", "docs/troubleshooting.md", "docs/versions.md",
-                    "docs/write_a_model.md"}  # fmt: skip
+                    "docs/scripts.md", "docs/troubleshooting.md", "docs/write_a_model.md"}  # fmt: skip
 # Pages whose commands follow one another: later ones need what earlier ones wrote.
 CHAPTERS = (DOCS / "configuration.md", DOCS / "data.md", DOCS / "training.md")
 INSTABOOST = ROOT / "configs/instaboost/README.md"
