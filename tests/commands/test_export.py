@@ -194,7 +194,7 @@ def test_a_file_that_differs_is_not_kept(retinanet, tmp_path, monkeypatch):
 class Fake:
     """A card without inputs, and a model that runs on nothing."""
 
-    form, inputs = "raw", ()
+    format, form, inputs = "MINDIR", "raw", ()
 
     def run(self) -> list:
         return []

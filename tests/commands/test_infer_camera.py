@@ -1,6 +1,7 @@
 """infer.py on a camera, which is a stand-in; the network is one too. No test has run on a camera."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -55,6 +56,14 @@ class FakeCapture:
 
     def release(self):
         pass
+
+
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """Python's own answer to Ctrl-C, which a process in the background of a script starts without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
