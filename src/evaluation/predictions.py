@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from src.common.atomic import atomic_path
 from src.common.errors import UserError
-from src.common.json_files import parse_json
+from src.common.json_files import read_json_file
 from src.common.text import shortened, shown
 from src.data.detection_dataset import DetectionDataset
 
@@ -185,16 +185,9 @@ def read_json(path: str | Path, what: str) -> dict | list:
     Raises:
         UserError: the file is missing or not JSON.
     """
-    try:
-        return parse_json(Path(path).read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the {what} ({error.strerror})") from error
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}, line {error.lineno}, column {error.colno}: broken {what}, not JSON ({error.msg})"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: broken {what}, not a text file in UTF-8") from error
+    return read_json_file(
+        path, f"cannot read the {what} ({{}})", f"broken {what}, not JSON", f"broken {what}, not a text file in UTF-8"
+    )
 
 
 def _is_image_entry(entry: object) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import UserError
-from src.common.json_files import parse_json
+from src.common.json_files import parse_json, read_json_file
 from src.common.text import shortened
 from src.data.annotations.cache import cached_columns
 from src.data.annotations.columns import AnnotationColumns
@@ -171,14 +171,7 @@ def read_content(path: Path, complete: Callable[[list], None] = lambda images: N
 
 def read_annotations(path: Path, complete: Callable[[list], None] = lambda images: None) -> dict:
     """The content of a COCO annotation file, checked to be one (see `coco_content`, `read_content`)."""
-    try:
-        content = parse_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: {NOT_UTF8}") from None
+    content = read_json_file(path, "{}", not_text=NOT_UTF8)
     for name in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise UserError(f"{path}: no list '{name}'; a COCO annotation file has images, annotations and categories")

@@ -1,13 +1,12 @@
 """JSON annotations of others, with everything that can be wrong with a file as one line."""
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from src.common.errors import UserError
-from src.common.json_files import parse_json
+from src.common.json_files import read_json_file
 from src.common.text import shown
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -19,14 +18,7 @@ def read_json(path: Path) -> Any:
     Raises:
         UserError: it cannot be read, or is not valid.
     """
-    try:
-        return parse_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the annotation ({error.strerror})") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
+    return read_json_file(path, "cannot read the annotation ({})")
 
 
 def read_model(path: Path, model: type[Model], what: str) -> Model:
