@@ -10,6 +10,7 @@ from src.commands.evaluation_report import write_report
 from src.common.atomic import check_writable
 from src.common.errors import UserError
 from src.common.progress import with_progress
+from src.common.zoo_name import output_path
 from src.data.builders import build_eval_loader
 from src.data.detection_dataset import DetectionDataset
 from src.data.image import ImageError, load_image
@@ -26,7 +27,6 @@ from src.predictor.detect_images import detect_views
 from src.predictor.pipeline import Pipeline
 from src.predictor.trained_detector import in_frame_of_file, trained_detector
 from src.schema import Config, require
-from src.weights.zoo import output_path
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from src.commands.export_converted import CONVERSIONS, refuse_conversion
 from src.commands.export_precision import change_precision
 from src.common.atomic import atomic_path, check_writable
 from src.common.errors import UserError
+from src.common.zoo_name import output_path
 from src.data.image import ImageError, ImageRules, load_image
 from src.data.image_files import find_images
 from src.data.network_input import EvalTransform
@@ -29,7 +30,7 @@ from src.ops.precision import FULL_PRECISION
 from src.predictor.trained_detector import detector_of
 from src.schema import Config, require
 from src.weights.checkpoint import load_checkpoint_weights
-from src.weights.zoo import local_file, output_path
+from src.weights.zoo import local_file
 
 logger = logging.getLogger(__name__)
 

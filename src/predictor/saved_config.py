@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from src.common.zoo_name import is_zoo_name
 from src.config import config_from_values, load_config
 from src.config.published_keys import standard_keys
 from src.schema import Config
@@ -30,11 +31,12 @@ def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
     path = named.get("checkpoint_path")
     if not path:
         return None
-    if str(path).startswith("zoo:"):
+    if is_zoo_name(path):
         from src.weights.zoo import zoo_config  # not before: it imports mindspore
 
-        logger.info(f"configuration: {zoo_config(path)}, of the zoo")
-        return load_config(zoo_config(path), arguments)
+        file = zoo_config(path)
+        logger.info(f"configuration: {file}, of the zoo")
+        return load_config(file, arguments)
     for folder in (Path(path).parent, Path(path).parent.parent):
         if (folder / "config.yaml").is_file() and Path(path).is_file():
             logger.info(f"configuration: {folder / 'config.yaml'}, saved with the checkpoint")

@@ -25,8 +25,9 @@ from src.common.errors import UserError
 from src.common.json_files import parse_json
 from src.common.leftovers import writing_folder
 from src.common.text import shown
+from src.common.zoo_name import is_zoo_name
 from src.schema import Config
-from src.weights.zoo import is_zoo_name, zoo_weights
+from src.weights.zoo import zoo_weights
 
 __all__ = [
     "TrainingState",

@@ -7,6 +7,7 @@ import numpy as np
 from mindspore import nn
 
 from src.common.errors import UserError
+from src.common.zoo_name import is_zoo_name
 from src.weights.checkpoint import load_checkpoint_weights, load_weights
 from src.weights.convert import (
     BACKBONE_PREFIX,
@@ -17,7 +18,6 @@ from src.weights.convert import (
     weight_arrays,
     with_backbone_prefix,
 )
-from src.weights.zoo import is_zoo_name
 
 # Names of detectors in mmdetection begin with these; those of a bare backbone with none of them.
 DETECTOR_PARTS = (BACKBONE_PREFIX, "neck.", "rpn_head.", "roi_head.", "bbox_head.")

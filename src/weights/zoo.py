@@ -14,10 +14,10 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from src.common.checksum import sha256_of
 from src.common.errors import UserError
 from src.common.json_files import parse_json
+from src.common.zoo_name import PREFIX, is_zoo_name
 from src.models.paths import CONFIGS
 from src.weights.convert import read_state, weight_arrays
 
-PREFIX = "zoo:"
 ROOT = CONFIGS.parent
 ZOO = ROOT / "zoo"
 WEIGHTS_JSON = "weights.json"
@@ -53,16 +53,6 @@ class PublishedWeights:
 
 
 ENTRIES = TypeAdapter(dict[str, ShippedWeights | PublishedWeights])
-
-
-def is_zoo_name(path: str | Path) -> bool:
-    """Whether a path of a checkpoint is `zoo:NAME`."""
-    return str(path).startswith(PREFIX)
-
-
-def output_path(path: str | Path) -> Path:
-    """A path of a checkpoint, for the names of files that are written beside it: `zoo:NAME` stands for ./NAME."""
-    return Path(str(path).removeprefix(PREFIX)) if is_zoo_name(path) else Path(path)
 
 
 def zoo_entries(folder: Path | None = None) -> dict[str, ShippedWeights | PublishedWeights]:

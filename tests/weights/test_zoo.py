@@ -15,11 +15,12 @@ from src.commands import publish_weights as publishing
 from src.commands.publish_weights import Subject, publish_weights
 from src.common.checksum import sha256_of
 from src.common.errors import UserError
+from src.common.zoo_name import output_path
 from src.config import load_config
 from src.models import build_detector
 from src.predictor.saved_config import config_of_checkpoint
 from src.weights import load_checkpoint_weights, save_weights, zoo
-from src.weights.zoo import PublishedWeights, ShippedWeights, output_path, zoo_config, zoo_entries, zoo_file
+from src.weights.zoo import PublishedWeights, ShippedWeights, zoo_config, zoo_entries, zoo_file
 from tests.conftest import ROOT
 from tests.end_to_end.commands import environment
 
