@@ -16,4 +16,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 check_usage "$0" 0 2 "$@"
 python="$(project_python)"
-run exec env PYTHONPATH="$PROJECT_ROOT" "$python" "$PROJECT_ROOT/src/ops/library.py" "$@"
+run exec env PYTHONPATH="$PROJECT_ROOT" "$python" "$PROJECT_ROOT/src/ops/kernel_library.py" "$@"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from src.common.errors import UserError
 from src.common.mindspore_version import unsupported_mindspore
-from src.ops.library import find_compiler
+from src.ops.kernel_library import find_compiler
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD, WORSE, LACKING, ABSENT = "good", "could be better", "LACKING", "not there"

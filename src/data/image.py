@@ -17,7 +17,7 @@ from PIL import Image
 
 from src.common.errors import UserError
 from src.ops.decoder_messages import TARGET, DecoderMessages
-from src.ops.library import library
+from src.ops.kernel_library import library
 from src.schema import Config
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from src.common.errors import UserError
 from src.common.once_per_machine import once_per_machine
 from src.common.own_files import distrust, open_own_folder
 from src.data.mindrecord.publishing import PartialFolder
-from src.ops import library as kernels
+from src.ops import kernel_library as kernels
 
 STRANGER = 54321
 

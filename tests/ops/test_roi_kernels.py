@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from src.common.errors import UserError
-from src.ops import library as custom_library
-from src.ops.library import library
+from src.ops import kernel_library as custom_library
+from src.ops.kernel_library import library
 from tests.blocks.oracle import arrays
 from tests.scripts.shell import run_script
 

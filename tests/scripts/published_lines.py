@@ -208,7 +208,7 @@ LINES = [
 ]  # fmt: skip
 
 # Those that start something else than one of the programs.
-BUILD = Line("InstaBoost", "bash scripts/build_custom.sh", "{root}/src/ops/library.py")
+BUILD = Line("InstaBoost", "bash scripts/build_custom.sh", "{root}/src/ops/kernel_library.py")
 INFERENCE_310 = [
     Line(
         "NAS-FPN",

@@ -29,7 +29,7 @@ stats = dict(zip(("bbox_mAP", "segm_mAP"), map(float, sys.argv[1:])))
 print(json.dumps({{"stats": stats | {{name + "_50": value + 0.3 for name, value in stats.items()}}}}))
 END
         ;;
-    *ops/library.py*)
+    *ops/kernel_library.py*)
         echo "$*" >>"$DEMO_DIR/notes.txt"
         exit "${{EXIT_OF_BUILD:-0}}"
         ;;
@@ -72,7 +72,7 @@ def test_runs_every_program_and_reports(demo: Demo) -> None:
         assert len(demo.commands(program)) == 1, program
     assert "--train 2000 --val 200" in demo.commands("src.data.synthetic")[0]
     assert "mask AP" not in result.stdout
-    assert demo.commands("ops/library.py") == []
+    assert demo.commands("ops/kernel_library.py") == []
 
 
 def test_too_low_an_ap_fails(demo: Demo) -> None:
@@ -95,7 +95,7 @@ def test_models_with_masks_have_two_floors_and_a_compiled_operator(demo: Demo, m
     assert "\nAP (0.50:0.95) on the held-out images: 0.550; asked for: 0.50" in result.stdout
     assert "mask AP (0.50:0.95) on the held-out images: 0.460; asked for: 0.45" in result.stdout
     assert f"configs/demo/{model}.yaml" in demo.commands("train.py")[0]
-    assert [command.split()[-1] for command in demo.commands("ops/library.py")] == ["cpu"]
+    assert [command.split()[-1] for command in demo.commands("ops/kernel_library.py")] == ["cpu"]
 
 
 @pytest.mark.parametrize(

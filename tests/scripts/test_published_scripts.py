@@ -153,7 +153,7 @@ def test_rank_tables_and_keys_belong_to_the_form_with_a_configuration_too(checko
 def test_building_the_kernels(folder: str, checkout: Checkout) -> None:
     done = checkout.run(BUILD.text, folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"{checkout.root}/src/ops/library.py\n")
+    assert done.stdout.endswith(f"{checkout.root}/src/ops/kernel_library.py\n")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

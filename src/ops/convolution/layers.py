@@ -19,7 +19,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from src.model_utils.device_adapter import current_target
-from src.ops.library import optional_library
+from src.ops.kernel_library import optional_library
 from src.ops.precision import Precision, in_float32, in_type
 
 SWITCH = "CUSTOM_CONV"

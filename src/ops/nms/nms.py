@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from src.ops.library import optional_library
+from src.ops.kernel_library import optional_library
 
 
 def class_wise_nms(

@@ -13,7 +13,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.model_utils.device_adapter import current_target
-from src.ops.library import library
+from src.ops.kernel_library import library
 from src.ops.precision import in_float32
 from src.ops.roi_align.standard_roi_align import StandardRoIAlign
 
