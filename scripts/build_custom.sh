@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the custom kernels: RoIAlign, convolutions and suppression for the CPU and, where there is an nvcc, RoIAlign
-# for GPUs.
+# Builds the custom kernels: RoIAlign, convolutions, suppression and updates of weights for the CPU and, where there is
+# an nvcc, RoIAlign for GPUs.
 #
 # usage: bash scripts/build_custom.sh [cpu] [cuda]
 #

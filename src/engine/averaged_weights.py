@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+
+from src.ops.weight_update import moving_average
 
 RUNNING_STATISTICS = ("moving_mean", "moving_variance")
 
@@ -40,10 +43,14 @@ class AveragedWeights(nn.Cell):
             average.requires_grad = False
         self.kept = Parameter(Tensor(0.0), name="average_kept", requires_grad=False)
         self.hyper_map = ops.HyperMap()
+        self.kernel = moving_average()
 
-    def construct(self) -> tuple[Tensor, ...]:
-        """Take the present weights into the averages; what it returns, others can depend on."""
-        return self.hyper_map(ops.partial(_average, self.kept), self.averages, self.weights)
+    def construct(self, updated: Any) -> Any:
+        """Take the weights into the averages once they are `updated`; what it returns, others can depend on."""
+        kept = ops.depend(self.kept, updated)
+        if self.kernel is not None:
+            return self.kernel(kept, *self.averages, *self.weights)
+        return self.hyper_map(ops.partial(_average, kept), self.averages, self.weights)
 
     def share_kept(self, step: int) -> float:
         """How much of the averages the update after `step` others keeps."""

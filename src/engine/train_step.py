@@ -10,12 +10,12 @@ from src.engine.averaged_weights import AveragedWeights
 from src.engine.loss_scale import DynamicLossScale, KeptStatistics, keep_statistics
 from src.model_utils.cached_graph import CachedGraph
 from src.models.api import CountsPositives, Detector
+from src.ops.weight_update import weight_update
 
 SEED_PERIOD = 100_003
 
 _assign_add = ops.MultitypeFuncGraph("assign_add")
 _assign_zero = ops.MultitypeFuncGraph("assign_zero")
-_scale = ops.MultitypeFuncGraph("scale")
 _copy = ops.MultitypeFuncGraph("copy")
 
 
@@ -27,11 +27,6 @@ def _assign_add_tensor(total: Parameter, gradient: Tensor) -> Tensor:
 @_assign_zero.register("Tensor")
 def _assign_zero_tensor(total: Parameter) -> Tensor:
     return ops.assign(total, ops.zeros_like(total))
-
-
-@_scale.register("Tensor", "Tensor")
-def _scale_tensor(factor: Tensor, gradient: Tensor) -> Tensor:
-    return gradient * factor.astype(gradient.dtype)
 
 
 @_copy.register("Tensor")
@@ -102,14 +97,12 @@ class ApplyGradients(nn.Cell):
         statistics: KeptStatistics | None = None,
     ) -> None:
         super().__init__(auto_prefix=False)
-        self.optimizer = optimizer
+        self.update = weight_update(optimizer, grad_clip)
         self.factor = Tensor(factor)
-        self.grad_clip = grad_clip
         self.world = world
         self.averages = averages
         self.scaling = scaling
         self.statistics = statistics
-        self.hyper_map = ops.HyperMap()
         if world > 1:
             self.reduce = nn.DistributedGradReducer(optimizer.parameters, True, world)
             self.all_reduce = ops.AllReduce()
@@ -137,12 +130,9 @@ class ApplyGradients(nn.Cell):
         return finite
 
     def _update(self, gradients: tuple[Tensor, ...], factor: Tensor) -> Any:
-        gradients = self.hyper_map(ops.partial(_scale, factor), gradients)
-        if self.grad_clip > 0:
-            gradients = ops.clip_by_global_norm(gradients, self.grad_clip)
-        updated = self.optimizer(gradients)
+        updated = self.update(gradients, factor)
         if self.averages is not None:
-            updated = ops.depend(updated, self.averages())
+            updated = ops.depend(updated, self.averages(updated))
         return updated
 
 

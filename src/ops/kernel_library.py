@@ -1,4 +1,4 @@
-"""The compiled operators (RoIAlign, convolutions, suppression): finds a library, or builds it on first use.
+"""The compiled operators (RoIAlign, convolutions, suppression and others): finds a library, or builds it on first use.
 
 As a command (`scripts/build_custom.sh`) it builds what this machine has compilers for. It needs the standard library
 only, and no MindSpore.
@@ -30,9 +30,11 @@ SOURCES = {
     "GPU": OPS / "roi_align/cuda/roi_align.cu",
     "CPU convolution": OPS / "convolution/cpu/convolution.cc",
     "CPU suppression": OPS / "nms/cpu/nms.cc",
+    "CPU weight update": OPS / "weight_update/cpu/weight_update.cc",
     "CPU decoder messages": OPS / "decoder_messages/cpu/decoder_messages.cc",
 }
-CPU_FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
+# Square roots that could set errno would be computed one by one.
+CPU_FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-fno-math-errno", "-shared", "-fPIC", "-Wno-psabi")
 CUDA_FLAGS = ("-O3", "-std=c++17", "-shared", "-Xcompiler", "-fPIC", "-Xlinker", "--exclude-libs,ALL")
 CUDA_ARCHITECTURES = (70, 75, 80, 86, 89, 90)
 CACHE_VARIABLE = "CUSTOM_LIBRARY_DIR"
@@ -219,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
         "targets", nargs="*", metavar="cpu|cuda", help="what to build; default: all that this machine can"
     )
     wanted = parser.parse_args(arguments).targets
-    names = {"cpu": ("CPU", "CPU convolution", "CPU suppression", "CPU decoder messages"), "cuda": ("GPU",)}
+    names = {"cpu": tuple(target for target in SOURCES if target.startswith("CPU")), "cuda": ("GPU",)}
     if unknown := [name for name in wanted if name not in names]:
         print(f"error: unknown target {unknown[0]!r}; there are cpu and cuda", file=sys.stderr)
         return 2
