@@ -43,13 +43,13 @@ class AveragedWeights(nn.Cell):
             average.requires_grad = False
         self.kept = Parameter(Tensor(0.0), name="average_kept", requires_grad=False)
         self.hyper_map = ops.HyperMap()
-        self.kernel = moving_average()
+        self.kernel = moving_average(len(self.weights))
 
     def construct(self, updated: Any) -> Any:
         """Take the weights into the averages once they are `updated`; what it returns, others can depend on."""
         kept = ops.depend(self.kept, updated)
         if self.kernel is not None:
-            return self.kernel(kept, *self.averages, *self.weights)
+            return self.kernel(kept, *self.weights, *self.averages)
         return self.hyper_map(ops.partial(_average, kept), self.averages, self.weights)
 
     def share_kept(self, step: int) -> float:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
+from src.ops.batch_norm import BatchNorm2d
+from src.ops.convolution import Conv2d
 from src.ops.kernel_library import optional_library
 from src.ops.weight_update import moving_average, weight_update
 from src.ops.weight_update.weight_update import TARGET, StandardUpdate
@@ -144,7 +146,7 @@ def test_without_graphs_the_standard_update_is_taken() -> None:
     ms.set_context(mode=ms.PYNATIVE_MODE)
     try:
         assert isinstance(weight_update(nn.Momentum(parameters(), RATE, MOMENTUM), 0.0), StandardUpdate)
-        assert moving_average() is None
+        assert moving_average(1) is None
     finally:
         ms.set_context(mode=ms.GRAPH_MODE)
 
@@ -154,10 +156,10 @@ def test_averages_equal_float64() -> None:
         def __init__(self) -> None:
             super().__init__(auto_prefix=False)
             self.averages = ParameterTuple(parameters())
-            self.kernel = moving_average()
+            self.kernel = moving_average(len(SHAPES))
 
         def construct(self, kept: Tensor, *values: Tensor) -> Tensor:
-            return self.kernel(kept, *self.averages, *values)
+            return self.kernel(kept, *values, *self.averages)
 
     cell = Average()
     expected = [value.astype(np.float64) for value in arrays(0)]
@@ -167,6 +169,42 @@ def test_averages_equal_float64() -> None:
         expected = [kept * e + (1 - kept) * v for e, v in zip(expected, arrays(step + 1), strict=True)]
     for average, wanted in zip(cell.averages, expected, strict=True):
         np.testing.assert_allclose(average.asnumpy(), wanted, rtol=1e-6, atol=1e-6)
+
+
+class Step(nn.Cell):
+    """A training step of a small network of this project's layers."""
+
+    def __init__(self, make: Make) -> None:
+        super().__init__(auto_prefix=False)
+        self.net = nn.SequentialCell(Conv2d(3, 8, 3, pad_mode="pad", padding=1), BatchNorm2d(8), Conv2d(8, 4, 1))
+        self.net.set_train()
+        self.update = make(nn.AdamWeightDecay(self.net.trainable_params(), RATE, MOMENTUM), 1.0)
+        self.gradients = ops.grad(self.loss, None, weights=tuple(self.net.trainable_params()))
+        self.factor = Tensor(1.0)
+
+    def loss(self, x: Tensor) -> Tensor:
+        return (self.net(x) ** 2).mean()
+
+    def construct(self, x: Tensor) -> Tensor:
+        """The input, once the weights are updated."""
+        return ops.depend(x, self.update(self.gradients(x), self.factor))
+
+
+def test_weights_that_a_network_computes_with_are_written() -> None:
+    """What MindSpore does not know to be written may be a copy of the parameter, made when the network was."""
+    ms.set_seed(1)
+    first = Step(weight_update)
+    ms.set_seed(1)
+    steps = [first, Step(StandardUpdate)]
+    x = Tensor(np.random.default_rng(1).normal(size=(2, 3, 8, 8)).astype(np.float32))
+    before = [parameter.asnumpy().copy() for parameter in steps[1].net.trainable_params()]
+    for step in steps:
+        for _ in range(2):
+            step(x)
+    weights = [step.net.trainable_params() for step in steps]
+    for actual, wanted, start in zip(*weights, before, strict=True):
+        assert np.abs(actual.asnumpy() - start).max() > 0.01, actual.name
+        np.testing.assert_allclose(actual.asnumpy(), wanted.asnumpy(), rtol=1e-5, atol=5e-5, err_msg=actual.name)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")

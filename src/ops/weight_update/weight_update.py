@@ -1,16 +1,15 @@
 """Clipping, the optimizer's rule and averages of the weights, for all parameters in one call (cpu/weight_update.cc).
 
 MindSpore's operators for it are called several times for each parameter, and each time read and write it whole. On the
-CPU the kernel reads it once for the norm of the gradients, and once for the rest. It writes parameters where they lie,
-which no operator of the graph knows of: what must come after an update has to depend on what the update returns.
+CPU the kernel reads it once for the norm of the gradients, and once for the rest. It writes parameters where they lie.
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
+from mindspore.ops import signature
 
 from src.model_utils.device_adapter import current_target
 from src.ops.kernel_library import optional_library
@@ -50,10 +49,13 @@ class StandardUpdate(nn.Cell):
 class _KernelUpdate(nn.Cell):
     """An update by the kernel; arguments and result as of `StandardUpdate`."""
 
+    written = 3  # arrays per parameter: itself and two moments
+
     def __init__(self, optimizer: nn.Optimizer, grad_clip: float, name: str, path: str) -> None:
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
-        self.kernel = _in_place(f"{path}:{name}")
+        count = len(optimizer.parameters)
+        self.kernel = _in_place(f"{path}:{name}", 2 + count, count * self.written)
         self.grad_clip = Tensor(grad_clip, ms.float32)
         self.decays = Tensor(_decays(optimizer))
         self.one = Tensor(1, ms.int32)
@@ -65,6 +67,8 @@ class _KernelUpdate(nn.Cell):
 
 class MomentumUpdate(_KernelUpdate):
     """`nn.Momentum`'s update."""
+
+    written = 2
 
     def construct(self, gradients: tuple[Tensor, ...], factor: Tensor) -> Tensor:
         """As `StandardUpdate` does; returns the norm of the gradients before clipping, float32 [1]."""
@@ -119,14 +123,17 @@ def weight_update(optimizer: nn.Optimizer, grad_clip: float) -> nn.Cell:
     return update(optimizer, grad_clip, update.__name__, path)
 
 
-def moving_average() -> Callable[..., Tensor] | None:
-    """The operator (kept [], averages..., values...) that lets each average be kept * average + (1 - kept) * value.
+def moving_average(count: int) -> Callable[..., Tensor] | None:
+    """The operator (kept [], values..., averages...) that lets each average be kept * average + (1 - kept) * value.
 
     Averages are float32 parameters that it writes in place; values have the same shapes. What it returns, others can
     depend on. None where the kernel does not run.
+
+    Args:
+        count: of averages.
     """
     path = _kernels()
-    return None if path is None else _in_place(f"{path}:MovingAverage")
+    return None if path is None else _in_place(f"{path}:MovingAverage", 1 + count, count)
 
 
 def _decays(optimizer: nn.Optimizer) -> np.ndarray:
@@ -144,6 +151,14 @@ def _kernels() -> str | None:
     return None if path is None else str(path)
 
 
-@cache
-def _in_place(name: str) -> ops.Custom:
-    return ops.Custom(name, lambda *_shapes: (1,), lambda *types: types[0], "aot")
+def _in_place(name: str, read: int, written: int) -> ops.Custom:
+    """The operator of `read` tensors and then `written` parameters, float32 -> float32 [1].
+
+    The compiler must know what is written: it hands over copies of parameters that it takes for constant in a step.
+    """
+    operator = ops.Custom(name, lambda *_shapes: (1,), lambda *types: types[0], "aot")
+    rights = [signature.sig_rw.RW_READ] * read + [signature.sig_rw.RW_WRITE] * written
+    operator.set_signatures([signature.make_sig(f"x{i}", right) for i, right in enumerate(rights)])
+    operator.add_prim_attr("side_effect_mem", True)
+    operator.add_prim_attr("written", [read, written])
+    return operator

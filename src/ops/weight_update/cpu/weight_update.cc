@@ -2,7 +2,7 @@
 //
 //   MomentumUpdate:                     settings, decays, gradients, weights, moments -> norm
 //   AdamUpdate, AdamWeightDecayUpdate:  settings, decays, gradients, weights, first moments, second moments -> norm
-//   MovingAverage:                      kept, averages, values -> kept
+//   MovingAverage:                      kept, values, averages -> kept
 //
 // Plural names stand for one array per parameter, of the parameter's shape. settings [6]: factor of the gradients, greatest
 // norm of all gradients together after that (0: none), learning rate, beta1, beta2, epsilon. decays [number of parameters]:
@@ -178,7 +178,7 @@ extern "C" int MovingAverage(int nparam, void **params, int *ndims, int64_t **sh
   for_each(stretches, [&](int64_t i) {
     const Stretch &part = stretches[i];
     const auto of = [&](int kind) { return arrays.at(1 + kind * number + part.parameter) + part.start; };
-    kernels.average(kept, of(0), of(1), part.count);
+    kernels.average(kept, of(1), of(0), part.count);
   });
   arrays.at(nparam - 1)[0] = kept;
   return 0;
