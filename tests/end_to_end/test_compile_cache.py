@@ -16,6 +16,7 @@ def stored_parameters(checkpoint: Path) -> dict[str, bytes]:
     return {name: value.asnumpy().tobytes() for name, value in values if hasattr(value, "asnumpy")}
 
 
+@pytest.mark.slow
 @pytest.mark.end_to_end
 def test_second_starts_equal_first_ones(shapes: Path, tmp_path: Path) -> None:
     """With custom operators, statistics of batch normalization, and two graphs of prediction."""

@@ -29,6 +29,7 @@ def msrun(program: str, *arguments: object, cwd: Path) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one_with_twice_the_batch(tmp_path: Path, shapes: Path) -> None:
     """One process by train.py, two by the script."""
     config = tmp_path / "one_epoch.yaml"
@@ -135,6 +136,7 @@ def test_processes_hand_each_other_bytes_of_any_length(tmp_path: Path) -> None:
     assert all("all is here" in log for log in logs)
 
 
+@pytest.mark.slow
 def test_evaluation_on_two_processes_equals_one(tiny: Path) -> None:
     work = tiny.parent
     run("train.py", "--config_path", tiny, "--brief", "once", "--epoch_size", 1, cwd=work)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from src.config import load_config
 from src.weights.checkpoint import load_checkpoint_weights
@@ -15,6 +16,7 @@ def scores_of(predictions: Path) -> np.ndarray:
     return np.array([found["score"] for entry in entries for found in entry["predictions"]])
 
 
+@pytest.mark.slow
 def test_it_trains_predicts_and_is_refused(tiny: Path) -> None:
     work = tiny.parent
     half = ("--amp_level", "O2", "--loss_scale", "dynamic", "--epoch_size", 1, "--train_dataset_num", 8)

@@ -122,6 +122,7 @@ def test_a_mistake_in_distributed_training_is_shown_once(tmp_path: Path, shapes:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_whole_run(tmp_path: Path, shapes: Path) -> None:
     run = tmp_path / "out/dies"
     process = start_distributed(tmp_path, shapes, "dies")
@@ -136,6 +137,7 @@ def test_a_process_that_dies_ends_the_whole_run(tmp_path: Path, shapes: Path) ->
     assert workers_of(run) == {}
 
 
+@pytest.mark.slow
 def test_stopping_distributed_training_saves(tmp_path: Path, shapes: Path) -> None:
     run = tmp_path / "out/stopped"
     process = start_distributed(tmp_path, shapes, "stopped")

@@ -3,6 +3,8 @@
 import math
 from pathlib import Path
 
+import pytest
+
 from src.weights.checkpoint import load_checkpoint_weights
 from tests.end_to_end.commands import TINY_MASK_CONFIG, logged, run
 from tests.end_to_end.mixed_data import write_mixed_data
@@ -10,6 +12,7 @@ from tests.end_to_end.mixed_data import write_mixed_data
 OVERRIDES = ("--img_width", 160, "--img_height", 96, "--divider", 32, "--train_dataset_num", 0, "--epoch_size", 1)
 
 
+@pytest.mark.slow
 def test_training_on_both_orientations(tmp_path: Path) -> None:
     """Batches of two landscapes, of two portraits, and of what is left of both; each shape is compiled once."""
     (tmp_path / "tiny.yaml").write_text(TINY_MASK_CONFIG)
