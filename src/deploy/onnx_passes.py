@@ -103,7 +103,7 @@ def _bias_along_channels(graph: GraphProto) -> None:
 
 
 def _pad_in_pooling(graph: GraphProto) -> None:
-    """MaxPool(zeros before columns(zeros before rows(x))) -> MaxPool(x, padded); see `src.blocks.layers.max_pool`.
+    """MaxPool(zeros before columns(zeros before rows(x))) -> MaxPool(x, padded); see `src.ops.max_pool`.
 
     x is not negative, so that its zeros are as good as the operator's own padding.
     """

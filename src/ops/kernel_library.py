@@ -30,6 +30,7 @@ SOURCES = {
     "GPU": OPS / "roi_align/cuda/roi_align.cu",
     "CPU convolution": OPS / "convolution/cpu/convolution.cc",
     "CPU suppression": OPS / "nms/cpu/nms.cc",
+    "CPU max pooling": OPS / "max_pool/cpu/max_pool.cc",
     "CPU weight update": OPS / "weight_update/cpu/weight_update.cc",
     "CPU decoder messages": OPS / "decoder_messages/cpu/decoder_messages.cc",
 }

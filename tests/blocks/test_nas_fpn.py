@@ -6,7 +6,7 @@ import pytest
 
 from src.blocks.layers import Norm
 from src.blocks.necks import NASFPN
-from src.blocks.necks.merge_cells import GlobalPoolingCell, SumCell, resize_to
+from src.blocks.necks.merge_cells import GlobalPoolingCell, ResizeTo, SumCell
 from tests.blocks import oracle
 
 EXPECTED = oracle.arrays("necks")
@@ -100,6 +100,7 @@ def test_merging_by_hand(pynative):
 
 def test_maps_are_resized_by_whole_factors_only(pynative):
     x = ms.Tensor(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
+    resize_to = ResizeTo()
     np.testing.assert_array_equal(resize_to(x, 2, 2).asnumpy()[0, 0], [[5, 7], [13, 15]])
     assert resize_to(x, 8, 8).asnumpy()[0, 0, 1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     for size in ((3, 3), (6, 6), (8, 4), (2, 4)):

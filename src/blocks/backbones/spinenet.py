@@ -14,9 +14,9 @@ from src.blocks.layers import (
     ACTIVATION_FLOORS,
     DEFAULT_NORM,
     ConvModule,
+    MaxPool2d,
     Norm,
     build_activation,
-    max_pool,
     upsample_nearest,
 )
 
@@ -80,12 +80,12 @@ class Resample(nn.Cell):
         super().__init__()
         middle = int(source.planes * alpha)
         self.factor = 2 ** max(source.level - target.level, 0)
-        self.pool_stride = 2 ** max(target.level - source.level - 1, 0)
+        stride = 2 ** max(target.level - source.level - 1, 0)
+        self.pool = MaxPool2d(stride + 1, stride, stride // 2, ACTIVATION_FLOORS[act]) if stride > 1 else None
         self.squeeze_conv = ConvModule(source.channels, middle, 1, norm=norm, act=act)
         self.downsample_conv = None
         if target.level > source.level:
             self.downsample_conv = ConvModule(middle, middle, 3, stride=2, norm=norm, act=act)
-        self.floor = ACTIVATION_FLOORS[act]
         self.expand_conv = ConvModule(middle, target.channels, 1, norm=norm, act="none")
 
     def construct(self, x: Tensor) -> Tensor:
@@ -93,8 +93,8 @@ class Resample(nn.Cell):
         x = self.squeeze_conv(x)
         if self.downsample_conv is not None:
             x = self.downsample_conv(x)
-        if self.pool_stride > 1:
-            x = max_pool(x, self.pool_stride + 1, self.pool_stride, self.floor)
+        if self.pool is not None:
+            x = self.pool(x)
         x = self.expand_conv(x)
         return upsample_nearest(x, self.factor)
 
@@ -225,7 +225,7 @@ class SpineNet(nn.Cell):
         self.scale_permuted_blocks = nn.CellList(blocks)
         self.endpoint_convs = Endpoints(channels, self.out_channels, norm, endpoint_act)
         self.act = build_activation(act)
-        self.floor = ACTIVATION_FLOORS[act]
+        self.maxpool = MaxPool2d(3, 2, margin=1, floor=ACTIVATION_FLOORS[act])
         self.inputs = tuple(spec.inputs for spec in BLOCK_SPECS)
         self.extra_inputs = tuple(unconsumed_merges(nodes))
         self.output_indices = tuple(
@@ -235,7 +235,7 @@ class SpineNet(nn.Cell):
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         """`images` [B,3,H,W], sides multiples of 128 -> tuple of [B,out_channels,H/s,W/s], s = 8, 16, 32, 64, 128."""
-        x = max_pool(self.conv1(images), 3, 2, self.floor)
+        x = self.maxpool(self.conv1(images))
         first = self.init_block1(x)
         features: tuple[Tensor, ...] = (first, self.init_block2(first))
         for i, merge in enumerate(self.merge_ops):

@@ -1,10 +1,10 @@
 """VGG-16 (Simonyan and Zisserman 2015, arXiv:1409.1556) without its classifier, as SSD and RefineDet use it."""
 
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
 from src.blocks.architectures import VGG16_FC_FACTOR, VGG16_GROUPS
 from src.blocks.backbones.recompute import recomputed_chain
-from src.blocks.layers import Norm, build_norm, conv2d
+from src.blocks.layers import MaxPool2d, Norm, build_norm, conv2d
 
 CEILING_POOL = 2  # the third pool keeps the last row and column of odd sizes (SSD's way), the others drop them
 FC6_DILATION = 3
@@ -40,7 +40,7 @@ class VGG16(nn.Cell):
                 channels = factor * base_channels
             if group >= len(VGG16_GROUPS) - 2:
                 outputs.append(len(layers) - 1)
-            layers.append(_MaxPool2x2("same" if group == CEILING_POOL else "valid"))
+            layers.append(MaxPool2d(2, 2, ceil=group == CEILING_POOL))
         add(VGG16_FC_FACTOR * base_channels, 3, FC6_DILATION)
         channels = VGG16_FC_FACTOR * base_channels
         add(channels, 1)
@@ -66,7 +66,7 @@ class VGG16(nn.Cell):
         outputs: list[int] = []
         block: list[nn.Cell] = []
         for i, layer in enumerate(self.features):
-            pools, is_output = isinstance(layer, _MaxPool2x2), i in self.outputs
+            pools, is_output = isinstance(layer, MaxPool2d), i in self.outputs
             if not pools:
                 block.append(layer)
             if block and (pools or is_output):
@@ -77,14 +77,3 @@ class VGG16(nn.Cell):
             if is_output:
                 outputs.append(len(steps) - 1)
         self.steps, self.outputs = tuple(steps), tuple(outputs)
-
-
-class _MaxPool2x2(nn.Cell):
-    """2x2 max pooling with stride 2; `same` rounds odd sizes up, `valid` down."""
-
-    def __init__(self, pad_mode: str) -> None:
-        super().__init__()
-        self.pool = ops.MaxPool(kernel_size=2, strides=2, pad_mode=pad_mode)
-
-    def construct(self, x: Tensor) -> Tensor:
-        return self.pool(x)

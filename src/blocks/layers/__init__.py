@@ -4,9 +4,10 @@ from src.blocks.layers.activation import ACTIVATION_FLOORS, build_activation
 from src.blocks.layers.conv_module import ConvModule, conv2d
 from src.blocks.layers.l2_norm import L2Norm
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
-from src.blocks.layers.resize import downsample_max, max_pool, upsample_nearest
+from src.blocks.layers.upsample import upsample_nearest
 from src.blocks.layers.upsample2x2 import Upsample2x2, interleave
 from src.ops.convolution.layers import Conv2d, Dense, PointwiseConvolution, use_standard_operators
+from src.ops.max_pool import DownsampleMax, MaxPool2d
 
 __all__ = [
     "ACTIVATION_FLOORS",
@@ -14,16 +15,16 @@ __all__ = [
     "Conv2d",
     "ConvModule",
     "Dense",
+    "DownsampleMax",
     "L2Norm",
+    "MaxPool2d",
     "Norm",
     "PointwiseConvolution",
     "Upsample2x2",
     "build_activation",
     "build_norm",
     "conv2d",
-    "downsample_max",
     "interleave",
-    "max_pool",
     "upsample_nearest",
     "use_standard_operators",
 ]

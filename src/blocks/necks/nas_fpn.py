@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mindspore import Tensor, nn
 
 from src.blocks.initialization import lecun_uniform
-from src.blocks.layers import ConvModule, Norm, downsample_max
+from src.blocks.layers import ConvModule, DownsampleMax, Norm
 from src.blocks.necks.merge_cells import GlobalPoolingCell, SumCell
 
 NUM_LEVELS = 5  # the cell that the search found merges P3 to P7
@@ -78,6 +78,7 @@ class NASFPN(nn.Cell):
         self.extra_downsamples = nn.CellList(
             [nn.CellList([_pointwise(out_channels, out_channels, norm)]) for _ in range(num_outs - len(used))]
         )
+        self.downsample = DownsampleMax()
         self.fpn_stages = nn.CellList([NASFPNStage(out_channels, norm) for _ in range(stack_times)])
 
     def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -94,7 +95,7 @@ class NASFPN(nn.Cell):
         for i, conv in enumerate(self.lateral_convs):
             levels = levels + (conv(features[self.first + i]),)
         for conv in self.extra_downsamples:
-            levels = levels + (downsample_max(conv[0](levels[-1]), 2),)
+            levels = levels + (self.downsample(conv[0](levels[-1]), 2),)
         for stage in self.fpn_stages:
             levels = stage(levels)
         return levels
