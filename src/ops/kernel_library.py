@@ -29,6 +29,7 @@ SOURCES = {
     "CPU": OPS / "roi_align/cpu/roi_align.cc",
     "GPU": OPS / "roi_align/cuda/roi_align.cu",
     "CPU convolution": OPS / "convolution/cpu/convolution.cc",
+    "CPU batch normalization": OPS / "batch_norm/cpu/batch_norm.cc",
     "CPU suppression": OPS / "nms/cpu/nms.cc",
     "CPU max pooling": OPS / "max_pool/cpu/max_pool.cc",
     "CPU weight update": OPS / "weight_update/cpu/weight_update.cc",
@@ -222,7 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
         "targets", nargs="*", metavar="cpu|cuda", help="what to build; default: all that this machine can"
     )
     wanted = parser.parse_args(arguments).targets
-    names = {"cpu": tuple(target for target in SOURCES if target.startswith("CPU")), "cuda": ("GPU",)}
+    names = {"cpu": [target for target in SOURCES if target != "GPU"], "cuda": ["GPU"]}
     if unknown := [name for name in wanted if name not in names]:
         print(f"error: unknown target {unknown[0]!r}; there are cpu and cuda", file=sys.stderr)
         return 2

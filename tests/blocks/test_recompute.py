@@ -6,9 +6,9 @@ import pytest
 from mindspore import nn
 
 from src.blocks.backbones import VGG16, ResNet, ResNeXt, SpineNet, recompute
-from src.blocks.backbones.recompute import RecomputesBlocks
+from src.blocks.backbones.recompute import Chain, RecomputesBlocks, recomputed_chain
 from src.blocks.backbones.spinenet import Merge
-from src.blocks.layers import Norm
+from src.blocks.layers import ConvModule, Norm, use_standard_operators
 
 IMAGES = ms.Tensor(np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32))
 
@@ -43,20 +43,25 @@ class Step(nn.Cell):
 
 
 def after_a_step(marked: bool) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """Gradients and running statistics by name."""
+    """Gradients and running statistics by name, by MindSpore's operators."""
     net = Backbones()
-    net.set_train(True)
+    use_standard_operators(net)
     names = [parameter.name for parameter in net.get_parameters()]
     if marked:
         net.resnet.recompute_blocks()
         net.vgg.recompute_blocks()
     assert [parameter.name for parameter in net.get_parameters()] == names
+    found, moving = results_of_a_step(net)
+    assert len(moving) > 40
+    return found, moving
+
+
+def results_of_a_step(net: nn.Cell) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    net.set_train(True)
     _, gradients = Step(net)(IMAGES)
     trained = (parameter.name for parameter in net.trainable_params())
     found = {name: gradient.asnumpy().tobytes() for name, gradient in zip(trained, gradients, strict=True)}
-    moving = {one.name: one.asnumpy().tobytes() for one in net.get_parameters() if "moving" in one.name}
-    assert len(moving) > 40
-    return found, moving
+    return found, {one.name: one.asnumpy().tobytes() for one in net.get_parameters() if "moving" in one.name}
 
 
 def test_gradients_and_running_statistics_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +73,23 @@ def test_gradients_and_running_statistics_are_the_same(monkeypatch: pytest.Monke
     changed = {name.split(".bn")[0] for name in statistics if doubled[name] != statistics[name]}
     assert same == gradients
     assert {"resnet.layer1.0", "resnet.layer4.0"} <= changed and any(name.startswith("vgg") for name in changed)
+
+
+class Mean(nn.Cell):
+    """The mean of what convolutions and normalizations give, by the kernels where there are any."""
+
+    def __init__(self, marked: bool) -> None:
+        super().__init__()
+        ms.set_seed(1)
+        layers = [ConvModule(3, 8, 3, 2), ConvModule(8, 8, 3, 2), ConvModule(8, 8, 3, 2)]
+        self.chain = recomputed_chain(layers) if marked else Chain(layers)
+
+    def construct(self, images):
+        return self.chain(images).mean()
+
+
+def test_kernels_give_the_same() -> None:
+    assert results_of_a_step(Mean(marked=True)) == results_of_a_step(Mean(marked=False))
 
 
 def test_merges_of_spinenet_are_marked_too(monkeypatch: pytest.MonkeyPatch) -> None:

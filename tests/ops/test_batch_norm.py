@@ -1,0 +1,255 @@
+"""The CPU kernels of batch normalization, against sums in float64 and MindSpore's operators."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import nn, ops
+
+from src.blocks.layers import use_standard_operators
+from src.common.errors import UserError
+from src.ops import kernel_library as libraries
+from src.ops.batch_norm import BatchNorm2d
+from src.ops.batch_norm import batch_norm as module
+from src.ops.precision import precision_of
+from tests.ops.test_roi_kernels import Entries
+
+ROOT = Path(__file__).parents[2]
+NATIVE = Path(__file__).parent / "native"
+EPSILON, SHARE = 1e-3, 0.1
+
+needs_kernels = pytest.mark.skipif(module._library() is None, reason="no compiler")
+MODES = pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["pynative", "graph"])
+# One pixel, one value per channel, planes that fill no vector, odd ones, several blocks, one channel, many.
+SHAPES = [
+    (1, 3, 1, 1),
+    (5, 7, 1, 1),
+    (1, 8, 1, 2),
+    (2, 3, 5, 7),
+    (8, 64, 8, 8),
+    (3, 1, 33, 31),
+    (1, 2, 127, 129),
+    (2, 70, 64, 64),
+]
+
+
+@pytest.fixture(autouse=True)
+def restore_mode():
+    before = ms.get_context("mode")
+    yield
+    ms.set_context(mode=before)
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float = 1e-6, size: float | None = None) -> None:
+    """`size`: of the terms that cancel out in what is expected."""
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max() <= tolerance * (size or np.abs(expected).max())
+
+
+class Exact:
+    """Normalization and gradients in float64; the statistics are the batch's unless they are given."""
+
+    def __init__(self, x, dout, gamma, beta, mean=None, variance=None) -> None:
+        x, dout = x.astype(np.float64), dout.astype(np.float64)
+        axes, spread = (0, 2, 3), (1, -1, 1, 1)
+        of_batch = mean is None
+        self.mean, self.variance = (x.mean(axes), x.var(axes)) if of_batch else (mean, variance)
+        self.inverse = 1 / np.sqrt(self.variance + np.float64(np.float32(EPSILON)))
+        normal = (x - self.mean.reshape(spread)) * self.inverse.reshape(spread)
+        self.out = normal * gamma.reshape(spread) + beta.reshape(spread)
+        self.dgamma, self.dbeta = (dout * normal).sum(axes), dout.sum(axes)
+        self.size = np.abs(dout * (gamma * self.inverse).reshape(spread)).max()
+        if of_batch:
+            count = x.size / x.shape[1]
+            dout = dout - (self.dbeta.reshape(spread) + normal * self.dgamma.reshape(spread)) / count
+        self.dx = dout * (gamma * self.inverse).reshape(spread)
+
+
+def operands(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """x, dout, gamma, beta, running mean and running variance."""
+    channels = shape[1]
+    scale, offset = random(channels, 1, 1, seed=1) + 2, 5 * random(channels, 1, 1, seed=2)
+    vectors = [random(channels, seed=seed) for seed in (4, 5, 6, 7)]
+    return random(*shape) * scale + offset, random(*shape, seed=3), *vectors[:3], np.abs(vectors[3]) + 0.5
+
+
+def unwritten(*like: np.ndarray) -> list[np.ndarray]:
+    return [np.full_like(array, np.nan) for array in like]
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_by_batch_statistics(shape: tuple[int, ...]) -> None:
+    x, dout, gamma, beta, running_mean, running_variance = operands(shape)
+    settings = np.array([EPSILON, SHARE], np.float32)
+    entries, exact = Entries(Path(module._library())), Exact(x, dout, gamma, beta)
+    out, mean, inverse, new_mean, new_variance = unwritten(x, gamma, gamma, gamma, gamma)
+    inputs = (x, gamma, beta, running_mean, running_variance, settings)
+    assert entries.call("BatchNorm", *inputs, out, mean, inverse, new_mean, new_variance) == 0
+    count = x.size / shape[1]
+    unbiased = exact.variance * count / max(count - 1, 1)
+    assert_close(out, exact.out)
+    assert_close(mean, exact.mean)
+    assert_close(inverse, exact.inverse)
+    assert_close(new_mean, (1 - SHARE) * running_mean + SHARE * exact.mean)
+    assert_close(new_variance, (1 - SHARE) * running_variance + SHARE * unbiased)
+    gradients = unwritten(x, gamma, beta)
+    assert entries.call("BatchNormGradient", dout, x, gamma, mean, inverse, *gradients) == 0
+    dx, dgamma, dbeta = gradients
+    # By means and deviations that were rounded to float32.
+    assert_close(dx, exact.dx, 2e-6, exact.size)
+    assert_close(dgamma, exact.dgamma, 2e-6, max(np.abs(exact.dgamma).max(), 1e-2))
+    assert_close(dbeta, exact.dbeta)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_by_stored_statistics(shape: tuple[int, ...]) -> None:
+    x, dout, gamma, beta, mean, variance = operands(shape)
+    settings = np.array([EPSILON, SHARE], np.float32)
+    entries, exact = Entries(Path(module._library())), Exact(x, dout, gamma, beta, mean, variance)
+    out, dx, dgamma, dbeta = unwritten(x, x, gamma, beta)
+    assert entries.call("StoredBatchNorm", x, gamma, beta, mean, variance, settings, out) == 0
+    assert entries.call("StoredBatchNormInputGradient", dout, gamma, variance, settings, dx) == 0
+    assert entries.call("StoredBatchNormParameterGradient", dout, x, mean, variance, settings, dgamma, dbeta) == 0
+    found, expected = (out, dx, dgamma, dbeta), (exact.out, exact.dx, exact.dgamma, exact.dbeta)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_close(ours, theirs)
+
+
+@needs_kernels
+def test_variance_beside_a_large_mean() -> None:
+    """One pass of sums and sums of squares would have lost it."""
+    x = random(4, 2, 40, 40) + 1000
+    ones = np.ones(2, np.float32)
+    out, mean, inverse, *running = unwritten(x, ones, ones, ones, ones)
+    settings = np.array([EPSILON, SHARE], np.float32)
+    inputs = (x, ones, 0 * ones, 0 * ones, ones, settings)
+    assert Entries(Path(module._library())).call("BatchNorm", *inputs, out, mean, inverse, *running) == 0
+    exact = Exact(x, x, ones, 0 * ones)
+    assert_close(inverse, exact.inverse)
+    assert_close(out, exact.out)
+
+
+@needs_kernels
+def test_other_shapes_and_types_are_refused() -> None:
+    entries, x, settings = Entries(Path(module._library())), random(2, 3, 4, 4), np.ones(2, np.float32)
+    one = np.ones(3, np.float32)
+    assert entries.call("StoredBatchNorm", x, one, one, one, one, settings, x.copy()) == 0
+    for wrong in ([x, one[:2]], [x.astype(np.float16), one], [x[0], one], [x[:0], one]):
+        assert entries.call("StoredBatchNorm", *wrong, one, one, one, settings, x.copy()) == 1
+
+
+class Layers(nn.Cell):
+    """A layer that is called twice, and so updates its statistics twice, and one by stored statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice = BatchNorm2d(3, EPSILON, 1 - SHARE)
+        self.stored = BatchNorm2d(3, EPSILON, 1 - SHARE, use_batch_statistics=False)
+        for seed, parameter in enumerate(self.get_parameters()):
+            parameter.set_data(ms.Tensor(np.abs(random(3, seed=seed)) + 0.5))
+
+    def construct(self, x):
+        return self.twice(ops.tanh(self.stored(self.twice(x))))
+
+
+class OutputAndGradients(nn.Cell):
+    """Of a network, with respect to its input and parameters; its forward pass runs once."""
+
+    def __init__(self, net: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.net = net
+        self.grad = ms.value_and_grad(self.value, 0, net.trainable_params(), has_aux=True)
+
+    def value(self, x, dout):
+        out = self.net(x)
+        return (out * dout).sum(), out
+
+    def construct(self, x, dout):
+        (_, out), (dx, gradients) = self.grad(x, dout)
+        return out, dx, *gradients
+
+
+def after_a_step(kernels: bool) -> list[np.ndarray]:
+    net = Layers()
+    net.set_train()
+    assert net.twice.batch_kernel is not None and net.stored.stored_kernel is not None
+    if not kernels:
+        use_standard_operators(net)
+        assert net.twice.batch_kernel is None and net.stored.stored_kernel is None
+    found = OutputAndGradients(net)(ms.Tensor(random(2, 3, 5, 7) + 1), ms.Tensor(random(2, 3, 5, 7, seed=1)))
+    net.set_train(False)
+    tested = net(ms.Tensor(random(2, 3, 5, 7)))
+    return [tensor.asnumpy() for tensor in (*found, *net.get_parameters(), tested)]
+
+
+@needs_kernels
+@MODES
+def test_layers_are_mindspores(mode: int) -> None:
+    ms.set_context(mode=mode)
+    for actual, expected in zip(after_a_step(kernels=True), after_a_step(kernels=False), strict=True):
+        assert_close(actual, expected, 5e-6)
+
+
+@needs_kernels
+def test_one_value_per_channel_leaves_the_running_variance_finite() -> None:
+    """MindSpore's operator divides by zero."""
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    layer = BatchNorm2d(3)
+    layer.set_train()
+    np.testing.assert_array_equal(layer(ms.Tensor(random(1, 3, 1, 1))).asnumpy(), np.zeros((1, 3, 1, 1)))
+    np.testing.assert_allclose(layer.moving_variance.asnumpy(), 0.9, rtol=1e-6)
+
+
+@needs_kernels
+def test_half_precision_is_left_to_mindspore() -> None:
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    ours, theirs = BatchNorm2d(3), nn.BatchNorm2d(3)
+    ours.set_precision(precision_of("O3", "float16"))
+    x = ms.Tensor(random(2, 3, 5, 7)).astype(ms.float16)
+    for layer in (ours, theirs):
+        layer.set_train()
+    np.testing.assert_array_equal(ours(x).asnumpy(), theirs(x).asnumpy())
+    np.testing.assert_array_equal(ours.moving_variance.asnumpy(), theirs.moving_variance.asnumpy())
+
+
+def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatch, caplog) -> None:
+    def missing(_target: str):
+        raise UserError("no compiler")
+
+    monkeypatch.setattr(libraries, "library", missing)
+    libraries.optional_library.cache_clear()
+    layer = BatchNorm2d(8)
+    assert layer.batch_kernel is None and layer.stored_kernel is None
+    assert layer(ms.Tensor(random(1, 8, 4, 4))).shape == (1, 8, 4, 4)
+    BatchNorm2d(8)
+    libraries.optional_library.cache_clear()
+    assert [record.message for record in caplog.records] == [
+        "CPU batch normalization: not compiled, a slower implementation stands in: no compiler"
+    ]
+
+
+def test_other_devices_have_mindspores_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "current_target", lambda: "GPU")
+    layer = BatchNorm2d(8)
+    assert layer.batch_kernel is None and layer.stored_kernel is None
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    program = tmp_path / "checked"
+    flags = ["-std=c++17", "-fopenmp", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    sources = [f"-I{ROOT / 'src/ops/batch_norm/cpu'}", str(NATIVE / "batch_norm_edges.cc")]
+    built = subprocess.run(["g++", *flags, *checks, *sources, "-o", str(program)], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-2000:]
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "all right\n"), done.stderr[:2000]
