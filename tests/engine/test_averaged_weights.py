@@ -8,6 +8,7 @@ from mindspore import nn
 
 from src.engine.averaged_weights import AveragedWeights
 from src.engine.train_step import Updater
+from src.ops.batch_norm import BatchNorm2d
 from src.weights.checkpoint import (
     TrainingState,
     load_checkpoint_weights,
@@ -24,7 +25,7 @@ class NormalizedDetector(ToyDetector):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
-        self.norm = nn.BatchNorm2d(3)
+        self.norm = BatchNorm2d(3)
         self.norm.gamma.requires_grad = False
 
     def losses(self, images, *batch, **options):

@@ -8,6 +8,7 @@ from src.data.batch import FILLER_ID
 from src.engine.train_step import Updater
 from src.engine.validation_loss import ValidationLoss
 from src.models.prediction import evaluating
+from src.ops.batch_norm import BatchNorm2d
 from tests.engine.toy_detector import ToyDetector, toy_batch
 
 EPS = 1e-3
@@ -18,7 +19,7 @@ class NormalizedToy(ToyDetector):
 
     def __init__(self) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(3, eps=EPS, momentum=0.5)
+        self.norm = BatchNorm2d(3, eps=EPS, momentum=0.5)
 
     def losses(self, images, image_info, boxes, labels, valid, masks=None, normalizer=None, seed=None):
         return super().losses(self.norm(images), image_info, boxes, labels, valid, masks, normalizer, seed)
