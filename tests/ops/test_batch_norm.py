@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from mindspore import nn, ops
 
-from src.blocks.layers import use_standard_operators
+from src.blocks.layers import ConvModule, Norm, use_standard_operators
 from src.common.errors import UserError
+from src.engine.train_step import Updater
 from src.ops import kernel_library as libraries
 from src.ops.batch_norm import BatchNorm2d
 from src.ops.batch_norm import batch_norm as module
 from src.ops.precision import precision_of
+from tests.engine.toy_detector import ToyDetector, toy_batch
 from tests.ops.test_roi_kernels import Entries
 
 ROOT = Path(__file__).parents[2]
@@ -197,6 +199,35 @@ def test_layers_are_mindspores(mode: int) -> None:
     ms.set_context(mode=mode)
     for actual, expected in zip(after_a_step(kernels=True), after_a_step(kernels=False), strict=True):
         assert_close(actual, expected, 5e-6)
+
+
+class NarrowDetector(ToyDetector):
+    """The toy behind convolutions with normalizations, the last of which has stored statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ms.set_seed(1)
+        stored = Norm(stored_statistics=True)
+        modules = [ConvModule(3, 8, 3), ConvModule(8, 8, 3), ConvModule(8, 3, 1, norm=stored, act="none")]
+        self.features = nn.SequentialCell(modules)
+
+    def losses(self, images, *batch, **options):
+        return super().losses(self.features(images), *batch, **options)
+
+
+@needs_kernels
+def test_a_training_has_the_same_losses() -> None:
+    losses = []
+    for kernels in (True, False):
+        net = NarrowDetector()
+        net.set_train()
+        if not kernels:
+            for conv_module in net.features:
+                use_standard_operators(conv_module.bn)
+        update = Updater(net, nn.Momentum(net.trainable_params(), learning_rate=0.1, momentum=0.9))
+        losses.append([update([toy_batch(8, step)], 0.01, step).asnumpy() for step in range(6)])
+    assert np.array(losses[0]).max() > 1.5 * np.array(losses[0]).min()
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
 @needs_kernels
