@@ -39,11 +39,14 @@ def test_features_of_the_compiled_network(arch):
 def test_features_in_training(mode):
     """A relative change of the input by 1e-6 moves P3 by 0.6 %: BN over few values magnifies rounding.
 
+    Changes by 1e-7 to 5e-7 gave differences of 0.1 to 0.5 % at P3 and 0.4 to 2.1 % at P6, by MindSpore's operators and
+    by the kernels alike, and of 0.1 to 0.2 % and 0.4 to 1 % by normalizations in float64.
+
     Over P7's two values a channel, one an image, it does so without bound in some channels, hence the median.
     """
     net = published("49S").set_train(True)
     features = net(ms.Tensor(EXPECTED["x_train"].astype(np.float32)))
-    for level, tolerance in {3: 3e-3, 4: 3e-3, 5: 1e-2, 6: 1e-2}.items():
+    for level, tolerance in {3: 6e-3, 4: 6e-3, 5: 1e-2, 6: 3e-2}.items():
         assert oracle.relative_error(EXPECTED, f"49S_train/P{level}", features[level - 3]) < tolerance
     assert np.median(np.abs(features[4].asnumpy() - EXPECTED["49S_train/P7"])) < 1e-3
 
