@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Builds the custom kernels: RoIAlign, convolutions, normalization, pooling, suppression and updates of weights for the
 # CPU and, where there is an nvcc, RoIAlign for GPUs.
-# an nvcc, RoIAlign for GPUs.
 #
 # usage: bash scripts/build_custom.sh [cpu] [cuda]
 #
