@@ -196,8 +196,19 @@ def test_an_update_reaches_all_weights_of_a_demo(tmp_path: Path, shapes: Path) -
     What the compiler does not know to be written it may copy first, in networks of this size and not in the tiny one.
     """
     data = ("--train_dataset", shapes / "train", "--val_dataset", shapes / "validation", "--train_outputs", tmp_path)
-    few = ("--train_dataset_num", 8, "--epoch_size", 1, "--run_eval", 0, "--num_gts", 32)
-    run("train.py", "--config_path", ROOT / "configs/demo/nas_fpn.yaml", "--brief", "one", *data, *few, cwd=tmp_path)
+    few = ("--train_dataset_num", 8, "--batch_size", 8, "--epoch_size", 1, "--ema_decay", 0.998)
+    rest = ("--run_eval", 0, "--num_gts", 32)
+    run(
+        "train.py",
+        "--config_path",
+        ROOT / "configs/demo/nas_fpn.yaml",
+        "--brief",
+        "one",
+        *data,
+        *few,
+        *rest,
+        cwd=tmp_path,
+    )
     assert_one_update(tmp_path / "one/checkpoints/last.ckpt", decay=0.01)
 
 
