@@ -50,7 +50,7 @@ class Demo:
         python.chmod(0o755)
 
     def run(self, *arguments: str, **environment: str):
-        settings = {"DEMO_DIR": str(self.output), "VENV_DIR": str(self.folder / "venv"), "AP_OF_STAND_IN": "0.55"}
+        settings = {"DEMO_DIR": str(self.output), "VENV_DIR": str(self.folder / "venv"), "AP_OF_STAND_IN": "0.7"}
         return run_script("run_demo.sh", *arguments, cwd=self.folder, **{**settings, **environment})
 
     def commands(self, program: str) -> list[str]:
@@ -66,7 +66,7 @@ def demo(tmp_path: Path) -> Demo:
 def test_runs_every_program_and_reports(demo: Demo) -> None:
     result = demo.run()
     assert result.returncode == 0, result.stderr
-    assert "AP (0.50:0.95) on the held-out images: 0.550; asked for: 0.50" in result.stdout
+    assert "AP (0.50:0.95) on the held-out images: 0.700; asked for: 0.65" in result.stdout
     assert f"{demo.output}/pictures" in result.stdout
     for program in ("src.data.synthetic", "train.py", "infer.py", "draw_predictions.py"):
         assert len(demo.commands(program)) == 1, program
@@ -76,9 +76,9 @@ def test_runs_every_program_and_reports(demo: Demo) -> None:
 
 
 def test_too_low_an_ap_fails(demo: Demo) -> None:
-    result = demo.run(AP_OF_STAND_IN="0.49")
+    result = demo.run(AP_OF_STAND_IN="0.64")
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == "error: AP 0.490 is under 0.50"
+    assert result.stderr.splitlines()[-1] == "error: AP 0.640 is under 0.65"
     assert "What to try next" in result.stdout
 
 
@@ -90,10 +90,10 @@ def test_no_floor_for_a_changed_training_unless_asked(demo: Demo) -> None:
 
 @pytest.mark.parametrize("model", ["mask_rcnn", "cascade_mask_rcnn"])
 def test_models_with_masks_have_two_floors_and_a_compiled_operator(demo: Demo, model: str) -> None:
-    result = demo.run(model, MASK_AP_OF_STAND_IN="0.46")
+    result = demo.run(model, MASK_AP_OF_STAND_IN="0.61")
     assert result.returncode == 0, result.stderr
-    assert "\nAP (0.50:0.95) on the held-out images: 0.550; asked for: 0.50" in result.stdout
-    assert "mask AP (0.50:0.95) on the held-out images: 0.460; asked for: 0.45" in result.stdout
+    assert "\nAP (0.50:0.95) on the held-out images: 0.700; asked for: 0.65" in result.stdout
+    assert "mask AP (0.50:0.95) on the held-out images: 0.610; asked for: 0.60" in result.stdout
     assert f"configs/demo/{model}.yaml" in demo.commands("train.py")[0]
     assert [command.split()[-1] for command in demo.commands("ops/kernel_library.py")] == ["cpu"]
 
@@ -101,9 +101,9 @@ def test_models_with_masks_have_two_floors_and_a_compiled_operator(demo: Demo, m
 @pytest.mark.parametrize(
     ("ap", "mask_ap", "message"),
     [
-        ("0.55", "0.44", "error: mask AP 0.440 is under 0.45"),
-        ("0.49", "0.46", "error: AP 0.490 is under 0.50"),
-        ("0.49", "0.44", "error: AP 0.490 is under 0.50; mask AP 0.440 is under 0.45"),
+        ("0.70", "0.59", "error: mask AP 0.590 is under 0.60"),
+        ("0.64", "0.61", "error: AP 0.640 is under 0.65"),
+        ("0.64", "0.59", "error: AP 0.640 is under 0.65; mask AP 0.590 is under 0.60"),
     ],
 )
 def test_either_ap_of_a_model_with_masks_can_be_too_low(demo: Demo, ap: str, mask_ap: str, message: str) -> None:
