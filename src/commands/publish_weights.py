@@ -172,6 +172,6 @@ def _card(name: str, entry: ShippedWeights, size: str, before: dict[str, float])
         "```text", entry.recipe, "```", "",
         "Measured on the validation images of its data, which also chose the best checkpoint of the training:", "",
         "| metric | as trained | as stored |", "|---|---|---|", *metrics, "",
-        "It was trained on these pictures alone: expect little of it on pictures of another kind, microscope or stain.",
+        "It was trained on these pictures alone: expect little of it on pictures of another kind.",
         "It is an example of what this project trains, and nothing to base decisions on.", "",
     ])  # fmt: skip
