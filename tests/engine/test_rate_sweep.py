@@ -36,7 +36,7 @@ def test_a_tenth_of_the_rate_of_the_lowest_loss_is_suggested():
     assert sweep.suggested == pytest.approx(sweep.rates[sweep.lowest] / 10)
     assert len(sweep.losses) < 80 and sweep.smoothed[-1] > 4 * min(sweep.smoothed), "the sweep ends where it explodes"
     config = load_config(ROOT / "configs/demo/nas_fpn.yaml")
-    assert f"suggested: --lr {sweep.suggested:.2g} --base_batch_size 16" in summary(config, sweep)
+    assert f"suggested: --lr {sweep.suggested:.2g} --base_batch_size {config.batch_size}" in summary(config, sweep)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
