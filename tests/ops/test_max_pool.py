@@ -1,7 +1,5 @@
 """Max pooling: kernel and MindSpore's operators against NumPy, values and gradients."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import mindspore as ms
@@ -12,8 +10,8 @@ from mindspore import Tensor
 from src.ops.kernel_library import optional_library
 from src.ops.max_pool import DownsampleMax, MaxPool2d
 from src.ops.max_pool.max_pool import TARGET
+from tests.ops.sanitized import assert_sanitizers_find_nothing, needs_compiler
 
-ROOT = Path(__file__).resolve().parents[2]
 FLOOR = -0.2785
 # kernel, stride, margin, floor, ceil, height and width
 FORMS = [
@@ -110,15 +108,6 @@ def test_other_factors_are_refused(pynative: None) -> None:
         DownsampleMax()(Tensor(np.zeros((1, 1, 3, 3), np.float32)), 3)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+@needs_compiler
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
-    program = tmp_path / "checked"
-    flags = ["-std=c++17", "-fopenmp", "-O1", "-g1", "-Wall", "-Wextra", "-Werror"]
-    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    source = ROOT / "tests/ops/native/max_pool_edges.cc"
-    include = f"-I{ROOT / 'src/ops/max_pool/cpu'}"
-    command = ["g++", *flags, *checks, include, str(source), "-o", str(program)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr[-2000:]
-    done = subprocess.run([program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "all right\n"), done.stderr[:2000]
+    assert_sanitizers_find_nothing("max_pool", tmp_path)

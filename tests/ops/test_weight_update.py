@@ -1,7 +1,5 @@
 """Updates by the kernel: against float64 and MindSpore's optimizers, in place, with any number of threads."""
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +13,8 @@ from src.ops.convolution import Conv2d
 from src.ops.kernel_library import optional_library
 from src.ops.weight_update import moving_average, weight_update
 from src.ops.weight_update.weight_update import TARGET, StandardUpdate
+from tests.ops.sanitized import assert_sanitizers_find_nothing, needs_compiler
 
-ROOT = Path(__file__).resolve().parents[2]
 SHAPES = [(5, 3, 3, 3), (7,), (1,), (33, 17), (130, 70, 3, 3), (2,)]  # one is longer than a thread's stretch
 DECAYS = [0.015625, 0.0]
 STEPS = 3
@@ -207,15 +205,6 @@ def test_weights_that_a_network_computes_with_are_written() -> None:
         np.testing.assert_allclose(actual.asnumpy(), wanted.asnumpy(), rtol=1e-5, atol=5e-5, err_msg=actual.name)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+@needs_compiler
 def test_sanitizers_find_nothing_and_threads_change_nothing(tmp_path: Path) -> None:
-    program = tmp_path / "checked"
-    flags = ["-std=c++17", "-fopenmp", "-O1", "-g1", "-Wall", "-Wextra", "-Werror"]
-    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    source = ROOT / "tests/ops/native/weight_update_edges.cc"
-    include = f"-I{ROOT / 'src/ops/weight_update/cpu'}"
-    command = ["g++", *flags, *checks, include, str(source), "-o", str(program)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr[-2000:]
-    done = subprocess.run([program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "all right\n"), done.stderr[:2000]
+    assert_sanitizers_find_nothing("weight_update", tmp_path)
