@@ -13,7 +13,7 @@ class DecoderMessages:
     """A block in which this thread's messages to C's stderr are collected; other threads' go where they always go.
 
     Args:
-        library: the compiled library, `src.ops.kernel_library.library(TARGET)`.
+        library: the compiled library, as `kernel_library` finds it for TARGET.
 
     Attributes:
         text: what was written, once the block has ended.
