@@ -1,7 +1,5 @@
 """The CPU kernels of batch normalization, against sums in float64 and MindSpore's operators."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import mindspore as ms
@@ -12,18 +10,19 @@ from mindspore import nn, ops
 from src.blocks.layers import ConvModule, Norm, use_standard_operators
 from src.common.errors import UserError
 from src.engine.train_step import Updater
+from src.ops import cpu_kernels
 from src.ops import kernel_library as libraries
 from src.ops.batch_norm import BatchNorm2d
 from src.ops.batch_norm import batch_norm as module
+from src.ops.cpu_kernels import cpu_library
 from src.ops.precision import precision_of
 from tests.engine.toy_detector import ToyDetector, toy_batch
+from tests.ops.sanitized import assert_sanitizers_find_nothing, needs_compiler
 from tests.ops.test_roi_kernels import Entries
 
-ROOT = Path(__file__).parents[2]
-NATIVE = Path(__file__).parent / "native"
 EPSILON, SHARE = 1e-3, 0.1
 
-needs_kernels = pytest.mark.skipif(module._library() is None, reason="no compiler")
+needs_kernels = pytest.mark.skipif(cpu_library(module.TARGET) is None, reason="no compiler")
 MODES = pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["pynative", "graph"])
 # One pixel, one value per channel, planes that fill no vector, odd ones, several blocks, one channel, many.
 SHAPES = [
@@ -91,7 +90,7 @@ def unwritten(*like: np.ndarray) -> list[np.ndarray]:
 def test_by_batch_statistics(shape: tuple[int, ...]) -> None:
     x, dout, gamma, beta, running_mean, running_variance = operands(shape)
     settings = np.array([EPSILON, SHARE], np.float32)
-    entries, exact = Entries(Path(module._library())), Exact(x, dout, gamma, beta)
+    entries, exact = Entries(Path(cpu_library(module.TARGET))), Exact(x, dout, gamma, beta)
     out, mean, inverse, new_mean, new_variance = unwritten(x, gamma, gamma, gamma, gamma)
     inputs = (x, gamma, beta, running_mean, running_variance, settings)
     assert entries.call("BatchNorm", *inputs, out, mean, inverse, new_mean, new_variance) == 0
@@ -116,7 +115,7 @@ def test_by_batch_statistics(shape: tuple[int, ...]) -> None:
 def test_by_stored_statistics(shape: tuple[int, ...]) -> None:
     x, dout, gamma, beta, mean, variance = operands(shape)
     settings = np.array([EPSILON, SHARE], np.float32)
-    entries, exact = Entries(Path(module._library())), Exact(x, dout, gamma, beta, mean, variance)
+    entries, exact = Entries(Path(cpu_library(module.TARGET))), Exact(x, dout, gamma, beta, mean, variance)
     out, dx, dgamma, dbeta = unwritten(x, x, gamma, beta)
     assert entries.call("StoredBatchNorm", x, gamma, beta, mean, variance, settings, out) == 0
     assert entries.call("StoredBatchNormInputGradient", dout, gamma, variance, settings, dx) == 0
@@ -134,7 +133,7 @@ def test_variance_beside_a_large_mean() -> None:
     out, mean, inverse, *running = unwritten(x, ones, ones, ones, ones)
     settings = np.array([EPSILON, SHARE], np.float32)
     inputs = (x, ones, 0 * ones, 0 * ones, ones, settings)
-    assert Entries(Path(module._library())).call("BatchNorm", *inputs, out, mean, inverse, *running) == 0
+    assert Entries(Path(cpu_library(module.TARGET))).call("BatchNorm", *inputs, out, mean, inverse, *running) == 0
     exact = Exact(x, x, ones, 0 * ones)
     assert_close(inverse, exact.inverse)
     assert_close(out, exact.out)
@@ -142,7 +141,7 @@ def test_variance_beside_a_large_mean() -> None:
 
 @needs_kernels
 def test_other_shapes_and_types_are_refused() -> None:
-    entries, x, settings = Entries(Path(module._library())), random(2, 3, 4, 4), np.ones(2, np.float32)
+    entries, x, settings = Entries(Path(cpu_library(module.TARGET))), random(2, 3, 4, 4), np.ones(2, np.float32)
     one = np.ones(3, np.float32)
     assert entries.call("StoredBatchNorm", x, one, one, one, one, settings, x.copy()) == 0
     for wrong in ([x, one[:2]], [x.astype(np.float16), one], [x[0], one], [x[:0], one]):
@@ -269,18 +268,11 @@ def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatc
 
 
 def test_other_devices_have_mindspores_operators(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "current_target", lambda: "GPU")
+    monkeypatch.setattr(cpu_kernels, "current_target", lambda: "GPU")
     layer = BatchNorm2d(8)
     assert layer.batch_kernel is None and layer.stored_kernel is None
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+@needs_compiler
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
-    program = tmp_path / "checked"
-    flags = ["-std=c++17", "-fopenmp", "-O1", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
-    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    sources = [f"-I{ROOT / 'src/ops/batch_norm/cpu'}", str(NATIVE / "batch_norm_edges.cc")]
-    built = subprocess.run(["g++", *flags, *checks, *sources, "-o", str(program)], capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr[-2000:]
-    done = subprocess.run([program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "all right\n"), done.stderr[:2000]
+    assert_sanitizers_find_nothing("batch_norm", tmp_path, "-Wno-psabi")

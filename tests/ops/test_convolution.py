@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from src.blocks.layers import Conv2d, Dense, PointwiseConvolution, conv2d, use_s
 from src.common.errors import UserError
 from src.ops import kernel_library as libraries
 from src.ops.convolution import layers as fast_conv2d
+from tests.ops.sanitized import assert_sanitizers_find_nothing, needs_compiler
 
 ROOT = Path(__file__).parents[2]
-NATIVE = Path(__file__).parent / "native"
 
 needs_kernels = pytest.mark.skipif(fast_conv2d._kernels() is None, reason="no compiler, or no AVX2, or switched off")
 MODES = pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["pynative", "graph"])
@@ -250,7 +249,7 @@ def test_winograds_filtering_is_exact_to_a_hundred_thousandth(shape: tuple[int, 
     rng = np.random.default_rng(1)
     x, dout = (rng.standard_normal((batch, n, height, width), np.float32) for n in (ins, outs))
     weight = rng.standard_normal((outs, ins, 3, 3), np.float32)
-    library = ctypes.CDLL(fast_conv2d._supported_library())
+    library = ctypes.CDLL(fast_conv2d._kernels())
     found = [
         called(library, "Conv2d", x, weight, np.full_like(dout, np.nan)),
         called(library, "Conv2dInputGradient", dout, weight, x, np.full_like(x, np.nan)),
@@ -265,7 +264,7 @@ import sys
 import numpy as np
 from tests.ops import test_convolution as t
 x, weight = t.random(1, 64, 32, 32).asnumpy(), t.random(64, 64, 3, 3).asnumpy()
-library = t.ctypes.CDLL(t.fast_conv2d._supported_library())
+library = t.ctypes.CDLL(t.fast_conv2d._kernels())
 np.save(sys.argv[1], t.called(library, "Conv2d", x, weight, np.empty_like(x)))
 """
 
@@ -292,7 +291,6 @@ def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatc
         raise UserError("no compiler")
 
     monkeypatch.setattr(libraries, "library", missing)
-    monkeypatch.setattr(fast_conv2d, "_supported_library", fast_conv2d._supported_library.__wrapped__)
     libraries.optional_library.cache_clear()
     layer = conv2d(8, 8, 3)
     assert layer.kernel is None
@@ -315,13 +313,6 @@ def test_standard_operators_after_a_first_run() -> None:
     assert [name for name, _ in net.parameters_and_names()] == ["0.weight"]
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+@needs_compiler
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
-    program = tmp_path / "checked"
-    flags = ["-std=c++17", "-fopenmp", "-O1", "-g1", "-Wall", "-Wextra", "-Werror"]
-    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    sources = [f"-I{ROOT / 'src/ops/convolution/cpu'}", str(NATIVE / "convolution_edges.cc")]
-    built = subprocess.run(["g++", *flags, *checks, *sources, "-o", str(program)], capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr[-2000:]
-    done = subprocess.run([program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "all right\n"), done.stderr[:2000]
+    assert_sanitizers_find_nothing("convolution", tmp_path)

@@ -6,7 +6,8 @@ from src.blocks.layers.l2_norm import L2Norm
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 from src.blocks.layers.upsample import upsample_nearest
 from src.blocks.layers.upsample2x2 import Upsample2x2, interleave
-from src.ops.convolution.layers import Conv2d, Dense, PointwiseConvolution, use_standard_operators
+from src.ops.convolution.layers import Conv2d, Dense, PointwiseConvolution
+from src.ops.cpu_kernels import use_standard_operators
 from src.ops.max_pool import DownsampleMax, MaxPool2d
 
 __all__ = [

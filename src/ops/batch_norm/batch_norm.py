@@ -11,9 +11,10 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.communication import GlobalComm, get_group_size
 
-from src.model_utils.device_adapter import current_target
-from src.ops.kernel_library import optional_library
+from src.ops.cpu_kernels import cpu_library
 from src.ops.precision import Precision, in_float32, in_type
+
+TARGET = "CPU batch normalization"
 
 
 def _devices() -> int:
@@ -51,7 +52,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.kept_share = momentum
         self.epsilon = Tensor(eps, ms.float32)
         self.settings = Tensor([eps, 1.0 - momentum], ms.float32)
-        path = _library()
+        path = cpu_library(TARGET)
         self.batch_kernel: Any = path and _batch_operator(path)
         self.stored_kernel: Any = path and _stored_operator(path)
         if self.devices > 1:
@@ -100,12 +101,6 @@ class BatchNorm2d(nn.BatchNorm2d):
     def _keep(self, running: Tensor, new: Tensor) -> None:
         new = ops.stop_gradient(new)
         ops.assign(running, self.kept_share * running + (1.0 - self.kept_share) * new)
-
-
-def _library() -> str | None:
-    """The kernels' library, where this process runs on a CPU; None: MindSpore's operators must do."""
-    path = optional_library("CPU batch normalization") if current_target() == "CPU" else None
-    return str(path) if path else None
 
 
 # One operator serves all layers: MindSpore takes operators of equal name and attributes for one another anyway.

@@ -1,5 +1,5 @@
 """Convolutions and fully connected layers by kernels of this project."""
 
-from src.ops.convolution.layers import Conv2d, Dense, PointwiseConvolution, use_standard_operators
+from src.ops.convolution.layers import Conv2d, Dense, PointwiseConvolution
 
-__all__ = ["Conv2d", "Dense", "PointwiseConvolution", "use_standard_operators"]
+__all__ = ["Conv2d", "Dense", "PointwiseConvolution"]

@@ -19,7 +19,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from src.model_utils.device_adapter import current_target
-from src.ops.kernel_library import optional_library
+from src.ops.cpu_kernels import cpu_library
 from src.ops.precision import Precision, in_float32, in_type
 
 SWITCH = "CUSTOM_CONV"
@@ -126,17 +126,6 @@ def _by_kernel(kernel: ops.Custom, x: Tensor, weight: Tensor) -> Tensor:
     return in_type(kernel(in_float32(x), in_float32(weight)), x.dtype)
 
 
-def use_standard_operators(net: nn.Cell) -> None:
-    """Let all cells of `net` compute by MindSpore's own operators from now on, as exported models must.
-
-    Graphs that were compiled before stay as they are, except those of `net` itself.
-    """
-    net.compile_cache.clear()
-    for _, cell in net.cells_and_names():
-        if hasattr(cell, "use_standard_operators"):
-            cell.use_standard_operators()
-
-
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[-2], value[-1])
 
@@ -147,15 +136,14 @@ def _margins(padding: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def _kernels() -> str | None:
     """The library, where this process has a CPU that it is for; None: MindSpore's operators must do."""
-    if current_target() != "CPU" or os.environ.get(SWITCH) == "0":
-        return None
-    return _supported_library()
+    path = None if os.environ.get(SWITCH) == "0" else cpu_library("CPU convolution")
+    return path if path and _supported(path) else None
 
 
 @cache
-def _supported_library() -> str | None:
-    path = optional_library("CPU convolution")
-    return str(path) if path and ctypes.CDLL(str(path)).ConvolutionSupported() else None
+def _supported(path: str) -> bool:
+    """Whether this processor has what the library needs."""
+    return bool(ctypes.CDLL(path).ConvolutionSupported())
 
 
 def _convolution(stride: int) -> ops.Custom | None:

@@ -5,8 +5,7 @@ from functools import cache
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from src.model_utils.device_adapter import current_target
-from src.ops.kernel_library import optional_library
+from src.ops.cpu_kernels import cpu_library
 from src.ops.precision import in_float32, in_type
 
 TARGET = "CPU max pooling"
@@ -82,8 +81,8 @@ class DownsampleMax(nn.Cell):
 
 
 def _kernel(kernel_size: int, stride: int, margin: int, ceil: bool) -> ops.Custom | None:
-    path = optional_library(TARGET) if current_target() == "CPU" else None
-    return None if path is None else _operator(str(path), kernel_size, stride, margin, ceil)
+    path = cpu_library(TARGET)
+    return None if path is None else _operator(path, kernel_size, stride, margin, ceil)
 
 
 # One operator serves all layers of a form: MindSpore takes operators of equal name and attributes for one another.

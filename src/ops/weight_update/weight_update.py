@@ -11,8 +11,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.ops import signature
 
-from src.model_utils.device_adapter import current_target
-from src.ops.kernel_library import optional_library
+from src.ops.cpu_kernels import cpu_library
 
 TARGET = "CPU weight update"
 
@@ -47,15 +46,15 @@ class StandardUpdate(nn.Cell):
 
 
 class _KernelUpdate(nn.Cell):
-    """An update by the kernel; arguments and result as of `StandardUpdate`."""
+    """An update by the kernel that has the class's name; arguments and result as of `StandardUpdate`."""
 
     written = 3  # arrays per parameter: itself and two moments
 
-    def __init__(self, optimizer: nn.Optimizer, grad_clip: float, name: str, path: str) -> None:
+    def __init__(self, optimizer: nn.Optimizer, grad_clip: float, path: str) -> None:
         super().__init__(auto_prefix=False)
         self.optimizer = optimizer
         count = len(optimizer.parameters)
-        self.kernel = _in_place(f"{path}:{name}", 2 + count, count * self.written)
+        self.kernel = _in_place(f"{path}:{type(self).__name__}", 2 + count, count * self.written)
         self.grad_clip = Tensor(grad_clip, ms.float32)
         self.decays = Tensor(_decays(optimizer))
         self.one = Tensor(1, ms.int32)
@@ -120,7 +119,7 @@ def weight_update(optimizer: nn.Optimizer, grad_clip: float) -> nn.Cell:
     float32 = all(parameter.dtype == ms.float32 for parameter in optimizer.parameters)
     if path is None or update is None or not plain or not float32 or optimizer.is_group_lr:
         return StandardUpdate(optimizer, grad_clip)
-    return update(optimizer, grad_clip, update.__name__, path)
+    return update(optimizer, grad_clip, path)
 
 
 def moving_average(count: int) -> Callable[..., Tensor] | None:
@@ -145,10 +144,7 @@ def _decays(optimizer: nn.Optimizer) -> np.ndarray:
 
 def _kernels() -> str | None:
     """The library, where this process computes on the CPU in graphs."""
-    if current_target() != "CPU" or ms.get_context("mode") != ms.GRAPH_MODE:
-        return None
-    path = optional_library(TARGET)
-    return None if path is None else str(path)
+    return cpu_library(TARGET) if ms.get_context("mode") == ms.GRAPH_MODE else None
 
 
 def _in_place(name: str, read: int, written: int) -> ops.Custom:
