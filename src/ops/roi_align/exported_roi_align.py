@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, ops
 
@@ -74,7 +75,8 @@ class OnnxRoIAlign(StandardRoIAlign):
     """RoIAlign as ONNX has it, adaptive sampling included, for export alone: MindSpore cannot compute it.
 
     The exporter writes ONNX's RoiAlign for ops.ROIAlign; what it writes is of version 11 of the operators and has no
-    half-pixel shift, which `src.deploy.onnx_passes` sets where RoIs are aligned.
+    half-pixel shift, which `src.deploy.onnx_passes` sets where RoIs are aligned. Adaptive sampling of an aligned RoI
+    without size takes no sample: ONNX Runtime gives zeros, OpenVINO NaN. Here the operator never sees such RoIs.
     """
 
     def __init__(
@@ -82,6 +84,12 @@ class OnnxRoIAlign(StandardRoIAlign):
     ) -> None:
         super().__init__(output_size, strides, sampling_ratio, aligned, finest_scale)
         self.pools = [ops.ROIAlign(output_size, output_size, 1 / stride, sampling_ratio, 0) for stride in strides]
+        self.takes_no_sample = aligned and not sampling_ratio
+        self.some_roi = Tensor([[0, 0, 0, *2 * [min(strides)]]], ms.float32)
 
     def _pool(self, level: int, features: Tensor, rois: Tensor) -> Tensor:
-        return self.pools[level](features, rois)
+        if not self.takes_no_sample:
+            return self.pools[level](features, rois)
+        has_size = ops.minimum(rois[:, 3] - rois[:, 1], rois[:, 4] - rois[:, 2]) > 0
+        pooled = self.pools[level](features, ops.where(has_size.reshape(-1, 1), rois, self.some_roi))
+        return pooled * has_size.reshape(-1, 1, 1, 1).astype(pooled.dtype)
