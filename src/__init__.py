@@ -6,8 +6,8 @@ from pathlib import Path
 # On AVX-512 machines oneDNN gives MindSpore's plain-layout convolutions a reference kernel, some 60 times slower than
 # its AVX2 kernels. The variable is read once, when mindspore loads oneDNN.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
-# Threads of OpenMP that wait by spinning, as is their habit, take the cores from MindSpore's own threads; those that sleep
-# at once must be woken for every small operator. A few microseconds of spinning, then sleep, is the fastest.
+# Threads of OpenMP that wait by spinning, as is their habit, take the cores from MindSpore's own threads; those that
+# sleep at once must be woken for every small operator. A few microseconds of spinning, then sleep, is the fastest.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "passive"
     os.environ.setdefault("GOMP_SPINCOUNT", "300")
