@@ -138,16 +138,14 @@ def _refuse_what_cannot_work(config: Config) -> None:
     if config.precision != "float32" and config.file_format != "OM":
         if config.file_format != "ONNX":
             raise UserError(f"--precision {config.precision} is for --file_format ONNX")
-        if config.mask_threshold is not None:
-            raise UserError(f"--precision {config.precision} is for detectors without masks; export in float32")
         if config.precision == "int8":
             require(config, "calibration_images")
             find_images(config.calibration_images, recursive=True, key="calibration_images")
-    any_batch = spec_of(config).export.dynamic_batch and (config.file_format == "ONNX" or form_name(config) == "raw")
+    any_batch = config.file_format == "ONNX" or (spec_of(config).export.dynamic_batch and form_name(config) == "raw")
     if config.export_dynamic_batch and not any_batch:
         raise UserError(
-            "--export_dynamic_batch works for detectors without masks only, as ONNX or in the raw form; give "
-            "--export_batch_size N"
+            f"--export_dynamic_batch: {config.file_format} takes any number of images in the raw form of detectors "
+            "without masks only; give --export_batch_size N, or --file_format ONNX"
         )
 
 
@@ -161,7 +159,8 @@ def _write(net: Detector, config: Config, path: Path) -> ExportCard:
     converted = config.file_format in CONVERSIONS
     if config.file_format == "ONNX" or converted:
         names = form.input_names, form.output_names
-        write_onnx_file(form.cell, shapes, *names, path, spec.rois_are_aligned(config), config.opset, converted)
+        aligned = spec.rois_are_aligned(config)
+        write_onnx_file(form.cell, shapes, *names, path, aligned, config.opset, converted, not spec.dynamic_batch)
     else:
         write_mindspore_file(form.cell, shapes, path, config.file_format)
     return ExportCard(

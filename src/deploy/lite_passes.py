@@ -8,7 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from src.deploy.onnx_graph import Constants, attribute, drop_unused, makers_of, replace_nodes
+from src.deploy.onnx_graph import Constants, drop_unused, makers_of, replace_nodes
 
 FOLDED = ("Slice", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Concat", "Cast")
 MOST_FOLDED = 64  # values of a constant that is folded: shapes and counts, not tables
@@ -18,7 +18,6 @@ def suit_lite(model: ModelProto) -> None:
     """Replace what MindSpore Lite 2.0 refuses in a model of version 17 of the operators."""
     graph = model.graph
     graph.CopyFrom(onnx.shape_inference.infer_shapes(model).graph)
-    _stack_without_sequences(graph)
     _fold_shapes(graph)
     _drop_empty_slices(graph)
     _divide_integers(graph)
@@ -27,24 +26,6 @@ def suit_lite(model: ModelProto) -> None:
     _multiply_two_rows(graph)
     drop_unused(graph)
     del graph.value_info[:]
-
-
-def _stack_without_sequences(graph: GraphProto) -> None:
-    """ConcatFromSequence(SequenceConstruct(x, y), new axis) -> Concat(Unsqueeze(x), Unsqueeze(y))."""
-    makers, constants = makers_of(graph), Constants(graph)
-    nodes: list[NodeProto] = []
-    for node in graph.node:
-        sequence = makers.get(node.input[0]) if node.op_type == "ConcatFromSequence" else None
-        if sequence is None or sequence.op_type != "SequenceConstruct" or not attribute(node, "new_axis"):
-            nodes.append(node)
-            continue
-        axis, stacked = attribute(node, "axis"), node.output[0]
-        axes = constants.add(np.array([axis], np.int64), f"{stacked}_axes")
-        parts = [f"{stacked}_{place}" for place in range(len(sequence.input))]
-        for value, part in zip(sequence.input, parts, strict=True):
-            nodes.append(helper.make_node("Unsqueeze", [value, axes], [part], name=part))
-        nodes.append(helper.make_node("Concat", parts, [stacked], name=stacked, axis=axis))
-    replace_nodes(graph, nodes)
 
 
 def _fold_shapes(graph: GraphProto) -> None:

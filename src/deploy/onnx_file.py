@@ -45,6 +45,7 @@ def write_onnx_file(
     aligned_rois: bool,
     opset: int,
     for_lite: bool = False,
+    image_by_image: bool = False,
 ) -> None:
     """Write a cell as ONNX and run the ONNX checker on it.
 
@@ -57,6 +58,7 @@ def write_onnx_file(
         aligned_rois: see `improved`.
         opset: likewise.
         for_lite: likewise.
+        image_by_image: likewise.
 
     Raises:
         UserError: the package onnx is missing; see `improved`.
@@ -71,7 +73,7 @@ def write_onnx_file(
         written = f"{folder}/model.onnx"
         ms.onnx.export(cell, *inputs, file_name=written, input_names=list(input_names))
         model = onnx.load(written)
-    onnx.save(improved(model, output_names, aligned_rois, dynamic, opset, for_lite), path)
+    onnx.save(improved(model, output_names, aligned_rois, dynamic, opset, for_lite, image_by_image), path)
     onnx.checker.check_model(path, full_check=True)
 
 

@@ -1,6 +1,7 @@
 """Reading and changing ONNX graphs."""
 
 from collections.abc import Iterator, Sequence
+from graphlib import TopologicalSorter
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,13 @@ def replace_nodes(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def sort_nodes(graph: GraphProto) -> None:
+    """Let each node stand behind those whose results it reads, as ONNX wants it."""
+    makers = {output: number for number, node in enumerate(graph.node) for output in node.output}
+    reading = {n: [makers[name] for name in node.input if name in makers] for n, node in enumerate(graph.node)}
+    replace_nodes(graph, [graph.node[number] for number in TopologicalSorter(reading).static_order()])
 
 
 def makers_of(graph: GraphProto) -> dict[str, NodeProto]:

@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, version_converter
 from src.common.errors import UserError
 from src.deploy.lite_passes import suit_lite
 from src.deploy.onnx_graph import Constants, attribute, drop_unused, makers_of, replace_nodes, set_attribute
+from src.deploy.onnx_scan import scan_images
 
 OPSET = 17  # 12 has Clip of integers, 16 RoiAlign with half pixels; ONNX Runtime has had 17 since 1.12
 
@@ -23,6 +24,7 @@ def improved(
     dynamic_batch: bool,
     opset: int = OPSET,
     for_lite: bool = False,
+    image_by_image: bool = False,
 ) -> ModelProto:
     """A model that MindSpore wrote, with all passes applied.
 
@@ -33,6 +35,7 @@ def improved(
         dynamic_batch: the first axis of inputs and outputs may have any length.
         opset: version of the operators.
         for_lite: without what MindSpore Lite lacks.
+        image_by_image: a batch of any length is computed so, since the network counts on one image.
 
     Raises:
         UserError: operators of the network do not exist in that version.
@@ -43,18 +46,21 @@ def improved(
     _rename_outputs(graph, output_names)
     _bias_along_channels(graph)
     _pad_in_pooling(graph)
+    _stack_without_sequences(graph)
     _resize_for_repetition(graph)
     _own_weights(graph)
     for node in graph.node:
         if node.op_type == "RoiAlign":
             set_attribute(node, "coordinate_transformation_mode", "half_pixel" if aligned_rois else "output_half_pixel")
-    if dynamic_batch:
+    if dynamic_batch and not image_by_image:
         _free_batch(graph)
     drop_unused(graph)
     if for_lite:
         suit_lite(model)
     if opset != OPSET:
         model = _in_version(model, opset)
+    if dynamic_batch and image_by_image:
+        model = scan_images(model)
     return onnx.shape_inference.infer_shapes(model)
 
 
@@ -130,6 +136,24 @@ def _zeros_before(node: NodeProto | None, axis: int, constants: Constants) -> tu
     if zeros is None or zeros.ndim != 4 or zeros.any() or attribute(node, "axis") != axis:
         return None, 0
     return node.input[1], zeros.shape[axis]
+
+
+def _stack_without_sequences(graph: GraphProto) -> None:
+    """ConcatFromSequence(SequenceConstruct(x, y), new axis) -> Concat(Unsqueeze(x), Unsqueeze(y))."""
+    makers, constants = makers_of(graph), Constants(graph)
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        sequence = makers.get(node.input[0]) if node.op_type == "ConcatFromSequence" else None
+        if sequence is None or sequence.op_type != "SequenceConstruct" or not attribute(node, "new_axis"):
+            nodes.append(node)
+            continue
+        axis, stacked = attribute(node, "axis"), node.output[0]
+        axes = constants.add(np.array([axis], np.int64), f"{stacked}_axes")
+        parts = [f"{stacked}_{place}" for place in range(len(sequence.input))]
+        for value, part in zip(sequence.input, parts, strict=True):
+            nodes.append(helper.make_node("Unsqueeze", [value, axes], [part], name=part))
+        nodes.append(helper.make_node("Concat", parts, [stacked], name=stacked, axis=axis))
+    replace_nodes(graph, nodes)
 
 
 def _resize_for_repetition(graph: GraphProto) -> None:

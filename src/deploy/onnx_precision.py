@@ -34,10 +34,20 @@ def convert_precision(
     Raises:
         UserError: ONNX Runtime's tools cannot convert the file.
     """
+    import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from src.deploy.onnx_scan import network_of_one, scan_images
 
     with tempfile.TemporaryDirectory() as folder:
         folded = Path(folder, "folded.onnx")
+        one = network_of_one(onnx.load(source))
+        if one is not None:  # the tools do not look inside a Scan
+            alone, converted = Path(folder, "one.onnx"), Path(folder, "converted.onnx")
+            onnx.save(one, alone)
+            convert_precision(alone, converted, precision, calibration)
+            onnx.save(scan_images(onnx.load(converted)), target)
+            return
         try:
             # Constants are folded, batch normalizations into their convolutions: what is left is what computes.
             quant_pre_process(source, folded, skip_symbolic_shape=True)
@@ -57,10 +67,36 @@ def _write_half(source: Path, target: Path) -> None:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
+    from src.deploy.onnx_graph import sort_nodes
+
     model = _with_named_nodes(source)
     chosen = set(_layers(model.graph)) | _between(model.graph)
     kept = [node.name for node in model.graph.node if node.name not in chosen]
-    onnx.save(convert_float_to_float16(model, keep_io_types=True, node_block_list=kept), target)
+    converted = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
+    sort_nodes(converted.graph)  # the tool appends its casts
+    _keep_float32(converted.graph)
+    onnx.save(converted, target)
+
+
+def _keep_float32(graph: Any) -> None:
+    """Let nodes of float32 hand their results to each other as such; the tool rounds what they hand on to float16."""
+    import onnx
+
+    from src.deploy.onnx_graph import attribute, drop_unused, makers_of
+
+    def is_cast(node: Any, kind: int) -> bool:
+        return node is not None and node.op_type == "Cast" and attribute(node, "to") == kind
+
+    makers = makers_of(graph)
+    exact: dict[str, str] = {}
+    for node in graph.node:
+        rounding = makers.get(node.input[0]) if is_cast(node, onnx.TensorProto.FLOAT) else None
+        if rounding is not None and is_cast(rounding, onnx.TensorProto.FLOAT16):
+            source = rounding.input[0]
+            exact[node.output[0]] = node.input[0] = exact.get(source, source)
+    for node in graph.node:
+        node.input[:] = [exact.get(name, name) for name in node.input]  # casts of outputs stay, and do nothing
+    drop_unused(graph)
 
 
 def _write_integers(source: Path, target: Path, calibration: Iterable[Sequence[np.ndarray]]) -> None:

@@ -188,7 +188,8 @@ class ExportSpec:
         selection: (configuration, level sizes) -> how raw outputs become detections (the card's `selection`).
         score_threshold: configuration -> least score of a detection.
         default_form: the form that `export_form: auto` stands for.
-        dynamic_batch: whether the raw form takes any number of images per call.
+        dynamic_batch: whether the network takes any number of images per call; those of one that does not are computed
+            one by one where an ONNX file takes any number.
         rois_are_aligned: configuration -> whether RoIAlign counts from the centres of pixels (ONNX files have one
             answer for all of them); raises UserError where there are two.
     """

@@ -11,8 +11,9 @@ from src.common.errors import UserError
 from src.data.synthetic import main as write_synthetic
 from src.deploy.difference import Difference, raw_difference
 from src.deploy.export_card import ExportCard, load_card, refuse_other_config
-from src.deploy.exported_model import ExportedModel, open_exported
+from src.deploy.exported_model import ExportedModel, open_exported, open_model
 from src.deploy.onnx_precision import convert_precision
+from src.deploy.onnx_scan import network_of_one
 from src.deploy.raw_selection import build_selection
 from src.model_utils.device_adapter import Device
 from src.predictor.trained_detector import in_frame_of_file
@@ -55,10 +56,42 @@ def test_a_mask_model_with_nms_inside(tmp_path, capsys):
     assert has_masks(load_card(path), capsys.readouterr().out)
 
 
-def test_a_mask_model_in_half_precision_is_refused(tmp_path):
+def rounded_for_a_moment(path: Path) -> list[str]:
+    """Values that the network inside a Scan casts to float16 and at once back: boxes and scores would lose digits."""
+    import onnx
+
+    graph = network_of_one(onnx.load(path)).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT]
+    made_by = [makers.get(node.input[0]) for node in casts]
+    half = onnx.TensorProto.FLOAT16
+    return [node.name for node in made_by if node and node.op_type == "Cast" and node.attribute[0].i == half]
+
+
+@pytest.mark.slow
+def test_a_mask_model_of_any_batch_in_every_precision(tmp_path):
+    """Images of a batch get what they get alone, and the same from OpenVINO."""
+    pytest.importorskip("openvino")
     config = small_model("mask_rcnn", tmp_path)
-    with pytest.raises(UserError, match="--precision float16 is for detectors without masks"):
-        exported(config, tmp_path / "out", file_format="ONNX", precision="float16")
+    path = exported(config, tmp_path / "out", file_format="ONNX", export_dynamic_batch=True)
+    assert load_card(path).batch_size is None
+    images, info = exporter.check_inputs(config.model_copy(update={"export_dynamic_batch": True})).values()
+    images, info = np.concatenate((images, -images[:1])), np.concatenate((info, info[:1]))
+    files = {"float32": path, "float16": tmp_path / "16.onnx", "int8": tmp_path / "8.onnx"}
+    exact = open_model(path).run(images, info)
+    for precision, most in {"float32": 0, "float16": 0.05, "int8": 0.4}.items():
+        if precision != "float32":
+            convert_precision(path, files[precision], precision, [[images[:1], info[:1]], [images[1:2], info[1:2]]])
+        model = open_model(files[precision])
+        many = model.run(images, info)
+        assert [len(values) for values in many] == [3] * 5
+        assert np.abs(many[1] - exact[1]).max() <= most
+        assert not rounded_for_a_moment(files[precision])
+        for number in range(3):
+            for values, one in zip(many, model.run(images[number, None], info[number, None]), strict=True):
+                np.testing.assert_allclose(values[number, None], one, atol=1e-5)
+    for ours, theirs in zip(open_model(path, "openvino").run(images, info), exact, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 def test_a_mask_model_in_the_turned_frame(tmp_path, capsys):
@@ -205,7 +238,7 @@ class Fake:
     [
         ({"file_format": "AIR"}, "AIR can be written on Ascend only, this is CPU"),
         ({"file_name": "model.onnx"}, r"model\.onnx has another suffix than --file_format MINDIR"),
-        ({"export_dynamic_batch": True, "export_form": "detections"}, "without masks only, as ONNX or in the raw form"),
+        ({"export_dynamic_batch": True, "export_form": "detections"}, "MINDIR takes any number of images in the raw"),
         ({"precision": "float16"}, "--precision float16 is for --file_format ONNX"),
         ({"precision": "bfloat16"}, "--precision bfloat16 is no precision of files"),
         ({"precision": "int8", "file_format": "ONNX"}, "calibration_images is missing"),

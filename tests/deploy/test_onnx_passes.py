@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from src.deploy.onnx_passes import OPSET, improved
+from src.deploy.onnx_scan import network_of_one
 
 IMAGE = np.random.default_rng(0).random((1, 4, 6, 8), np.float32)
 
@@ -60,6 +61,15 @@ def test_patterns_become_one_operator(graph, kind):
     np.testing.assert_array_equal(run(after), run(graph))
 
 
+@pytest.mark.parametrize(("parts", "axis", "shape"), [("x x", 1, [1, 2, 4, 6, 8]), ("x", 0, [1, 1, 4, 6, 8])])
+def test_stacks_are_made_without_sequences(parts, axis, shape):
+    nodes = [node("SequenceConstruct", parts, "s"), node("ConcatFromSequence", "s", "y", axis=axis, new_axis=1)]
+    graph = model(nodes, shape)
+    after = better(graph)
+    assert kinds(after) == ["Unsqueeze"] * len(parts.split()) + ["Concat"]
+    np.testing.assert_array_equal(run(after), run(graph))
+
+
 def test_other_concatenations_before_pooling_stay():
     graph = padded_pooling()
     graph.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((1, 4, 1, 8), np.float32), "rows"))
@@ -84,6 +94,18 @@ def test_any_batch(graph):
     after = better(graph, dynamic_batch=True)
     two = np.concatenate([IMAGE, IMAGE[:, :, ::-1]])
     np.testing.assert_array_equal(run(after, two)[1:], run(graph, two[1:]))
+
+
+def test_any_batch_image_by_image():
+    """For networks that count on one image, as this: its largest value decides over all the others."""
+    graph = model([node("ReduceMax", "x", "a", keepdims=1), node("Div", "x a", "y")], IMAGE.shape)
+    after = better(graph, dynamic_batch=True, image_by_image=True)
+    assert kinds(after) == ["Unsqueeze", "Scan", "Squeeze"]
+    two = np.concatenate([IMAGE, 3 + IMAGE])
+    np.testing.assert_array_equal(run(after, two), np.concatenate([run(graph), run(graph, two[1:])]))
+    inside = network_of_one(after)
+    np.testing.assert_array_equal(run(inside), run(graph))
+    assert network_of_one(inside) is None
 
 
 def test_bias_of_a_reshaped_convolution():
