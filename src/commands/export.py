@@ -159,8 +159,16 @@ def _write(net: Detector, config: Config, path: Path) -> ExportCard:
     converted = config.file_format in CONVERSIONS
     if config.file_format == "ONNX" or converted:
         names = form.input_names, form.output_names
-        aligned = spec.rois_are_aligned(config)
-        write_onnx_file(form.cell, shapes, *names, path, aligned, config.opset, converted, not spec.dynamic_batch)
+        write_onnx_file(
+            form.cell,
+            shapes,
+            *names,
+            path,
+            spec.rois_are_aligned(config),
+            config.opset,
+            for_lite=converted,
+            image_by_image=not spec.dynamic_batch,
+        )
     else:
         write_mindspore_file(form.cell, shapes, path, config.file_format)
     return ExportCard(

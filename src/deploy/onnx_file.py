@@ -73,7 +73,10 @@ def write_onnx_file(
         written = f"{folder}/model.onnx"
         ms.onnx.export(cell, *inputs, file_name=written, input_names=list(input_names))
         model = onnx.load(written)
-    onnx.save(improved(model, output_names, aligned_rois, dynamic, opset, for_lite, image_by_image), path)
+    better = improved(
+        model, output_names, aligned_rois, dynamic, opset, for_lite=for_lite, image_by_image=image_by_image
+    )
+    onnx.save(better, path)
     onnx.checker.check_model(path, full_check=True)
 
 
