@@ -22,7 +22,8 @@ from typing import cast
 from src.common.program import run_command
 
 BEAT = 5.0  # seconds between two signs of life
-SILENCE = 30.0  # seconds without one after which a machine is lost
+# Seconds without one after which a machine is lost. MindSpore gives up after 30, without saying which machine it was.
+SILENCE = 20.0
 STOP = "stop"
 
 
