@@ -36,6 +36,21 @@ def sort_nodes(graph: GraphProto) -> None:
     replace_nodes(graph, [graph.node[number] for number in TopologicalSorter(reading).static_order()])
 
 
+def rename_values(graph: GraphProto, new: dict[str, str]) -> None:
+    """Give values, inputs and outputs of a graph among them, new names wherever they stand."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        value.name = new.get(value.name, value.name)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new.get(name, name) for name in names]
+
+
+def let_batch_vary(graph: GraphProto) -> None:
+    """Let the first axis of inputs and outputs have any length."""
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
 def makers_of(graph: GraphProto) -> dict[str, NodeProto]:
     """The node that makes each value."""
     return {output: node for node in graph.node for output in node.output}

@@ -11,7 +11,16 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, version_converter
 
 from src.common.errors import UserError
 from src.deploy.lite_passes import suit_lite
-from src.deploy.onnx_graph import Constants, attribute, drop_unused, makers_of, replace_nodes, set_attribute
+from src.deploy.onnx_graph import (
+    Constants,
+    attribute,
+    drop_unused,
+    let_batch_vary,
+    makers_of,
+    rename_values,
+    replace_nodes,
+    set_attribute,
+)
 from src.deploy.onnx_scan import scan_images
 
 OPSET = 17  # 12 has Clip of integers, 16 RoiAlign with half pixels; ONNX Runtime has had 17 since 1.12
@@ -86,12 +95,7 @@ def _drop_repeated(graph: GraphProto) -> None:
 
 
 def _rename_outputs(graph: GraphProto, names: Sequence[str]) -> None:
-    new = {output.name: name for output, name in zip(graph.output, names, strict=True)}
-    for output in graph.output:
-        output.name = new[output.name]
-    for node in graph.node:
-        for values in (node.input, node.output):
-            values[:] = [new.get(value, value) for value in values]
+    rename_values(graph, {output.name: name for output, name in zip(graph.output, names, strict=True)})
 
 
 def _bias_along_channels(graph: GraphProto) -> None:
@@ -219,6 +223,5 @@ def _free_batch(graph: GraphProto) -> None:
             if shape is not None and len(shape) and shape[0] == 1:
                 shape = np.array([0, *shape[1:]], np.int64)  # 0: as long as the input's
                 node.input[1] = constants.add(shape, f"{node.output[0]}_shape")
-    for value in [*graph.input, *graph.output]:
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    let_batch_vary(graph)
     del graph.value_info[:]

@@ -39,15 +39,15 @@ def convert_precision(
 
     from src.deploy.onnx_scan import network_of_one, scan_images
 
+    one = network_of_one(onnx.load(source))
     with tempfile.TemporaryDirectory() as folder:
-        folded = Path(folder, "folded.onnx")
-        one = network_of_one(onnx.load(source))
         if one is not None:  # the tools do not look inside a Scan
             alone, converted = Path(folder, "one.onnx"), Path(folder, "converted.onnx")
             onnx.save(one, alone)
             convert_precision(alone, converted, precision, calibration)
             onnx.save(scan_images(onnx.load(converted)), target)
             return
+        folded = Path(folder, "folded.onnx")
         try:
             # Constants are folded, batch normalizations into their convolutions: what is left is what computes.
             quant_pre_process(source, folded, skip_symbolic_shape=True)
@@ -85,7 +85,7 @@ def _keep_float32(graph: Any) -> None:
     from src.deploy.onnx_graph import attribute, drop_unused, makers_of
 
     def is_cast(node: Any, kind: int) -> bool:
-        return node is not None and node.op_type == "Cast" and attribute(node, "to") == kind
+        return node.op_type == "Cast" and attribute(node, "to") == kind
 
     makers = makers_of(graph)
     exact: dict[str, str] = {}

@@ -6,10 +6,9 @@ It is for networks whose regions are counted for a fixed batch.
 import numpy as np
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
-from src.deploy.onnx_graph import Constants, attribute
+from src.deploy.onnx_graph import Constants, attribute, let_batch_vary, rename_values
 
 SCAN = "scan_images"
-BATCH = "batch"
 
 
 def scan_images(model: ModelProto) -> ModelProto:
@@ -31,8 +30,7 @@ def scan_images(model: ModelProto) -> ModelProto:
     graph.node.append(helper.make_node("Scan", inputs, outputs, name=SCAN, body=body, num_scan_inputs=len(inputs)))
     for value in graph.output:
         graph.node.append(helper.make_node("Squeeze", [f"{value.name}_listed", axes], [value.name]))
-    for value in _ports(graph):
-        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+    let_batch_vary(graph)
     return scanned
 
 
@@ -56,9 +54,5 @@ def _ports(graph: GraphProto) -> list[ValueInfoProto]:
 def _renamed(graph: GraphProto, new: dict[str, str]) -> GraphProto:
     """A copy of a graph in which some values have new names."""
     copy = GraphProto.FromString(graph.SerializeToString())
-    for value in (*_ports(copy), *copy.value_info):
-        value.name = new.get(value.name, value.name)
-    for node in copy.node:
-        for names in (node.input, node.output):
-            names[:] = [new.get(name, name) for name in names]
+    rename_values(copy, new)
     return copy
