@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 # On AVX-512 machines oneDNN gives MindSpore's plain-layout convolutions a reference kernel, some 60 times slower than
-# its AVX2 kernels. The variable is read once, when mindspore loads oneDNN.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+# its AVX2 kernels. The variable is read once, when mindspore loads oneDNN. Other runtimes have a oneDNN of their own.
+ONEDNN_LIMIT = "AVX2"
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", ONEDNN_LIMIT)
 # Threads of OpenMP that wait by spinning, as is their habit, take the cores from MindSpore's own threads; those that
 # sleep at once must be woken for every small operator. A few microseconds of spinning, then sleep, is the fastest.
 if "OMP_WAIT_POLICY" not in os.environ:
