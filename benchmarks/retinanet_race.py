@@ -93,7 +93,8 @@ class OurSide:
     def train(self, _: str | None) -> dict:
         """One update."""
         self.net.set_train(True)
-        return {"losses": self.updater([self.inputs], self.rate).asnumpy().tolist()}
+        values = self.updater([self.inputs], self.rate).asnumpy().tolist()
+        return {"losses": dict(zip(self.net.loss_names, values, strict=True))}
 
     def post_process(self, kind: str | None) -> dict:
         """Selection and suppression for one image; `crowded`: every level has more candidates than nms_pre."""
@@ -213,7 +214,7 @@ def compare(ours: Side, peer: Side, folder: Path, with_detections: bool) -> bool
     for _ in range(2):
         answers = ours.ask("train"), peer.ask("train")
         seconds.append(answers[0]["seconds"])
-        losses, expected = (np.array(answer["losses"]) for answer in answers)
+        losses, expected = (np.array([*answer["losses"].values()]) for answer in answers)
         print(f"losses: {losses.round(5).tolist()}, PyTorch {expected.round(5).tolist()}")
         changes.append(float(np.abs(losses / expected - 1).max()))
     print(

@@ -2,12 +2,14 @@ r"""NAS-FPN-RetinaNet at 640 pixels in ONNX Runtime and OpenVINO, in each precis
 
     python benchmarks/runtimes.py --folder outputs/runtimes
     python benchmarks/runtimes.py --folder outputs/runtimes --torch_python /path/to/a/python/with/torch
+    python benchmarks/runtimes.py --folder outputs/mine --files float32.onnx int8.onnx
 
 The folder gets an untrained network's weights, whose batch normalizations have settled, the file that export.py makes
 of them, and the same in 8-bit integers, calibrated on `--calibration_images`; what lies there is used again. Times do
 not depend on weights. Each runtime has a process of its own, they take turns on the same cores, and a ratio is the
 median over the rounds. OpenVINO is there where it is installed, bfloat16 where the processor has it. The peer in
-PyTorch (peers/torch_nas_fpn.py) has the same weights. `--profile 1` says which operators ONNX Runtime spends its time
+PyTorch (peers/torch_nas_fpn.py) has the same weights. `--files` are another network's, which export.py wrote in both
+precisions; the input is then noise. `--profile 1` says which operators ONNX Runtime spends its time
 in, from its own profiler. `scores differ`: largest difference of a score from ONNX Runtime's in float32.
 """
 
@@ -81,6 +83,20 @@ class RuntimeSide:
 # --- the driver ---------------------------------------------------------------------------------------------------
 
 
+def link_files(folder: Path, files: list[str]) -> None:
+    """Let the folder have another network's files, and noise of their input's shape."""
+    import onnx
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, precision in zip(files, ("float32", "int8"), strict=True):
+        link = folder / f"network_{precision}.onnx"
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(file).resolve())
+    sides = onnx.load(files[0], load_external_data=False).graph.input[0].type.tensor_type.shape.dim
+    image = np.random.default_rng(1).standard_normal([side.dim_value or 1 for side in sides], np.float32)
+    np.savez(folder / "inputs.npz", image=image)
+
+
 def prepare(folder: Path, images: str, logits: tuple[float, float]) -> None:
     """Write what is missing in the folder: inputs, weights, and the network's files."""
     from src.config import load_config
@@ -129,7 +145,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         print(f"{label}: not possible here")
     labels = list(chosen)
     sides = [Side(sys.executable, sys.argv[0], "--folder", folder, "--serve", *side) for side in chosen.values()]
-    if arguments.torch_python:
+    if arguments.torch_python and not arguments.files:
         worker = (arguments.torch_python, ROOT / "benchmarks/peers/torch_worker.py", "torch_nas_fpn")
         sides.append(Side(*worker, folder / "weights.npz", folder / "inputs.npz", arguments.threads))
         labels.append("PyTorch, float32")
@@ -140,12 +156,14 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         side.ask(f"network {folder}/scores_{number}.npy")
         scores.append(np.load(folder / f"scores_{number}.npy") if number < len(chosen) else None)
     seconds, _ = race("network", sides, arguments.rounds)
-    print(f"\n{'':<24}{'seconds':>9}{'of its float32':>16}{'of ONNX Runtime':>17}{'scores differ':>15}")
+    print(f"\n{'':<24}{'ms':>9}{'of its float32':>16}{'of ONNX Runtime':>17}{'scores differ':>15}")
     for number, label in enumerate(labels):
         own = labels.index(f"{label.split(',')[0]}, float32")
         ratios = [np.median(seconds[:, number] / seconds[:, base]) for base in (own, 0)]
         differ = "" if scores[number] is None else f"{np.abs(scores[number] - scores[0]).max():.1e}"
-        print(f"{label:<24}{np.median(seconds[:, number]):>9.3f}{ratios[0]:>16.2f}{ratios[1]:>17.2f}{differ:>15}")
+        print(
+            f"{label:<24}{1000 * np.median(seconds[:, number]):>9.1f}{ratios[0]:>16.2f}{ratios[1]:>17.2f}{differ:>15}"
+        )
     if arguments.profile:
         for label, side in zip(labels[:2], sides[:2], strict=True):
             operators = side.ask("profile")["operators"]
@@ -157,6 +175,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", required=True, help="where the network's files are, or will be")
+    parser.add_argument("--files", nargs=2, metavar=("FLOAT32", "INT8"), help="another network's files")
     parser.add_argument("--calibration_images", default=str(ROOT / "datasets/blood_cells/train"), help="for int8")
     parser.add_argument("--torch_python", help="a Python that has torch and numpy, for the peer")
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each (7)")
@@ -170,7 +189,10 @@ def main() -> None:
         serve({"network": side.network, "profile": side.profile})
         return
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # the processes below inherit it
-    prepare(folder, arguments.calibration_images, (-2.5, 1.3))
+    if arguments.files:
+        link_files(folder, arguments.files)
+    else:
+        prepare(folder, arguments.calibration_images, (-2.5, 1.3))
     flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
     print(f"instructions: {', '.join(flag for flag in FLAGS if flag in flags)}")
     measure(folder, arguments)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+ENVIRONMENT = dict(os.environ)  # of the processes below: before src prepared this one for MindSpore
 # PyTorch as it is, and held to the instruction set that MindSpore must be held to (src/__init__.py says why).
 PEERS = {"PyTorch": {}, "PyTorch, AVX2 only": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
 
@@ -57,7 +58,7 @@ class Side:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **environment},
+            env={**ENVIRONMENT, **environment},
         )
 
     def answer(self) -> dict:
