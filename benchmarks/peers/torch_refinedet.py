@@ -1,4 +1,4 @@
-"""RefineDet in PyTorch, on VGG-16: the peer of refinedet_speed.py, which runs it with a Python that has torch.
+"""RefineDet in PyTorch, on VGG-16: the peer of refinedet_speed.py and mmdetection_race.py, run by a Python with torch.
 
 The same network from the paper's tables, with the same parameter names, and the detection step as PyTorch users write
 it: greedy suppression class by class, in PyTorch (as the public port does) or by torchvision's operator. Its parts take
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch_worker import load_weights
+from torch_worker import load_weights, make_optimizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -187,6 +187,58 @@ def detect(raw, anchors, nms, rules: Rules = PUBLISHED):
     return rows[rows[:, 1].argsort(descending=True)[: rules.max_detections]]
 
 
+def overlaps(boxes, objects):
+    """IoU [P,N] of boxes [P,4] and objects [N,4], by their corners."""
+    low, high = torch.maximum(boxes[:, None, :2], objects[:, :2]), torch.minimum(boxes[:, None, 2:], objects[:, 2:])
+    common = (high - low).clamp(min=0).prod(2)
+    areas = [(x[:, 2:] - x[:, :2]).prod(1) for x in (boxes, objects)]
+    return common / (areas[0][:, None] + areas[1] - common)
+
+
+def match(boxes, objects, iou_thr: float = 0.5):
+    """Which object each box [P,4] should find, -1 for none: the one it overlaps most, and each object's best box."""
+    iou = overlaps(boxes, objects)
+    best, index = iou.max(1)
+    index[best < iou_thr] = -1
+    index[iou.argmax(0)] = torch.arange(len(objects))
+    return index
+
+
+def encode(objects, boxes, variances, epsilon: float = 1e-5):
+    """Deltas [P,4] that `decode` makes objects [P,4] of boxes [P,4] with; both by centre and size."""
+    centre = (objects[:, :2] - boxes[:, :2]) / (variances[0] * boxes[:, 2:])
+    return torch.cat([centre, torch.log(objects[:, 2:] / boxes[:, 2:] + epsilon) / variances[1]], 1)
+
+
+def multibox_loss(deltas, scores, targets, classes, positive, ratio: float = 3.0):
+    """SSD's two losses of one image: smooth L1 of the positives, cross entropy of them and of the hardest others."""
+    losses = F.cross_entropy(scores, classes, reduction="none")
+    others = losses.detach().masked_fill(positive, -1)
+    hardest = others.topk(min(int(ratio * positive.sum()), int((~positive).sum()))).indices
+    location = F.smooth_l1_loss(deltas[positive], targets[positive], reduction="sum")
+    return location, losses[positive].sum() + losses[hardest].sum()
+
+
+def losses(raw, anchors, boxes, labels, rules: Rules = PUBLISHED):
+    """The four losses of one image; anchors by centre and size, boxes [N,4] by their corners, labels from 0."""
+    arm_loc, arm_conf, odm_loc, odm_conf = (x[0] for x in raw)
+    terms = []
+    with torch.no_grad():
+        refined = decode(arm_loc, anchors, rules.variances)
+        is_object = arm_conf.softmax(1)[:, 1] > rules.objectness_thr
+    for deltas, scores, priors in ((arm_loc, arm_conf, anchors), (odm_loc, odm_conf, refined)):
+        with torch.no_grad():
+            index = match(torch.cat([priors[:, :2] - priors[:, 2:] / 2, priors[:, :2] + priors[:, 2:] / 2], 1), boxes)
+            positive = index >= 0
+            targets = encode(centred(boxes)[index.clamp(min=0)], priors, rules.variances)
+            classes = positive.long()
+            if priors is refined:
+                classes = torch.where(positive, labels[index.clamp(min=0)] + 1, 0)
+                positive &= is_object
+        terms += [x / positive.sum().clamp(min=1) for x in multibox_loss(deltas, scores, targets, classes, positive)]
+    return torch.stack(terms)
+
+
 def torchvision_nms():
     """Torchvision's suppression, or None where it is not installed."""
     try:
@@ -206,11 +258,23 @@ def main() -> None:
     torch.set_num_threads(threads)
     with np.load(inputs) as data:
         arrays = {name: torch.from_numpy(data[name]) for name in data.files}
-    net = RefineDet(VGG16(), Levels(), [512, 512, 1024, 512], arrays["typical_odm_conf"].shape[-1])
+    with np.load(weights) as data:
+        outputs = data["odm_head.conf_convs.0.bias"].size // 3  # anchors per cell
+    net = RefineDet(VGG16(), Levels(), [512, 512, 1024, 512], outputs)
     load_weights(net, weights)
-    net.eval()
     anchors = centred(arrays["anchors"])
     by_operator = torchvision_nms()
+
+    optimizer = make_optimizer(net, float(arrays.get("lr", 0)), float(arrays.get("weight_decay", 0)))
+
+    def train(_: str | None) -> dict:
+        valid = arrays["valid"][0]
+        boxes, labels = arrays["boxes"][0][valid], arrays["labels"][0][valid].long()
+        terms = losses(net(arrays["image"]), anchors, boxes, labels)
+        optimizer.zero_grad(set_to_none=True)
+        terms.sum().backward()
+        optimizer.step()
+        return {"losses": dict(zip(("arm_loc", "arm_conf", "odm_loc", "odm_conf"), terms.tolist(), strict=True))}
 
     def network(save_to: str | None) -> dict:
         with torch.inference_mode():
@@ -236,7 +300,8 @@ def main() -> None:
     def save(kind: str | None) -> dict:
         return run_detection(str(kind), greedy, str(Path(weights).with_name(f"peer_{kind}.npz")))
 
-    serve({"network": network, "select": select, "select_by_operator": select_by_operator, "save": save})
+    commands = (network, train, select, select_by_operator, save)
+    serve({command.__name__: command for command in commands})
 
 
 if __name__ == "__main__":

@@ -24,9 +24,19 @@ def load_weights(net: nn.Module, path: str) -> None:
     with np.load(path) as arrays:
         state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     missing, unexpected = net.load_state_dict(state, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    own = net.state_dict()
+    given = {own[name].data_ptr() for name in state if name in own}  # levels that share a layer name it each
+    missing = [n for n in missing if not n.endswith("num_batches_tracked") and own[n].data_ptr() not in given]
     if missing or unexpected:
         raise SystemExit(f"the networks differ: missing {missing}, unexpected {unexpected}")
+
+
+def make_optimizer(net: nn.Module, rate: float, weight_decay: float) -> torch.optim.SGD:
+    """SGD with momentum; biases and normalizations do not decay. Frozen weights are left out."""
+    trained = [p for p in net.parameters() if p.requires_grad]
+    decayed, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=rate, momentum=0.9)
 
 
 def main() -> None:
@@ -42,10 +52,7 @@ def main() -> None:
         rate, weight_decay = float(data["lr"]), float(data["weight_decay"])
     size = images.shape[-1]
     anchors = anchors_of(size, net.base_scale)
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9)
+    optimizer = make_optimizer(net, rate, weight_decay)
 
     def network(save_to: str | None) -> dict:
         net.eval()
@@ -69,7 +76,7 @@ def main() -> None:
         optimizer.zero_grad(set_to_none=True)
         terms.sum().backward()
         optimizer.step()
-        return {"losses": terms.tolist()}
+        return {"losses": dict(zip(("loss_cls", "loss_bbox"), terms.tolist(), strict=True))}
 
     serve({"network": network, "predict": predict, "train": train})
 
