@@ -1,12 +1,12 @@
-"""Seconds of one prediction on the CPU of every published configuration: MindSpore and ONNX Runtime.
+"""Seconds of one prediction on the CPU of every published configuration: MindSpore, ONNX Runtime and OpenVINO.
 
     python benchmarks/models.py
     python benchmarks/models.py --onnx 0 configs/refinedet/refinedet_vgg16_320.yaml
 
-Each configuration's network, with random weights, is exported to ONNX; the checkpoint and the file then detect objects
-in the same image of noise of the configuration's size, taking turns in processes of their own. A prediction goes from
-the prepared image to boxes, scores, labels and (28 x 28) masks. Medians of the rounds after a first call of each;
-memory is the highest of each process.
+Each configuration's network, with random weights, is exported to ONNX; the checkpoint and the file, in each runtime
+that is installed, then detect objects in the same image of noise of the configuration's size, taking turns in processes
+of their own. A prediction goes from the prepared image to boxes, scores, labels and (28 x 28) masks. Medians of the
+rounds after a first call of each; memory is the highest of each process.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ CONFIGS = [
 ]
 
 
-def serve_detector(config_path: str, weights: str) -> None:
+def serve_detector(config_path: str, weights: str, runtime: str) -> None:
     """Answer `predict` with a detector: an exported file, or a new network whose weights are saved first."""
     import src  # noqa: F401  before mindspore
     from src.config import load_config
@@ -40,8 +41,8 @@ def serve_detector(config_path: str, weights: str) -> None:
     from src.weights.checkpoint import save_weights
 
     config = load_config(config_path, {"device_target": "CPU"})
-    if Path(weights).exists():
-        detector = ExportedDetector(weights, config)
+    if runtime != "mindspore":
+        detector = ExportedDetector(weights, config, runtime)
     else:
         import mindspore as ms
 
@@ -64,21 +65,23 @@ def serve_detector(config_path: str, weights: str) -> None:
     serve({"predict": predict, "memory": memory})
 
 
-def measure(config: Path, folder: Path, rounds: int, with_onnx: bool) -> str:
+def measure(config: Path, folder: Path, rounds: int, runtimes: list[str]) -> str:
     """One line of the table."""
     weights = folder / "exported.ckpt"
-    sides = [Side(sys.executable, __file__, "--serve", config, weights)]
+    sides = [Side(sys.executable, __file__, "--serve", config, weights, "mindspore")]
     sides[0].answer()
-    if with_onnx:
-        sides.append(Side(sys.executable, __file__, "--serve", config, export_onnx(config, weights)))
-        sides[1].answer()
+    if runtimes:
+        file = export_onnx(config, weights)
+        sides += [Side(sys.executable, __file__, "--serve", config, file, runtime) for runtime in runtimes]
+    for side in sides[1:]:
+        side.answer()
     for side in sides:
         side.ask("predict")
     seconds = np.median(race("predict", sides, rounds)[0], axis=0)
     cells = [f"{t:.2f} s, {side.ask('memory')['gigabytes']:.1f} GB" for t, side in zip(seconds, sides, strict=True)]
     for side in sides:
         side.close()
-    return f"| `{config.stem}` | " + " | ".join([*cells, "-"][:2]) + " |"
+    return f"| `{config.stem}` | " + " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -88,16 +91,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (5)")
     parser.add_argument("--threads", type=int, default=2, help="cores that may be used (2)")
     parser.add_argument("--onnx", type=int, default=1, choices=(0, 1), help="0: MindSpore alone (1)")
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve_detector(*arguments.serve)
         return
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])  # the processes below inherit it
-    print("| configuration | MindSpore | ONNX Runtime |\n|---|---|---|", flush=True)
+    runtimes = [name for name in ("onnxruntime", "openvino") if arguments.onnx and find_spec(name)]
+    print(f"| {' | '.join(['configuration', 'mindspore', *runtimes])} |\n|---|---|{'---|' * len(runtimes)}", flush=True)
     for config in arguments.configs or [ROOT / f"configs/{name}.yaml" for name in CONFIGS]:
         with tempfile.TemporaryDirectory() as folder:
-            print(measure(config.resolve(), Path(folder), arguments.rounds, bool(arguments.onnx)), flush=True)
+            print(measure(config.resolve(), Path(folder), arguments.rounds, runtimes), flush=True)
 
 
 if __name__ == "__main__":

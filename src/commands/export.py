@@ -23,6 +23,7 @@ from src.deploy.exported_model import BFLOAT16, MODELS, ExportedModel
 from src.deploy.mindir_file import write_mindspore_file
 from src.deploy.onnx_file import onnx_package, write_onnx_file
 from src.deploy.onnx_metadata import write_metadata
+from src.deploy.raw_selection import build_selection
 from src.model_utils.device_adapter import setup_device, target_of, writes_air
 from src.models.api import Detector
 from src.models.table import spec_of
@@ -231,11 +232,15 @@ def compare(
     image_info: np.ndarray,
 ) -> Difference:
     """The largest difference of an exported file's outputs from what `expected_outputs` gave for the same images."""
-    if not isinstance(expected, Detections):
+    spec = spec_of(config).export
+    if isinstance(expected, Detections):
+        pair = _as_detections(outputs, card), expected
+    elif spec.fixed_rows:
         return raw_difference(outputs, expected, max(card.inputs[0].shape[2:]))
-    return detections_difference(
-        _as_detections(outputs, card), expected, image_info, spec_of(config).export.score_threshold(config)
-    )
+    else:
+        select = build_selection(card.selection or {})
+        pair = Detections(*select(*outputs, image_info)), Detections(*select(*expected, image_info))
+    return detections_difference(*pair, image_info, spec.score_threshold(config))
 
 
 def _as_detections(outputs: list[np.ndarray], card: ExportCard) -> Detections:

@@ -190,6 +190,8 @@ class ExportSpec:
         default_form: the form that `export_form: auto` stands for.
         dynamic_batch: whether the network takes any number of images per call; those of one that does not are computed
             one by one where an ONNX file takes any number.
+        fixed_rows: whether a row of the raw form is always the same anchor's. Where the network chooses regions,
+            rounding may change their order, and a file is compared by what its rows become.
         rois_are_aligned: configuration -> whether RoIAlign counts from the centres of pixels (ONNX files have one
             answer for all of them); raises UserError where there are two.
     """
@@ -199,6 +201,7 @@ class ExportSpec:
     score_threshold: Callable[[Any], float]
     default_form: Literal["raw", "detections"] = "raw"
     dynamic_batch: bool = True
+    fixed_rows: bool = True
     rois_are_aligned: Callable[[Any], bool] = lambda config: True
 
 

@@ -122,6 +122,25 @@ def test_raw_boxes_of_mask_models_give_the_checkpoints_boxes(tmp_path):
     assert expected.valid.all()
     for ours, theirs in zip(found, expected, strict=False):
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    regions_may_change_places(model, config, inputs)
+
+
+def regions_may_change_places(model, config, inputs):
+    """Which of two regions comes first is rounding's matter; a box that is off counts."""
+    card, info = model.card, inputs["image_info"]
+    boxes, scores = model.run(*inputs.values())
+    other = [boxes[:, ::-1], scores[:, ::-1]]
+    assert exporter.compare(other, [boxes, scores], card, config, info).size < 1e-6
+    assert raw_difference(other, [boxes, scores], 128).size > 0.01
+    assert exporter.compare([boxes + 12.8, scores], [boxes, scores], card, config, info).size > 0.01
+
+
+def test_rows_of_anchors_keep_their_places(retinanet, onnx_file):
+    card = load_card(onnx_file)
+    outputs = open_exported(onnx_file).run(np.random.default_rng(0).standard_normal((1, 3, 128, 128), np.float32))
+    info = np.float32([[128, 128, 128, 128, 1, 1]])
+    other = [values[:, ::-1] for values in outputs]
+    assert exporter.compare(other, outputs, card, retinanet, info).size > 0.01
 
 
 def test_mindir_of_any_batch(retinanet, tmp_path):

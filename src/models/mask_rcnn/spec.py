@@ -89,6 +89,7 @@ MASK_RCNN = DetectorSpec(
         score_threshold=lambda config: config.test_cfg.rcnn.score_thr,
         default_form="detections",
         dynamic_batch=False,
+        fixed_rows=False,
         rois_are_aligned=rois_are_aligned,
     ),
     class_biases=(
