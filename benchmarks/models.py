@@ -51,7 +51,7 @@ def serve_detector(config_path: str, weights: str, runtime: str) -> None:
         ms.set_seed(1)
         detector = build_detector(config).set_train(False)
         save_weights(weights, {p.name: p.asnumpy() for p in detector.get_parameters()})
-    height, width = config.img_height, config.img_width
+    height, width = config.input_hw
     image = np.random.default_rng(1).standard_normal((1, 3, height, width), np.float32)
     info = np.float32([[height, width, height, width, 1, 1]])
 

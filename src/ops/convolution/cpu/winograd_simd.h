@@ -357,7 +357,8 @@ void write_weights(const float *sums, int64_t tap_size, int rows, int columns, i
 }
 
 // From how many tiles on the products that are saved outweigh the transformations: measured, with 64 to 512 channels.
-constexpr int64_t kFewestTiles = 24, kFewestTilesOfGradient = 16;
+// Wider vectors gain more on products than on transformations.
+constexpr int64_t kFewestTiles = kLanes == 16 ? 36 : 24, kFewestTilesOfGradient = 16;
 constexpr int64_t kFewestChannels = 16;
 
 bool suits_winograd(const Convolution &c, int64_t fewest_tiles) {
