@@ -5,7 +5,8 @@
 #
 # Without arguments: the whole suite. Examples of arguments: tests/data, -k anchor, -m "not slow", -x.
 # Two to four tests run at once, as there are cores (-n 0: one after the other); files are kept together.
-# The program of ascend310_infer is compiled and tested too; what it needs is installed where that is allowed.
+# The program of ascend310_infer is compiled and tested too, and mpirun used; what they need is installed where that is
+# allowed.
 # DRY_RUN=1 in the environment only prints what would be run.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -21,6 +22,12 @@ want_libraries_of_ascend310() {
     fi
 }
 
+# What starts processes as the published GPU commands do; the test of that is skipped where it cannot be had.
+want_mpirun() {
+    command -v mpirun >/dev/null || (install_packages openmpi-bin) ||
+        echo "== going on without it: the test of mpirun is skipped"
+}
+
 if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
     usage_of "$0"
     exit 0
@@ -29,6 +36,7 @@ bash "$PROJECT_ROOT/scripts/setup_env.sh" "$PROJECT_ROOT/requirements-dev.txt"
 run env PYTHON="$VENV_DIR/bin/python" bash "$PROJECT_ROOT/scripts/build_custom.sh" cpu
 if ! dry_run; then
     want_libraries_of_ascend310
+    want_mpirun
 fi
 cd "$PROJECT_ROOT"
 echo "== running the tests"
