@@ -97,6 +97,7 @@ class OurSide:
         from src.engine.optimizer import build_optimizer
         from src.engine.train_step import Updater
         from src.models import build_detector
+        from src.models.prediction import Compiled
         from src.weights.convert import pytorch_names
 
         ms.set_device("CPU")
@@ -107,6 +108,8 @@ class OurSide:
         self.net = build_detector(config)
         if entry.peer == MMDETECTION:
             load_seeded_weights(self.net, config)
+        if entry.forward == "network":
+            self.dense_outputs = Compiled(self.net.dense_outputs)
         np.savez(folder / "weights.npz", **pytorch_names({p.name: p.asnumpy() for p in self.net.get_parameters()}))
         inputs = make_inputs(entry.size, 1, 8)
         inputs["image"] /= inputs["image"].std()
@@ -123,10 +126,6 @@ class OurSide:
 
     def network(self, save_to: str | None) -> dict:
         """Raw outputs of the image, to host arrays."""
-        from src.models.prediction import Compiled
-
-        if not hasattr(self, "dense_outputs"):
-            self.dense_outputs = Compiled(self.net.dense_outputs)
         self.net.set_train(False)
         outputs = [y.asnumpy() for x in self.dense_outputs(self.image) for y in (x if isinstance(x, tuple) else (x,))]
         if save_to:
@@ -151,8 +150,8 @@ def load_seeded_weights(net, config) -> None:
     from src.weights.convert import convert_weights, pytorch_names
     from tests.oracles.seeded_weights import seeded_state
 
-    shapes = {p.name: p.asnumpy() for p in net.get_parameters()}
-    load_weights(net, convert_weights(seeded_state({k: v.shape for k, v in pytorch_names(shapes).items()}, 3), config))
+    shapes = pytorch_names({p.name: p.shape for p in net.get_parameters()})
+    load_weights(net, convert_weights(seeded_state(shapes, 3), config))
 
 
 # --- the driver ---------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ of them, and the same in 8-bit integers, calibrated on `--calibration_images`; w
 not depend on weights. Each runtime has a process of its own, they take turns on the same cores, and a ratio is the
 median over the rounds. OpenVINO is there where it is installed, bfloat16 where the processor has it. The peer in
 PyTorch (peers/torch_nas_fpn.py) has the same weights. `--files` are another network's, which export.py wrote in both
-precisions; the input is then noise. `--profile 1` says which operators ONNX Runtime spends its time
-in, from its own profiler. `scores differ`: largest difference of a score from ONNX Runtime's in float32.
+precisions; the input is then noise. `--profile 1` says which operators ONNX Runtime spends its time in, from its own
+profiler. `scores differ`: largest difference of a score from ONNX Runtime's in float32.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/starts.py [CONFIG ...]
 
-Every configuration trains two steps of one noisy image at its own batch of one and finds objects in the image, in
-programs of their own as a user starts them: `cold` with an empty folder of compiled graphs, `second` with what the
+Every configuration trains two steps of one image of noise and finds objects in such an image, in programs of their own,
+as a user starts them: `cold` with an empty folder of compiled graphs, `second` with what the
 first left there, `resumed` a training that goes on from the first one's checkpoint. A training's seconds are those to
 its first logged step, inference's those of the whole program. Mask models at 800 pixels, as their figures elsewhere.
 Nothing else should run meanwhile.

@@ -238,7 +238,8 @@ def compare(
     elif spec.fixed_rows:
         return raw_difference(outputs, expected, max(card.inputs[0].shape[2:]))
     else:
-        select = build_selection(card.selection or {})
+        assert card.selection is not None  # of the raw form
+        select = build_selection(card.selection)
         pair = Detections(*select(*outputs, image_info)), Detections(*select(*expected, image_info))
     return detections_difference(*pair, image_info, spec.score_threshold(config))
 
