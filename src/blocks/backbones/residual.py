@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from mindspore import Tensor, nn
 from mindspore.common.initializer import Initializer
 
-from src.blocks.layers import Norm, build_activation, build_norm, conv2d
+from src.blocks.layers import Norm, build_activation, build_norm, conv2d, conv_norm_act
 
 
 class BlockOptions(NamedTuple):
@@ -30,6 +30,10 @@ def _shortcut(in_channels: int, out_channels: int, stride: int, options: BlockOp
         return None
     conv = conv2d(in_channels, out_channels, 1, stride, weight_init=options.weight_init)
     return nn.SequentialCell(conv, build_norm(options.norm, out_channels))
+
+
+def _shortcut_of(downsample: nn.SequentialCell | None, x: Tensor) -> Tensor:
+    return x if downsample is None else conv_norm_act(downsample[0], downsample[1], None, x)
 
 
 def _start_as_identity(norm_layer: nn.Cell) -> None:
@@ -63,10 +67,8 @@ class BasicBlock(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,in_channels,H,W] -> [B,planes,H/stride,W/stride]."""
-        out = self.act(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return self.act(out + shortcut)
+        out = conv_norm_act(self.conv1, self.bn1, self.act, x)
+        return conv_norm_act(self.conv2, self.bn2, self.act, out, _shortcut_of(self.downsample, x))
 
 
 class Bottleneck(nn.Cell):
@@ -109,11 +111,9 @@ class Bottleneck(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,in_channels,H,W] -> [B,4*planes,H/stride,W/stride]."""
-        out = self.act(self.bn1(self.conv1(x)))
-        out = self.act(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return self.act(out + shortcut)
+        out = conv_norm_act(self.conv1, self.bn1, self.act, x)
+        out = conv_norm_act(self.conv2, self.bn2, self.act, out)
+        return conv_norm_act(self.conv3, self.bn3, self.act, out, _shortcut_of(self.downsample, x))
 
 
 Block = BasicBlock | Bottleneck

@@ -12,11 +12,11 @@ from src.blocks.backbones.recompute import recompute_residual_blocks
 from src.blocks.backbones.residual import BasicBlock, Block, BlockOptions, Bottleneck, block_group
 from src.blocks.layers import (
     ACTIVATION_FLOORS,
+    ACTIVATIONS,
     DEFAULT_NORM,
     ConvModule,
     MaxPool2d,
     Norm,
-    build_activation,
     upsample_nearest,
 )
 
@@ -224,7 +224,7 @@ class SpineNet(nn.Cell):
         self.merge_ops = nn.CellList(merges)
         self.scale_permuted_blocks = nn.CellList(blocks)
         self.endpoint_convs = Endpoints(channels, self.out_channels, norm, endpoint_act)
-        self.act = build_activation(act)
+        self.act = ACTIVATIONS[act]()
         self.maxpool = MaxPool2d(3, 2, margin=1, floor=ACTIVATION_FLOORS[act])
         self.inputs = tuple(spec.inputs for spec in BLOCK_SPECS)
         self.extra_inputs = tuple(unconsumed_merges(nodes))

@@ -4,7 +4,7 @@ from mindspore import Tensor, nn
 
 from src.blocks.architectures import VGG16_FC_FACTOR, VGG16_GROUPS
 from src.blocks.backbones.recompute import recomputed_chain
-from src.blocks.layers import MaxPool2d, Norm, build_norm, conv2d
+from src.blocks.layers import ConvNormAct, MaxPool2d, Norm, build_norm, conv2d
 
 CEILING_POOL = 2  # the third pool keeps the last row and column of odd sizes (SSD's way), the others drop them
 FC6_DILATION = 3
@@ -26,27 +26,34 @@ class VGG16(nn.Cell):
 
     def __init__(self, base_channels: int = 64, norm: Norm | None = None) -> None:
         super().__init__()
-        layers, outputs, channels = [], [], 3
+        layers: list[nn.Cell] = []
+        steps: list[nn.Cell] = []
+        outputs, channels = [], 3
 
         def add(width: int, kernel_size: int, dilation: int = 1) -> None:
-            layers.append(conv2d(channels, width, kernel_size, has_bias=True, dilation=dilation))
-            if norm is not None:
-                layers.append(build_norm(norm, width))
-            layers.append(nn.ReLU())
+            conv = conv2d(channels, width, kernel_size, has_bias=True, dilation=dilation)
+            norm_layer = None if norm is None else build_norm(norm, width)
+            act = nn.ReLU()
+            layers.extend(layer for layer in (conv, norm_layer, act) if layer is not None)
+            steps.append(ConvNormAct(conv, norm_layer, act))
+
+        def pool(ceil: bool) -> None:
+            layers.append(MaxPool2d(2, 2, ceil=ceil))
+            steps.append(layers[-1])
 
         for group, (convolutions, factor) in enumerate(VGG16_GROUPS):
             for _ in range(convolutions):
                 add(factor * base_channels, 3)
                 channels = factor * base_channels
             if group >= len(VGG16_GROUPS) - 2:
-                outputs.append(len(layers) - 1)
-            layers.append(MaxPool2d(2, 2, ceil=group == CEILING_POOL))
+                outputs.append(len(steps) - 1)
+            pool(ceil=group == CEILING_POOL)
         add(VGG16_FC_FACTOR * base_channels, 3, FC6_DILATION)
         channels = VGG16_FC_FACTOR * base_channels
         add(channels, 1)
-        outputs.append(len(layers) - 1)
-        self.features = nn.CellList(layers)
-        self.steps = tuple(self.features)  # what runs one after the other: layers, or blocks of them
+        outputs.append(len(steps) - 1)
+        self.features = nn.CellList(layers)  # for their names
+        self.steps = tuple(steps)  # what runs one after the other
         self.outputs = tuple(outputs)
         self.out_channels = (8 * base_channels, 8 * base_channels, channels)
 
@@ -65,15 +72,15 @@ class VGG16(nn.Cell):
         steps: list[nn.Cell] = []
         outputs: list[int] = []
         block: list[nn.Cell] = []
-        for i, layer in enumerate(self.features):
-            pools, is_output = isinstance(layer, MaxPool2d), i in self.outputs
+        for i, step in enumerate(self.steps):
+            pools, is_output = isinstance(step, MaxPool2d), i in self.outputs
             if not pools:
-                block.append(layer)
+                block.append(step)
             if block and (pools or is_output):
                 steps.append(recomputed_chain(block))
                 block = []
             if pools:
-                steps.append(layer)
+                steps.append(step)
             if is_output:
                 outputs.append(len(steps) - 1)
         self.steps, self.outputs = tuple(steps), tuple(outputs)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from mindspore import Tensor, nn
 
 from src.blocks.initialization import bias_for_probability, normal
-from src.blocks.layers import DEFAULT_NORM, Conv2d, Norm, build_activation, build_norm
+from src.blocks.layers import DEFAULT_NORM, Conv2d, Norm, build_activation, build_norm, conv_norm_act
 from src.ops.precision import in_float32
 
 OUTPUT_STD = 0.01
@@ -28,9 +28,9 @@ class SharedConv(nn.Cell):
         self.bn = build_norm(norm, out_channels)
         self.act = build_activation(act)
 
-    def construct(self, x: Tensor) -> Tensor:
-        """Normalize and activate what a convolution gave."""
-        return self.act(self.bn(x))
+    def construct(self, conv: nn.Cell, x: Tensor) -> Tensor:
+        """Convolve x by the stage's convolution, normalize, activate."""
+        return conv_norm_act(conv, self.bn, self.act, x)
 
 
 def _conv(in_channels: int, out_channels: int, bias: float | None = None) -> Conv2d:
@@ -129,5 +129,5 @@ class RetinaSepBNHead(nn.Cell):
 
     def _branch(self, stages: nn.CellList, level: int, x: Tensor) -> Tensor:
         for i in range(self.stacked_convs):
-            x = stages[level][i](stages[0][i].conv(x))
+            x = stages[level][i](stages[0][i].conv, x)
         return x

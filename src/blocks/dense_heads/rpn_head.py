@@ -4,7 +4,7 @@ from mindspore import Tensor, nn
 from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import normal
-from src.blocks.layers import conv2d
+from src.blocks.layers import conv2d, conv_norm_act
 from src.ops.precision import in_float32
 
 WEIGHT_STD = 0.01
@@ -46,7 +46,7 @@ class RPNHead(nn.Cell):
         logits: tuple[Tensor, ...] = ()
         deltas: tuple[Tensor, ...] = ()
         for feature in features:
-            x = self.relu(self.rpn_conv(feature))
+            x = conv_norm_act(self.rpn_conv, None, self.relu, feature)
             logits = logits + (in_float32(self.rpn_cls(x)),)
             deltas = deltas + (in_float32(self.rpn_reg(x)),)
         return logits, deltas

@@ -1,7 +1,8 @@
 """Layers shared by backbones and heads."""
 
-from src.blocks.layers.activation import ACTIVATION_FLOORS, build_activation
+from src.blocks.layers.activation import ACTIVATION_FLOORS, ACTIVATIONS, build_activation
 from src.blocks.layers.conv_module import ConvModule, conv2d
+from src.blocks.layers.conv_norm_act import ConvNormAct, conv_norm_act
 from src.blocks.layers.l2_norm import L2Norm
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 from src.blocks.layers.upsample import upsample_nearest
@@ -11,10 +12,12 @@ from src.ops.cpu_kernels import use_standard_operators
 from src.ops.max_pool import DownsampleMax, MaxPool2d
 
 __all__ = [
+    "ACTIVATIONS",
     "ACTIVATION_FLOORS",
     "DEFAULT_NORM",
     "Conv2d",
     "ConvModule",
+    "ConvNormAct",
     "Dense",
     "DownsampleMax",
     "L2Norm",
@@ -25,6 +28,7 @@ __all__ = [
     "build_activation",
     "build_norm",
     "conv2d",
+    "conv_norm_act",
     "interleave",
     "upsample_nearest",
     "use_standard_operators",

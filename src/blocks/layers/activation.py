@@ -11,12 +11,12 @@ class Swish(nn.Cell):
         return x * ops.sigmoid(x)
 
 
-ACTIVATIONS = {"relu": nn.ReLU, "swish": Swish, "none": nn.Identity}
+ACTIVATIONS = {"relu": nn.ReLU, "swish": Swish}
 
 
-def build_activation(name: str) -> nn.Cell:
-    """A new activation cell: `relu`, `swish` or `none` (identity)."""
-    return ACTIVATIONS[name]()
+def build_activation(name: str) -> nn.Cell | None:
+    """A new activation cell: `relu` or `swish`; None for `none`."""
+    return None if name == "none" else ACTIVATIONS[name]()
 
 
 # Lower bounds of what the activations give (swish: -0.27846 at -1.2785).

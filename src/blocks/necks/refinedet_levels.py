@@ -6,7 +6,7 @@ from mindspore import Tensor, nn
 
 from src.blocks.backbones.residual import BlockOptions, Bottleneck
 from src.blocks.initialization import kaiming_fan_out, xavier_uniform
-from src.blocks.layers import L2Norm, Norm, conv2d
+from src.blocks.layers import L2Norm, Norm, conv2d, conv_norm_act
 
 L2_SCALES = (10.0, 8.0)
 
@@ -33,7 +33,8 @@ class VGGLevels(nn.Cell):
     def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """(conv4_3, conv5_3, fc7) -> (normalized conv4_3, normalized conv5_3, fc7, conv6_2)."""
         conv4_3, conv5_3, fc7 = features
-        conv6_2 = self.relu(self.conv6_2(self.relu(self.conv6_1(fc7))))
+        conv6_1 = conv_norm_act(self.conv6_1, None, self.relu, fc7)
+        conv6_2 = conv_norm_act(self.conv6_2, None, self.relu, conv6_1)
         return self.l2_norms[0](conv4_3), self.l2_norms[1](conv5_3), fc7, conv6_2
 
 

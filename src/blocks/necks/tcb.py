@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mindspore import Tensor, nn
 
 from src.blocks.initialization import xavier_uniform
-from src.blocks.layers import ConvModule, Norm, Upsample2x2, build_norm, interleave
+from src.blocks.layers import ConvModule, Norm, Upsample2x2, build_norm, conv_norm_act, interleave
 
 
 class TCB(nn.Cell):
@@ -32,10 +32,9 @@ class TCB(nn.Cell):
 
     def construct(self, x: Tensor, coarser: Tensor | None = None) -> Tensor:
         """`x` [B,in_channels,H,W], coarser [B,out_channels,H/2,W/2] or None -> [B,out_channels,H,W]."""
-        x = self.conv2(self.conv1(x))
-        if self.upsample is not None:
-            x = x + self.upsample(coarser)
-        return self.conv3(self.relu(x))
+        shortcut = None if self.upsample is None else self.upsample(coarser)
+        x = conv_norm_act(self.conv2.conv, self.conv2.bn, self.relu, self.conv1(x), shortcut)
+        return self.conv3(x)
 
 
 class _Upsample(nn.Cell):
