@@ -15,7 +15,7 @@ from mindspore import nn, ops
 from src.blocks.layers import Conv2d, Dense, PointwiseConvolution, conv2d, use_standard_operators
 from src.common.errors import UserError
 from src.ops import kernel_library as libraries
-from src.ops.convolution import layers as fast_conv2d
+from src.ops.convolution import operators as fast_conv2d
 from tests.ops.sanitized import assert_sanitizers_find_nothing, needs_compiler
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from mindspore import Tensor, nn
 from mindspore.common.initializer import Initializer
 
-from src.blocks.layers import Norm, build_activation, build_norm, conv2d, conv_norm_act
+from src.blocks.layers import ConvNormAct, Norm, build_activation, build_norm, conv2d
 
 
 class BlockOptions(NamedTuple):
@@ -32,8 +32,12 @@ def _shortcut(in_channels: int, out_channels: int, stride: int, options: BlockOp
     return nn.SequentialCell(conv, build_norm(options.norm, out_channels))
 
 
-def _shortcut_of(downsample: nn.SequentialCell | None, x: Tensor) -> Tensor:
-    return x if downsample is None else conv_norm_act(downsample[0], downsample[1], None, x)
+def _steps(block: nn.Cell, count: int) -> tuple[ConvNormAct, ...]:
+    """What a block does, of its layers: `count` convolutions and, where there is one, the shortcut's."""
+    parts = [(getattr(block, f"conv{i}"), getattr(block, f"bn{i}"), block.act) for i in range(1, count + 1)]
+    if block.downsample is not None:
+        parts.append((*block.downsample, None))
+    return tuple(ConvNormAct(*part, auto_prefix=False) for part in parts)
 
 
 def _start_as_identity(norm_layer: nn.Cell) -> None:
@@ -62,13 +66,14 @@ class BasicBlock(nn.Cell):
         self.bn2 = build_norm(norm, planes)
         self.act = build_activation(act)
         self.downsample = _shortcut(in_channels, planes, stride, options)
+        self.steps = _steps(self, 2)
         if zero_init_residual:
             _start_as_identity(self.bn2)
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,in_channels,H,W] -> [B,planes,H/stride,W/stride]."""
-        out = conv_norm_act(self.conv1, self.bn1, self.act, x)
-        return conv_norm_act(self.conv2, self.bn2, self.act, out, _shortcut_of(self.downsample, x))
+        shortcut = x if self.downsample is None else self.steps[2](x)
+        return self.steps[1].with_shortcut(self.steps[0](x), shortcut)
 
 
 class Bottleneck(nn.Cell):
@@ -106,14 +111,14 @@ class Bottleneck(nn.Cell):
         self.bn3 = build_norm(norm, out_channels)
         self.act = build_activation(act)
         self.downsample = _shortcut(in_channels, out_channels, stride, options)
+        self.steps = _steps(self, 3)
         if zero_init_residual:
             _start_as_identity(self.bn3)
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,in_channels,H,W] -> [B,4*planes,H/stride,W/stride]."""
-        out = conv_norm_act(self.conv1, self.bn1, self.act, x)
-        out = conv_norm_act(self.conv2, self.bn2, self.act, out)
-        return conv_norm_act(self.conv3, self.bn3, self.act, out, _shortcut_of(self.downsample, x))
+        shortcut = x if self.downsample is None else self.steps[3](x)
+        return self.steps[2].with_shortcut(self.steps[1](self.steps[0](x)), shortcut)
 
 
 Block = BasicBlock | Bottleneck

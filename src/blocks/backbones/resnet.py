@@ -9,7 +9,7 @@ from src.blocks.architectures import RESNET_STAGES, has_bottlenecks
 from src.blocks.backbones.recompute import recompute_residual_blocks
 from src.blocks.backbones.residual import BasicBlock, Block, BlockOptions, Bottleneck, block_group
 from src.blocks.initialization import kaiming_fan_out
-from src.blocks.layers import MaxPool2d, Norm, build_norm, conv2d, conv_norm_act
+from src.blocks.layers import ConvNormAct, MaxPool2d, Norm, build_norm, conv2d
 
 STEM_CHANNELS = 64
 RESNET_NORM = Norm(momentum=0.1, eps=1e-5)
@@ -65,6 +65,7 @@ class ResNet(nn.Cell):
         self.conv1 = conv2d(3, base_channels, 7, 2, weight_init=kaiming_fan_out)
         self.bn1 = build_norm(norm_of(0), base_channels)
         self.relu = nn.ReLU()
+        self.stem = (ConvNormAct(self.conv1, self.bn1, self.relu, auto_prefix=False),)
         self.maxpool = MaxPool2d(3, 2, margin=1)
         stages, channels = [], base_channels
         for i in range(num_stages):
@@ -88,7 +89,7 @@ class ResNet(nn.Cell):
 
     def construct(self, images: Tensor) -> tuple[Tensor, ...]:
         """`images` [B,3,H,W], sides multiples of 4 -> tuple of [B,C,H/s,W/s] with s = 4, 8, 16, 32 of `out_indices`."""
-        x = self.maxpool(conv_norm_act(self.conv1, self.bn1, self.relu, images))
+        x = self.maxpool(self.stem[0](images))
         outputs: tuple[Tensor, ...] = ()
         for i, stage in enumerate(self.stages):
             x = stage(x)

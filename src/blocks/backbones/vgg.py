@@ -35,7 +35,7 @@ class VGG16(nn.Cell):
             norm_layer = None if norm is None else build_norm(norm, width)
             act = nn.ReLU()
             layers.extend(layer for layer in (conv, norm_layer, act) if layer is not None)
-            steps.append(ConvNormAct(conv, norm_layer, act))
+            steps.append(ConvNormAct(conv, norm_layer, act, auto_prefix=False))
 
         def pool(ceil: bool) -> None:
             layers.append(MaxPool2d(2, 2, ceil=ceil))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from mindspore import Tensor, nn
 
 from src.blocks.initialization import bias_for_probability, normal
-from src.blocks.layers import DEFAULT_NORM, Conv2d, Norm, build_activation, build_norm, conv_norm_act
+from src.blocks.layers import DEFAULT_NORM, Conv2d, ConvNormAct, Norm, build_activation, build_norm
 from src.ops.precision import in_float32
 
 OUTPUT_STD = 0.01
@@ -28,9 +28,9 @@ class SharedConv(nn.Cell):
         self.bn = build_norm(norm, out_channels)
         self.act = build_activation(act)
 
-    def construct(self, conv: nn.Cell, x: Tensor) -> Tensor:
-        """Convolve x by the stage's convolution, normalize, activate."""
-        return conv_norm_act(conv, self.bn, self.act, x)
+    def step(self, conv: nn.Cell) -> ConvNormAct:
+        """The stage at this level, by the convolution of the first."""
+        return ConvNormAct(conv, self.bn, self.act, auto_prefix=False)
 
 
 def _conv(in_channels: int, out_channels: int, bias: float | None = None) -> Conv2d:
@@ -43,6 +43,13 @@ def _conv(in_channels: int, out_channels: int, bias: float | None = None) -> Con
         has_bias=bias is not None,
         weight_init=normal(OUTPUT_STD),
         bias_init=0.0 if bias is None else bias,
+    )
+
+
+def _steps(levels: nn.CellList) -> tuple[tuple[ConvNormAct, ...], ...]:
+    """What a branch does at each level."""
+    return tuple(
+        tuple(stage.step(first.conv) for stage, first in zip(stages, levels[0], strict=True)) for stages in levels
     )
 
 
@@ -107,6 +114,7 @@ class RetinaSepBNHead(nn.Cell):
         self.stacked_convs = stacked_convs
         self.cls_convs = branch()
         self.reg_convs = branch()
+        self.cls_steps, self.reg_steps = _steps(self.cls_convs), _steps(self.reg_convs)
         self.retina_cls = _conv(feat_channels, num_anchors * num_classes, bias_for_probability(prior_prob))
         self.retina_reg = _conv(feat_channels, num_anchors * 4, 0.0)
 
@@ -123,11 +131,11 @@ class RetinaSepBNHead(nn.Cell):
         logits: tuple[Tensor, ...] = ()
         deltas: tuple[Tensor, ...] = ()
         for level in range(self.num_levels):
-            logits = logits + (in_float32(self.retina_cls(self._branch(self.cls_convs, level, features[level]))),)
-            deltas = deltas + (in_float32(self.retina_reg(self._branch(self.reg_convs, level, features[level]))),)
+            logits = logits + (in_float32(self.retina_cls(self._branch(self.cls_steps, level, features[level]))),)
+            deltas = deltas + (in_float32(self.retina_reg(self._branch(self.reg_steps, level, features[level]))),)
         return logits, deltas
 
-    def _branch(self, stages: nn.CellList, level: int, x: Tensor) -> Tensor:
+    def _branch(self, steps: tuple[tuple[ConvNormAct, ...], ...], level: int, x: Tensor) -> Tensor:
         for i in range(self.stacked_convs):
-            x = stages[level][i](stages[0][i].conv, x)
+            x = steps[level][i](x)
         return x

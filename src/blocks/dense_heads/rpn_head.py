@@ -4,7 +4,7 @@ from mindspore import Tensor, nn
 from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import normal
-from src.blocks.layers import conv2d, conv_norm_act
+from src.blocks.layers import ConvNormAct, conv2d
 from src.ops.precision import in_float32
 
 WEIGHT_STD = 0.01
@@ -33,6 +33,7 @@ class RPNHead(nn.Cell):
         self.rpn_cls = conv(feat_channels, num_anchors, 1)
         self.rpn_reg = conv(feat_channels, num_anchors * 4, 1)
         self.relu = nn.ReLU()
+        self.steps = (ConvNormAct(self.rpn_conv, None, self.relu, auto_prefix=False),)
 
     def construct(self, features: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Predictions of each level.
@@ -46,7 +47,7 @@ class RPNHead(nn.Cell):
         logits: tuple[Tensor, ...] = ()
         deltas: tuple[Tensor, ...] = ()
         for feature in features:
-            x = conv_norm_act(self.rpn_conv, None, self.relu, feature)
+            x = self.steps[0](feature)
             logits = logits + (in_float32(self.rpn_cls(x)),)
             deltas = deltas + (in_float32(self.rpn_reg(x)),)
         return logits, deltas

@@ -2,7 +2,7 @@
 
 from src.blocks.layers.activation import ACTIVATION_FLOORS, ACTIVATIONS, build_activation
 from src.blocks.layers.conv_module import ConvModule, conv2d
-from src.blocks.layers.conv_norm_act import ConvNormAct, conv_norm_act
+from src.blocks.layers.conv_norm_act import ConvNormAct
 from src.blocks.layers.l2_norm import L2Norm
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 from src.blocks.layers.upsample import upsample_nearest
@@ -28,7 +28,6 @@ __all__ = [
     "build_activation",
     "build_norm",
     "conv2d",
-    "conv_norm_act",
     "interleave",
     "upsample_nearest",
     "use_standard_operators",

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from mindspore import Tensor, nn
 from mindspore.common.initializer import Initializer
 
 from src.blocks.initialization import he_normal
 from src.blocks.layers.activation import build_activation
-from src.blocks.layers.conv_norm_act import conv_norm_act
+from src.blocks.layers.conv_norm_act import ConvNormAct
 from src.blocks.layers.norm import DEFAULT_NORM, Norm, build_norm
 from src.ops.convolution.layers import Conv2d
 
@@ -50,7 +49,7 @@ def conv2d(
     )
 
 
-class ConvModule(nn.Cell):
+class ConvModule(ConvNormAct):
     """Convolution, batch normalization and activation, named `conv` and `bn` as in mmcv's ConvModule.
 
     Args:
@@ -75,12 +74,9 @@ class ConvModule(nn.Cell):
         weight_init: Callable[[], Initializer] | None = None,
         has_bias: bool | None = None,
     ) -> None:
-        super().__init__()
         has_bias = norm is None if has_bias is None else has_bias
-        self.conv = conv2d(in_channels, out_channels, kernel_size, stride, has_bias=has_bias, weight_init=weight_init)
-        self.bn = None if norm is None else build_norm(norm, out_channels)
-        self.act = build_activation(act)
-
-    def construct(self, x: Tensor) -> Tensor:
-        """`x` [B,in_channels,H,W] -> [B,out_channels,H/stride,W/stride]."""
-        return conv_norm_act(self.conv, self.bn, self.act, x)
+        super().__init__(
+            conv2d(in_channels, out_channels, kernel_size, stride, has_bias=has_bias, weight_init=weight_init),
+            None if norm is None else build_norm(norm, out_channels),
+            build_activation(act),
+        )

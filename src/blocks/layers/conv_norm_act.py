@@ -1,35 +1,93 @@
-"""What follows a convolution in nearly every block: normalization, a shortcut's sum, activation."""
+"""Convolution, normalization, a shortcut's sum, activation: what nearly all blocks consist of."""
 
-from mindspore import Tensor, nn
+from typing import Any
 
+from mindspore import Tensor, nn, ops
 
-def conv_norm_act(
-    conv: nn.Cell, norm: nn.Cell | None, act: nn.Cell | None, x: Tensor, shortcut: Tensor | None = None
-) -> Tensor:
-    """act(norm(conv(x)) + shortcut), where None stands for nothing.
-
-    Args:
-        conv: the convolution.
-        norm: its normalization.
-        act: activation.
-        x: [B,C,H,W].
-        shortcut: what is added before the activation, of the result's shape.
-    """
-    x = conv(x)
-    if norm is not None:
-        x = norm(x)
-    if shortcut is not None:
-        x = x + shortcut
-    return x if act is None else act(x)
+from src.ops.batch_norm import BatchNorm2d
+from src.ops.compile_time import compile_time
+from src.ops.convolution import Conv2d, Epilogue
 
 
 class ConvNormAct(nn.Cell):
-    """`conv_norm_act` of layers that have their names from elsewhere."""
+    """act(bn(conv(x)) + shortcut), where None stands for nothing; in one pass where the CPU's kernels can.
 
-    def __init__(self, conv: nn.Cell, norm: nn.Cell | None, act: nn.Cell | None) -> None:
-        super().__init__(auto_prefix=False)
-        self.conv, self.norm, self.act = conv, norm, act
+    They can where the normalization does not train, in prediction above all.
+
+    Args:
+        conv: the convolution.
+        bn: its normalization.
+        act: activation.
+        auto_prefix: False: the layers have their names from elsewhere.
+    """
+
+    def __init__(self, conv: nn.Cell, bn: nn.Cell | None, act: nn.Cell | None, auto_prefix: bool = True) -> None:
+        super().__init__(auto_prefix=auto_prefix)
+        self.conv, self.bn, self.act = conv, bn, act
 
     def construct(self, x: Tensor) -> Tensor:
-        """`x` [B,C,H,W] -> what the convolution's shape is."""
-        return conv_norm_act(self.conv, self.norm, self.act, x)
+        """`x` [B,C,H,W] -> [B,C',H',W']."""
+        if self.kernel is None:
+            x = self._normalized(x)
+            return x if self.act is None else self.act(x)
+        x = self.kernel(x, *self.operands)
+        return x if self.further_act is None else self.further_act(x)
+
+    def with_shortcut(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """The same with `shortcut` [B,C',H',W'] added before the activation."""
+        if self.shortcut_kernel is None:
+            x = self._normalized(x) + shortcut
+            return x if self.act is None else self.act(x)
+        x = self.shortcut_kernel(x, *self.operands, shortcut)
+        return x if self.further_act is None else self.further_act(x)
+
+    def of_present(self, x: Tensor, present: Tensor) -> Tensor:
+        """The same of the first images; the others may be anything, and what reaches them does not count in gradients.
+
+        Args:
+            x: [B,C,H,W].
+            present: int32 [1], the number of these images.
+        """
+        if self.present_kernel is None:
+            x = self._normalized(x)
+            return x if self.act is None else self.act(x)
+        x = self.present_kernel(x, *self.operands, present)
+        return x if self.further_act is None else self.further_act(x)
+
+    @compile_time
+    def kernel(self) -> ops.Custom | None:
+        """All of it in one pass; None: there is no such kernel."""
+        return self._kernel()
+
+    @compile_time
+    def shortcut_kernel(self) -> ops.Custom | None:
+        """`kernel` with a shortcut."""
+        return self._kernel(shortcut=True)
+
+    @compile_time
+    def present_kernel(self) -> ops.Custom | None:
+        """`kernel` of the first images."""
+        return None if self.bn is not None else self._kernel(present=True)
+
+    @compile_time
+    def operands(self) -> tuple[Tensor, ...]:
+        """What the kernels take after x."""
+        bias = (self.conv.bias,) if self.conv.has_bias else ()
+        return (self.conv.weight, *bias, *(() if self.bn is None else self.bn.operands))
+
+    @compile_time
+    def further_act(self) -> nn.Cell | None:
+        """The activation, where the kernels do not have it."""
+        return None if isinstance(self.act, nn.ReLU) else self.act
+
+    def _kernel(self, **further: Any) -> ops.Custom | None:
+        if not isinstance(self.conv, Conv2d) or not (self.bn is not None or self.conv.has_bias):
+            return None
+        if self.bn is not None and not (isinstance(self.bn, BatchNorm2d) and self.bn.is_fixed):
+            return None
+        relu = isinstance(self.act, nn.ReLU)
+        return self.conv.epilogue_kernel(Epilogue(self.conv.has_bias, self.bn is not None, relu=relu, **further))
+
+    def _normalized(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return x if self.bn is None else self.bn(x)

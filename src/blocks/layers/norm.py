@@ -31,14 +31,11 @@ DEFAULT_NORM = Norm()
 def build_norm(norm: Norm, channels: int) -> nn.Cell:
     """A new normalization layer of `channels` channels with gamma 1, beta 0, mean 0 and variance 1."""
     stored = norm.frozen or norm.stored_statistics
-    layer = BatchNorm2d(
+    return BatchNorm2d(
         channels,
         norm.eps,
         1.0 - norm.momentum,  # MindSpore's momentum is the old share
         use_batch_statistics=False if stored else None,  # None: the batch's in training, the stored ones otherwise
         over_devices=norm.type == "SyncBN" and not stored,
+        frozen=norm.frozen,
     )
-    if norm.frozen:
-        layer.gamma.requires_grad = False
-        layer.beta.requires_grad = False
-    return layer

@@ -27,23 +27,25 @@ class FCNMaskHead(nn.Cell):
         )
         self.upsample = Upsample2x2(widths[-1], conv_out_channels)
         self.conv_logits = conv2d(conv_out_channels, num_classes, 1, has_bias=True, weight_init=kaiming_fan_out)
-        self.relu = nn.ReLU()
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [R,C,S,S], features of regions -> mask logits float32 [R,K,2*S,2*S]."""
         return interleave(in_float32(self.conv_logits(self._upsampled(x))))
 
-    def class_logits(self, x: Tensor, labels: Tensor) -> Tensor:
+    def class_logits(self, x: Tensor, labels: Tensor, present: Tensor | None = None) -> Tensor:
         """Mask logits of one class per region, without computing those of the others.
 
         Args:
             x: [R,C,S,S], features of the regions.
             labels: int32 [R], 0..K-1.
+            present: int32 [1], the number of regions that count: nobody reads the logits of those after them, which are
+                left out where that is faster, in gradients too. None: all.
 
         Returns:
             float32 [R,2*S,2*S].
         """
-        x = in_float32(self._upsampled(x))  # as is the layer that is applied here, of one class
+        # float32 as is the layer that is applied here, of one class
+        x = in_float32(self._upsampled(x) if present is None else self._upsampled_of_present(x, present))
         parts, channels, height, width = x.shape
         regions = parts // 4
         weight = ops.gather(self.conv_logits.weight.reshape(-1, channels), labels, 0).reshape(regions, 1, 1, channels)
@@ -56,4 +58,9 @@ class FCNMaskHead(nn.Cell):
         """`x` [R,C,S,S] -> [R*4,conv_out_channels,S,S], see `Upsample2x2`."""
         for conv in self.convs:
             x = conv(x)
-        return self.relu(self.upsample(x))
+        return self.upsample.with_relu(x)
+
+    def _upsampled_of_present(self, x: Tensor, present: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = conv.of_present(x, present)
+        return self.upsample.with_relu_of_present(x, present)

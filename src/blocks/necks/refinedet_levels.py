@@ -6,7 +6,7 @@ from mindspore import Tensor, nn
 
 from src.blocks.backbones.residual import BlockOptions, Bottleneck
 from src.blocks.initialization import kaiming_fan_out, xavier_uniform
-from src.blocks.layers import L2Norm, Norm, conv2d, conv_norm_act
+from src.blocks.layers import ConvNormAct, L2Norm, Norm, conv2d
 
 L2_SCALES = (10.0, 8.0)
 
@@ -28,13 +28,14 @@ class VGGLevels(nn.Cell):
         self.conv6_1 = conv2d(in_channels[-1], middle, 1, has_bias=True, weight_init=xavier_uniform)
         self.conv6_2 = conv2d(middle, last, 3, 2, has_bias=True, weight_init=xavier_uniform)
         self.relu = nn.ReLU()
+        convs = (self.conv6_1, self.conv6_2)
+        self.steps = tuple(ConvNormAct(conv, None, self.relu, auto_prefix=False) for conv in convs)
         self.out_channels = (*in_channels, last)
 
     def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """(conv4_3, conv5_3, fc7) -> (normalized conv4_3, normalized conv5_3, fc7, conv6_2)."""
         conv4_3, conv5_3, fc7 = features
-        conv6_1 = conv_norm_act(self.conv6_1, None, self.relu, fc7)
-        conv6_2 = conv_norm_act(self.conv6_2, None, self.relu, conv6_1)
+        conv6_2 = self.steps[1](self.steps[0](fc7))
         return self.l2_norms[0](conv4_3), self.l2_norms[1](conv5_3), fc7, conv6_2
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mindspore import Tensor, nn
 
 from src.blocks.initialization import xavier_uniform
-from src.blocks.layers import ConvModule, Norm, Upsample2x2, build_norm, conv_norm_act, interleave
+from src.blocks.layers import ConvModule, ConvNormAct, Norm, Upsample2x2, build_norm, interleave
 
 
 class TCB(nn.Cell):
@@ -29,11 +29,12 @@ class TCB(nn.Cell):
         self.conv3 = conv(out_channels, "relu")
         self.upsample = _Upsample(out_channels, norm) if has_coarser else None
         self.relu = nn.ReLU()
+        self.steps = (ConvNormAct(self.conv2.conv, self.conv2.bn, self.relu, auto_prefix=False),)
 
     def construct(self, x: Tensor, coarser: Tensor | None = None) -> Tensor:
         """`x` [B,in_channels,H,W], coarser [B,out_channels,H/2,W/2] or None -> [B,out_channels,H,W]."""
-        shortcut = None if self.upsample is None else self.upsample(coarser)
-        x = conv_norm_act(self.conv2.conv, self.conv2.bn, self.relu, self.conv1(x), shortcut)
+        x = self.conv1(x)
+        x = self.steps[0](x) if self.upsample is None else self.steps[0].with_shortcut(x, self.upsample(coarser))
         return self.conv3(x)
 
 

@@ -182,12 +182,12 @@ class RoIHead(nn.Cell):
             return self.bbox_head(features)
         return self.bbox_head[stage](features)
 
-    def _mask_logits(self, stage: int, features: Tensor, labels: Tensor) -> Tensor:
+    def _mask_logits(self, stage: int, features: Tensor, labels: Tensor, present: Tensor | None = None) -> Tensor:
         """Logits [R,28,28] of the labelled class; of any class for the background, where nothing reads them."""
         labels = ops.minimum(ops.maximum(labels, 0), self.num_classes - 1)
         if self.num_stages == 1:
-            return self.mask_head.class_logits(features, labels)
-        return self.mask_head[stage].class_logits(features, labels)
+            return self.mask_head.class_logits(features, labels, present)
+        return self.mask_head[stage].class_logits(features, labels, present)
 
     def _box_losses(self, logits: Tensor, deltas: Tensor, targets: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Classification and localization loss, both divided by the number of RoIs."""
@@ -203,12 +203,16 @@ class RoIHead(nn.Cell):
     def _mask_loss(
         self, stage: int, levels: tuple[Tensor, ...], boxes: Tensor, masks: Tensor, targets: tuple[Tensor, ...]
     ) -> Tensor:
-        """Mean over the positives, which are among the first rows of each image."""
+        """Mean over the positives, which are among the first rows of each image; the others are hardly computed."""
         chosen: tuple[Tensor, ...] = ()
         for values in targets:
             chosen = chosen + (_first_rows(values, boxes.shape[0], self.mask_rows[stage]),)
+        if boxes.shape[0] > 1:
+            chosen = _positives_first(*chosen)
         rois, classes, positive, matched = chosen
-        logits = self._mask_logits(stage, self.mask_extractor(levels, rois), classes)
+        present = positive.sum(keepdims=True).astype("int32")
+        rois = rois * positive.expand_dims(1)  # the others without area: they take no time to pool
+        logits = self._mask_logits(stage, self.mask_extractor(levels, rois), classes, present)
         losses = sigmoid_cross_entropy(logits, self.mask_targets(masks, boxes, rois, matched)).mean(axis=(1, 2))
         return (losses * positive).sum() / ops.clamp(positive.sum(), 1.0, None)
 
@@ -218,6 +222,12 @@ def with_image_index(boxes: Tensor) -> Tensor:
     batch, count, _ = boxes.shape
     image = ops.arange(batch).astype(boxes.dtype).reshape(batch, 1, 1)
     return ops.concat((ops.broadcast_to(image, (batch, count, 1)), boxes), 2).reshape(-1, 5)
+
+
+def _positives_first(rois: Tensor, classes: Tensor, positive: Tensor, matched: Tensor) -> tuple[Tensor, ...]:
+    """The same rows, those of the positives before the others."""
+    _, order = ops.topk(positive, positive.shape[0])
+    return tuple(ops.gather(values, order, 0) for values in (rois, classes, positive, matched))
 
 
 def _first_rows(values: Tensor, batch: int, count: int) -> Tensor:

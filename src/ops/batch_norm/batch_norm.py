@@ -11,6 +11,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.communication import GlobalComm, get_group_size
 
+from src.ops.compile_time import compile_time
 from src.ops.cpu_kernels import cpu_library
 from src.ops.precision import Precision, in_float32, in_type
 
@@ -36,6 +37,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         use_batch_statistics: as in `nn.BatchNorm2d`.
         over_devices: training statistics are those of the whole batch over all devices; with `use_batch_statistics`
             None. In a run on one device it has no effect.
+        frozen: gamma and beta do not train.
     """
 
     def __init__(
@@ -45,9 +47,14 @@ class BatchNorm2d(nn.BatchNorm2d):
         momentum: float = 0.9,
         use_batch_statistics: bool | None = None,
         over_devices: bool = False,
+        frozen: bool = False,
     ) -> None:
         super().__init__(num_features, eps=eps, momentum=momentum, use_batch_statistics=use_batch_statistics)
         self.input_type = self.output_type = ms.float32
+        self.frozen = frozen
+        if frozen:
+            self.gamma.requires_grad = False
+            self.beta.requires_grad = False
         self.devices = _devices() if over_devices else 1
         self.kept_share = momentum
         self.epsilon = Tensor(eps, ms.float32)
@@ -76,9 +83,21 @@ class BatchNorm2d(nn.BatchNorm2d):
         # A graph would take the `super()` of a subclass for this one: this class has none.
         return in_type(super().construct(x), self.output_type)
 
+    @compile_time
+    def is_fixed(self) -> bool:
+        """Whether the kernels normalize float32 by stored values that do not train: a convolution can do it as well."""
+        trains = self.training and (self.use_batch_statistics is None or not self.frozen)
+        full = self.input_type == ms.float32 and self.output_type == ms.float32
+        return self.stored_kernel is not None and full and not trains and not self.use_batch_statistics
+
+    @compile_time
+    def operands(self) -> tuple[Tensor, ...]:
+        """Gamma, beta, mean, variance, each [C], and [epsilon, the new batch's share in the running statistics]."""
+        return (self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
+
     def _by_kernel(self, x: Tensor) -> Tensor:
         by_batch = self.training if self.use_batch_statistics is None else self.use_batch_statistics
-        operands = (x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
+        operands = (x, *self.operands)
         if not by_batch:
             return self.stored_kernel(*operands)
         out, _, _, mean, variance = self.batch_kernel(*operands)

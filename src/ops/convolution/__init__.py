@@ -1,5 +1,6 @@
 """Convolutions and fully connected layers by kernels of this project."""
 
 from src.ops.convolution.layers import Conv2d, Dense, PointwiseConvolution
+from src.ops.convolution.operators import Epilogue
 
-__all__ = ["Conv2d", "Dense", "PointwiseConvolution"]
+__all__ = ["Conv2d", "Dense", "Epilogue", "PointwiseConvolution"]

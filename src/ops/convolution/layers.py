@@ -9,20 +9,16 @@ In half precision the kernels get operands that were rounded to it, add up in fl
 matrix units of GPUs and Ascend do.
 """
 
-import ctypes
-import os
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 from src.model_utils.device_adapter import current_target
-from src.ops.cpu_kernels import cpu_library
+from src.ops.compile_time import compile_time
+from src.ops.convolution.operators import Epilogue, convolution, convolution_with_epilogue, dense
 from src.ops.precision import Precision, in_float32, in_type
 
-SWITCH = "CUSTOM_CONV"
 # The kernels compute eight rows at a time: with fewer outputs MindSpore's operator is faster.
 FEWEST_OUTPUTS = 8
 
@@ -41,7 +37,7 @@ class Conv2d(nn.Conv2d):
             and _margins(self.padding) == tuple(size // 2 for size in self.kernel_size for _ in range(2))
             and _pair(self.stride) in ((1, 1), (2, 2))
         )
-        self.kernel = _convolution(_pair(self.stride)[0]) if suitable else None
+        self.kernel = convolution(_pair(self.stride)[0]) if suitable else None
         self.compute_type = self.output_type = ms.float32
 
     def set_precision(self, precision: Precision) -> None:
@@ -59,11 +55,29 @@ class Conv2d(nn.Conv2d):
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,in_channels,H,W] -> [B,out_channels,H',W']."""
+        if self.biased_kernel is not None:
+            return self.biased_kernel(x, self.weight, self.bias)
+        if self.plain_kernel is not None:
+            return self.plain_kernel(x, self.weight)
         x, weight = in_type(x, self.compute_type), in_type(self.weight, self.compute_type)
         x = self.conv2d(x, weight) if self.kernel is None else _by_kernel(self.kernel, x, weight)
         if self.has_bias:
             x = self.bias_add(x, in_type(self.bias, self.compute_type))
         return in_type(x, self.output_type)
+
+    def epilogue_kernel(self, epilogue: Epilogue) -> ops.Custom | None:
+        """The convolution with what follows it; None: there is none, or the layer computes in half precision."""
+        return convolution_with_epilogue(_pair(self.stride)[0], epilogue) if _full_precision(self) else None
+
+    @compile_time
+    def biased_kernel(self) -> ops.Custom | None:
+        """The convolution and its bias."""
+        return self.epilogue_kernel(Epilogue(bias=True)) if self.has_bias else None
+
+    @compile_time
+    def plain_kernel(self) -> ops.Custom | None:
+        """The convolution, where nothing has to be cast."""
+        return self.kernel if _full_precision(self) and not self.has_bias else None
 
 
 class Dense(nn.Dense):
@@ -71,7 +85,7 @@ class Dense(nn.Dense):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.kernel = _dense()
+        self.kernel = dense()
         self.compute_type = self.output_type = ms.float32
 
     def set_precision(self, precision: Precision) -> None:
@@ -103,7 +117,7 @@ class PointwiseConvolution(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kernel = _convolution(1)
+        self.kernel = convolution(1)
         self.compute_type = self.output_type = ms.float32
 
     def set_precision(self, precision: Precision) -> None:
@@ -120,6 +134,15 @@ class PointwiseConvolution(nn.Cell):
         x = ops.conv2d(x, weight) if self.kernel is None else _by_kernel(self.kernel, x, weight)
         return in_type(x, self.output_type)
 
+    def epilogue_kernel(self, epilogue: Epilogue) -> ops.Custom | None:
+        """See `Conv2d.epilogue_kernel`."""
+        return convolution_with_epilogue(1, epilogue) if _full_precision(self) else None
+
+
+def _full_precision(layer: Conv2d | PointwiseConvolution) -> bool:
+    """Whether the kernel takes what the layer is given, and gives what it gives."""
+    return layer.kernel is not None and layer.compute_type == ms.float32 and layer.output_type == ms.float32
+
 
 def _by_kernel(kernel: ops.Custom, x: Tensor, weight: Tensor) -> Tensor:
     """The kernel's result for operands of any type, in the type of `x`."""
@@ -132,69 +155,3 @@ def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
 
 def _margins(padding: int | tuple[int, ...]) -> tuple[int, ...]:
     return (padding,) * 4 if isinstance(padding, int) else tuple(padding)
-
-
-def _kernels() -> str | None:
-    """The library, where this process has a CPU that it is for; None: MindSpore's operators must do."""
-    path = None if os.environ.get(SWITCH) == "0" else cpu_library("CPU convolution")
-    return path if path and _supported(path) else None
-
-
-@cache
-def _supported(path: str) -> bool:
-    """Whether this processor has what the library needs."""
-    return bool(ctypes.CDLL(path).ConvolutionSupported())
-
-
-def _convolution(stride: int) -> ops.Custom | None:
-    path = _kernels()
-    return path and _convolution_operator(path, stride)
-
-
-def _dense() -> ops.Custom | None:
-    path = _kernels()
-    return path and _dense_operator(path)
-
-
-# One operator serves all layers: MindSpore takes operators of equal name and attributes for one another anyway.
-@cache
-def _convolution_operator(path: str, stride: int) -> ops.Custom:
-    """(x, weight) -> out, with its gradient."""
-
-    def out_shape(x: list[int], weight: list[int]) -> tuple[int, ...]:
-        return (x[0], weight[0], (x[2] + stride - 1) // stride, (x[3] + stride - 1) // stride)
-
-    input_gradient = _gradient(f"{path}:Conv2dInputGradient")
-    weight_gradient = _gradient(f"{path}:Conv2dWeightGradient")
-
-    def backward(x: Tensor, weight: Tensor, _out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
-        return input_gradient(dout, weight, x), weight_gradient(x, dout, weight)
-
-    operator = ops.Custom(f"{path}:Conv2d", out_shape, lambda x, _weight: x, "aot", backward)
-    operator.add_prim_attr("stride", stride)
-    return operator
-
-
-@cache
-def _dense_operator(path: str) -> ops.Custom:
-    """(x, weight) -> x * weight transposed, with its gradient."""
-
-    def product(name: str, shape: Callable) -> ops.Custom:
-        return ops.Custom(f"{path}:{name}", shape, lambda a, _b: a, "aot")
-
-    input_gradient = product("DenseInputGradient", lambda dout, weight: (dout[0], weight[1]))
-    weight_gradient = product("DenseWeightGradient", lambda x, dout: (dout[1], x[1]))
-
-    def backward(x: Tensor, weight: Tensor, _out: Tensor, dout: Tensor) -> tuple[Tensor, Tensor]:
-        return input_gradient(dout, weight), weight_gradient(x, dout)
-
-    return ops.Custom(f"{path}:Dense", lambda x, weight: (x[0], weight[0]), lambda x, _weight: x, "aot", backward)
-
-
-def _gradient(function: str) -> ops.Custom:
-    """An operator of three arguments whose result is like the third."""
-
-    def third(_first: Any, _second: Any, like: Any) -> Any:
-        return like
-
-    return ops.Custom(function, third, third, "aot")

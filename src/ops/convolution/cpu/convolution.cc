@@ -1,18 +1,24 @@
 // Convolution of float32 on the CPU, as `aot` entries of MindSpore's ops.Custom.
 //
-//   Conv2d:                x, weight              -> out
-//   Conv2dInputGradient:   dout, weight, x        -> gradient of x (of which only the shape counts)
-//   Conv2dWeightGradient:  x, dout, weight        -> gradient of weight (of which only the shape counts)
-//   Dense, DenseInputGradient, DenseWeightGradient: the same of fully connected layers
+//   Conv2d, Conv2dRelu:    x, weight, [bias], [gamma, beta, mean, variance, settings], [shortcut], [present]  -> out
+//   Conv2dInputGradient:   dout, weight, x, [present]  -> gradient of x (of which only the shape counts)
+//   Conv2dWeightGradient:  x, dout, weight, [present]  -> gradient of weight (of which only the shape counts)
+//   ReluBiasGradient:      dout, out, bias, [present]  -> dout where out is positive, gradient of bias
+//   BiasGradient:          dout, bias, [present]       -> gradient of bias (of which only the shape counts)
+//   Dense, DenseInputGradient, DenseWeightGradient: x, weight -> out of fully connected layers, and its gradients
 //
-// x is [B,in,H,W], weight [out,in,kh,kw] with odd kernels, out and dout [B,out,ceil(H/stride),ceil(W/stride)]; the padding
-// is half the kernel, the stride 1 or 2. Of fully connected layers x is [N,in], weight [out,in], out [N,out].
+// x is [B,in,H,W], weight [out,in,kh,kw] with odd kernels, out, dout and shortcut [B,out,ceil(H/stride),ceil(W/stride)]; the
+// padding is half the kernel, the stride 1 or 2. What follows the sums is done in the same pass: bias, normalization by
+// stored statistics (five arrays as in batch_norm.cc), a shortcut's sum, ReLU. Of a batch only the first `present` images,
+// int32, are computed: the others of `out` and of the gradient of x are zero, those of dout are not read.
+// Of fully connected layers x is [N,in], weight [out,in], out [N,out].
 // MindSpore hands plain layouts to oneDNN, whose fast kernels want blocked ones. 3x3 kernels of stride 1 are computed by
 // Winograd's filtering where that is faster (winograd_simd.h); CUSTOM_CONV=direct in the environment keeps to products with
 // matrices of patches.
 #include <omp.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -29,10 +35,23 @@ struct Convolution {
   int height, width, kernel_height, kernel_width, out_height, out_width, stride;
 };
 
-#if defined(__x86_64__)
-
-// Matrices with more values are packed by all threads.
+// Arrays with more values are worth several threads.
 constexpr int64_t kWorthThreads = 32768;
+
+// What follows the sums of a convolution: [ReLU of] scale * sum + shift of each output channel; what is null is left out.
+struct Epilogue {
+  const float *scale = nullptr, *shift = nullptr;
+  bool relu = false;
+
+  bool any() const { return scale || shift || relu; }
+
+  // That of the channels from here on.
+  Epilogue from(int64_t channel) const {
+    return {scale ? scale + channel : nullptr, shift ? shift + channel : nullptr, relu};
+  }
+};
+
+#if defined(__x86_64__)
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -72,9 +91,10 @@ namespace avx2 {
 #include "transpose8.h"
 #include "vector_avx2.h"
 // after the vectors
+#include "epilogue_simd.h"
 #include "matrix_simd.h"
 #include "patches_simd.h"
-// after both
+// after these
 #include "convolution_simd.h"
 // after all of them
 #include "winograd_simd.h"
@@ -86,9 +106,10 @@ namespace avx512 {
 #include "transpose8.h"
 #include "vector_avx512.h"
 // after the vectors
+#include "epilogue_simd.h"
 #include "matrix_simd.h"
 #include "patches_simd.h"
-// after both
+// after these
 #include "convolution_simd.h"
 // after all of them
 #include "winograd_simd.h"
@@ -98,13 +119,17 @@ namespace avx512 {
 
 #endif
 
-using Kernel = void (*)(const Convolution &, const float *, const float *, float *);
+using Forward = void (*)(const Convolution &, const float *, const float *, const Epilogue &, float *);
+using Gradient = void (*)(const Convolution &, const float *, const float *, float *);
+using BiasGradient = void (*)(const Convolution &, const float *, const float *, float *, float *);
 
 // Those of this processor; null where there are none. Convolutions have kernels of their own, which take what matrix
 // products do faster to these.
 struct Kernels {
-  Kernel forward = nullptr, input_gradient = nullptr, weight_gradient = nullptr;
-  Kernel convolve = nullptr, convolve_input_gradient = nullptr, convolve_weight_gradient = nullptr;
+  Forward forward = nullptr, convolve = nullptr;
+  Gradient input_gradient = nullptr, weight_gradient = nullptr;
+  Gradient convolve_input_gradient = nullptr, convolve_weight_gradient = nullptr;
+  BiasGradient bias_gradient = nullptr;
 
   Kernels() {
 #if defined(__x86_64__)
@@ -114,6 +139,7 @@ struct Kernels {
       forward = avx512::forward;
       input_gradient = avx512::input_gradient;
       weight_gradient = avx512::weight_gradient;
+      bias_gradient = avx512::bias_gradient;
       convolve = direct ? forward : avx512::winograd_forward;
       convolve_input_gradient = direct ? input_gradient : avx512::winograd_input_gradient;
       convolve_weight_gradient = direct ? weight_gradient : avx512::winograd_weight_gradient;
@@ -121,6 +147,7 @@ struct Kernels {
       forward = avx2::forward;
       input_gradient = avx2::input_gradient;
       weight_gradient = avx2::weight_gradient;
+      bias_gradient = avx2::bias_gradient;
       convolve = direct ? forward : avx2::winograd_forward;
       convolve_input_gradient = direct ? input_gradient : avx2::winograd_input_gradient;
       convolve_weight_gradient = direct ? weight_gradient : avx2::winograd_weight_gradient;
@@ -139,14 +166,62 @@ struct Call {
   int64_t **shapes;
   const char **dtypes;
 
+  // Whether array i is of float32, of so many dimensions and not empty.
+  bool has(int i, int dimensions) const {
+    if (i < 0 || i >= count || ndims[i] != dimensions || std::strcmp(dtypes[i], "float32") != 0) return false;
+    return std::all_of(shapes[i], shapes[i] + dimensions, [](int64_t side) { return side > 0; });
+  }
+
   bool fits(int wanted, int dimensions) const {
     if (count != wanted || !kernels.forward) return false;
     for (int i = 0; i < count; i++) {
-      if (ndims[i] != dimensions || strcmp(dtypes[i], "float32") != 0) return false;
-      for (int d = 0; d < dimensions; d++) {
-        if (shapes[i][d] < 1) return false;
-      }
+      if (!has(i, dimensions)) return false;
     }
+    return true;
+  }
+
+  const float *floats(int i) const { return static_cast<const float *>(params[i]); }
+  float *result(int i) const { return static_cast<float *>(params[i]); }
+
+  // How many of the images are there by array i; all where it is not an int32.
+  int64_t present(int i, int64_t images) const {
+    if (std::strcmp(dtypes[i], "int32") != 0) return images;
+    return std::clamp<int64_t>(*static_cast<const int32_t *>(params[i]), 0, images);
+  }
+
+  // Of the arrays from 2 to the last but one, and of `present` the number of images.
+  bool read_epilogue(Convolution *c, Epilogue *epilogue, const float **shortcut, std::vector<float> *buffer) const {
+    int end = count - 1, at = 2;
+    const int64_t channels = c->out, images = c->batch;
+    c->batch = present(end - 1, images);
+    if (std::strcmp(dtypes[end - 1], "int32") == 0) end--;
+    if (end > at && ndims[end - 1] == 4) {
+      if (!has(--end, 4) || !std::equal(shapes[end], shapes[end] + 4, shapes[count - 1])) return false;
+      *shortcut = floats(end);
+    }
+    const int vectors = end - at;
+    if (vectors == 0) return true;
+    if (vectors != 1 && vectors != 5 && vectors != 6) return false;
+    for (int i = at; i < end; i++) {
+      const bool settings = vectors > 1 && i == end - 1;
+      if (!has(i, 1) || shapes[i][0] != (settings ? 2 : channels)) return false;
+    }
+    const float *bias = vectors == 1 || vectors == 6 ? floats(at++) : nullptr;
+    if (vectors == 1) {
+      epilogue->shift = bias;
+      return true;
+    }
+    const float *gamma = floats(at), *beta = floats(at + 1), *mean = floats(at + 2), *variance = floats(at + 3);
+    const float epsilon = floats(at + 4)[0];
+    buffer->resize(2 * channels);
+    float *scale = buffer->data(), *shift = scale + channels;
+    for (int64_t i = 0; i < channels; i++) {
+      const double factor = gamma[i] / std::sqrt(static_cast<double>(variance[i]) + epsilon);
+      scale[i] = static_cast<float>(factor);
+      shift[i] = static_cast<float>(beta[i] + factor * ((bias ? bias[i] : 0.0f) - static_cast<double>(mean[i])));
+    }
+    epilogue->scale = scale;
+    epilogue->shift = shift;
     return true;
   }
 
@@ -174,10 +249,66 @@ struct Call {
     return shapes[x][0] == shapes[out][0] && shapes[x][1] == shapes[weight][1] && shapes[weight][0] == shapes[out][1];
   }
 
-  int run(Kernel kernel, const Convolution &c, int first, int second) const {
-    kernel(c, static_cast<const float *>(params[first]), static_cast<const float *>(params[second]),
-           static_cast<float *>(params[count - 1]));
+  int run(Gradient kernel, const Convolution &c, int first, int second) const {
+    kernel(c, floats(first), floats(second), result(count - 1));
     return 0;
+  }
+
+  int run_forward(const Convolution &c, int first, int second) const {
+    kernels.forward(c, floats(first), floats(second), {}, result(count - 1));
+    return 0;
+  }
+
+  int convolve(bool relu) const {
+    Convolution c;
+    Epilogue epilogue;
+    const float *shortcut = nullptr;
+    std::vector<float> buffer;
+    if (count < 3 || !kernels.forward || !has(0, 4) || !has(1, 4) || !has(count - 1, 4)) return 1;
+    if (!read_convolution(0, 1, count - 1, &c) || !read_epilogue(&c, &epilogue, &shortcut, &buffer)) return 1;
+    epilogue.relu = relu && !shortcut;
+    if (c.batch > 0) kernels.convolve(c, floats(0), floats(1), epilogue, result(count - 1));
+    if (shortcut) add_shortcut(shortcut, relu, c.batch * c.out * c.out_height * c.out_width);
+    clear_images(c.batch);
+    return 0;
+  }
+
+  // In a pass of its own: tiles would read it in pieces too short for the processor to fetch them ahead.
+  void add_shortcut(const float *shortcut, bool relu, int64_t values) const {
+    float *out = result(count - 1);
+#pragma omp parallel for simd schedule(static) if (parallel : values > kWorthThreads)
+    for (int64_t i = 0; i < values; i++) {
+      const float sum = out[i] + shortcut[i];
+      out[i] = relu && sum < 0.0f ? 0.0f : sum;
+    }
+  }
+
+  // Images of the last array from this one on become zeros.
+  void clear_images(int64_t first) const {
+    const int64_t *shape = shapes[count - 1], size = shape[1] * shape[2] * shape[3];
+#pragma omp parallel for schedule(static) if ((shape[0] - first) * size > kWorthThreads)
+    for (int64_t image = first; image < shape[0]; image++) {
+      std::memset(result(count - 1) + image * size, 0, sizeof(float) * size);
+    }
+  }
+
+  // Gradient of a bias, array `like`, and where `out` is given dout where out is positive.
+  int bias_gradient(const float *out, int like, float *masked) const {
+    if (!kernels.forward || !has(count - 1, 1) || shapes[like][0] != shapes[0][1]) return 1;
+    const int64_t *shape = shapes[0];
+    Convolution c{};
+    c.batch = present(like + 1, shape[0]);
+    c.out = shape[1];
+    c.height = c.out_height = static_cast<int>(shape[2]);
+    c.width = c.out_width = static_cast<int>(shape[3]);
+    kernels.bias_gradient(c, floats(0), out, masked, result(count - 1));
+    return 0;
+  }
+
+  // A gradient of three arrays, perhaps `present`, and the result.
+  bool fits_gradient() const {
+    const bool counted = count == 5 && std::strcmp(dtypes[3], "int32") == 0;
+    return kernels.forward && (count == 4 || counted) && has(0, 4) && has(1, 4) && has(2, 4) && has(count - 1, 4);
   }
 };
 
@@ -187,26 +318,46 @@ struct Call {
 extern "C" int ConvolutionSupported() { return kernels.forward != nullptr; }
 
 extern "C" int Conv2d(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
-  const Call call{nparam, params, ndims, shapes, dtypes};
-  Convolution c;
-  if (!call.fits(3, 4) || !call.read_convolution(0, 1, 2, &c)) return 1;
-  return call.run(kernels.convolve, c, 0, 1);
+  return Call{nparam, params, ndims, shapes, dtypes}.convolve(false);
+}
+
+extern "C" int Conv2dRelu(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
+  return Call{nparam, params, ndims, shapes, dtypes}.convolve(true);
 }
 
 extern "C" int Conv2dInputGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *,
                                    void *) {
   const Call call{nparam, params, ndims, shapes, dtypes};
   Convolution c;
-  if (!call.fits(4, 4) || !call.read_convolution(3, 1, 0, &c)) return 1;
-  return call.run(kernels.convolve_input_gradient, c, 0, 1);
+  if (!call.fits_gradient() || !call.read_convolution(2, 1, 0, &c)) return 1;
+  c.batch = call.present(nparam - 2, c.batch);
+  if (c.batch > 0) call.run(kernels.convolve_input_gradient, c, 0, 1);
+  call.clear_images(c.batch);
+  return 0;
 }
 
 extern "C" int Conv2dWeightGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *,
                                     void *) {
   const Call call{nparam, params, ndims, shapes, dtypes};
   Convolution c;
-  if (!call.fits(4, 4) || !call.read_convolution(0, 3, 1, &c)) return 1;
-  return call.run(kernels.convolve_weight_gradient, c, 0, 1);
+  if (!call.fits_gradient() || !call.read_convolution(0, 2, 1, &c)) return 1;
+  c.batch = call.present(nparam - 2, c.batch);
+  if (c.batch > 0) return call.run(kernels.convolve_weight_gradient, c, 0, 1);
+  call.clear_images(0);
+  return 0;
+}
+
+extern "C" int ReluBiasGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *,
+                                void *) {
+  const Call call{nparam, params, ndims, shapes, dtypes};
+  if (nparam < 5 || nparam > 6 || !call.has(0, 4) || !call.has(1, 4) || !call.has(2, 1)) return 1;
+  return call.bias_gradient(call.floats(1), 2, call.result(nparam - 2));
+}
+
+extern "C" int BiasGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
+  const Call call{nparam, params, ndims, shapes, dtypes};
+  if (nparam < 3 || nparam > 4 || !call.has(0, 4) || !call.has(1, 1)) return 1;
+  return call.bias_gradient(nullptr, 1, nullptr);
 }
 
 // out [N,out] = x [N,in] times weight [out,in] transposed: both run along the depth, as in the gradient of weights.
@@ -225,7 +376,7 @@ extern "C" int DenseInputGradient(int nparam, void **params, int *ndims, int64_t
   Convolution c;
   if (!call.fits(3, 2) || !call.fits_dense(2, 1, 0)) return 1;
   if (!call.matrix(shapes[0][0], shapes[1][0], shapes[1][1], &c)) return 1;
-  return call.run(kernels.forward, c, 1, 0);
+  return call.run_forward(c, 1, 0);
 }
 
 // dweight [out,in] = dout [N,out] transposed times x [N,in].

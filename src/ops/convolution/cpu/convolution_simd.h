@@ -1,5 +1,5 @@
 // Convolution and its gradients as products with matrices of patches, which are made tile by tile in the cache. Included
-// inside a namespace and a `#pragma GCC target`, after matrix_simd.h and patches_simd.h.
+// inside a namespace and a `#pragma GCC target`, after matrix_simd.h, patches_simd.h and epilogue_simd.h.
 
 // Rows of patches in a tile, and panels of columns: tile, sums and weights share the second-level cache.
 constexpr int64_t kTileDepth = 192;
@@ -17,23 +17,26 @@ struct Placement {
   int64_t plane() const { return static_cast<int64_t>(height) * width; }
 };
 
-// Writes the columns of a panel's tile to their pixels; `to` is the tile's first channel in the first image.
+// Writes the columns of a panel's tile to their pixels and finishes them; the tile's first row is a channel's.
 void place_tile(const float *tile, int rows, const std::vector<Run> &runs, int64_t panel, const Placement &placement,
-                int64_t channels, float *to) {
+                int64_t channels, int64_t channel, const Epilogue &epilogue, float *out) {
   const int64_t plane = placement.plane();
   for (const Run &run : runs) {
     if (run.panel != panel) continue;
     const int64_t y = run.y * placement.stride + placement.y, x = run.x * placement.stride + placement.x;
-    float *at = to + run.image * channels * plane + y * placement.width + x;
+    const int64_t at = (run.image * channels + channel) * plane + y * placement.width + x;
     for (int i = 0; i < rows; i++) {
       const float *from = tile + i * kColumns + run.at;
-      for (int j = 0; j < run.length; j++) at[i * plane + j * placement.stride] = from[j];
+      for (int j = 0; j < run.length; j++) out[at + i * plane + j * placement.stride] = from[j];
+      if (epilogue.any()) finish(epilogue.from(channel + i), out + at + i * plane, run.length);
     }
   }
 }
 
-// out[image][row][pixel] = sum over depth of weights[row][depth] * patches[depth][image, pixel]; the weights in panels.
-void correlate(const float *weights, int64_t rows, const Patches &patches, const Placement &placement, float *out) {
+// out[image][row][pixel] = sum over depth of weights[row][depth] * patches[depth][image, pixel]; the weights in panels. Only
+// neighbouring outputs, those of stride 1, can be finished.
+void correlate(const float *weights, int64_t rows, const Patches &patches, const Placement &placement,
+               const Epilogue &epilogue, float *out) {
   const int64_t columns = patches.columns(), depth = patches.rows(), threads = omp_get_max_threads();
   const int64_t panels = ceil_div(columns, kColumns), row_panels = ceil_div(rows, kRows);
   const int64_t tile_panels = std::clamp<int64_t>(panels / (4 * threads), 1, kTileColumns / kColumns);
@@ -70,11 +73,11 @@ void correlate(const float *weights, int64_t rows, const Patches &patches, const
             if (k_end < depth) {
               multiply(kColumns, k_end - k, left, right, before, sum, kColumns, kRows);
             } else if (direct) {
-              float *to = out + (image * rows + m * kRows) * plane + pixel;
-              multiply(count, k_end - k, left, right, before, to, plane, valid);
+              const int64_t at = (image * rows + m * kRows) * plane + pixel;
+              multiply(count, k_end - k, left, right, before, out + at, plane, valid, epilogue.from(m * kRows));
             } else {
               multiply(kColumns, k_end - k, left, right, before, edge, kColumns, kRows);
-              place_tile(edge, valid, tile_columns.runs(), p - first, placement, rows, out + m * kRows * plane);
+              place_tile(edge, valid, tile_columns.runs(), p - first, placement, rows, m * kRows, epilogue, out);
             }
           }
         }
@@ -123,11 +126,11 @@ Patches patches_of(const Convolution &c, const float *x) {
   return patches;
 }
 
-void forward(const Convolution &c, const float *x, const float *weights, float *out) {
+void forward(const Convolution &c, const float *x, const float *weights, const Epilogue &epilogue, float *out) {
   const Patches patches = patches_of(c, x);
   float *packed = weight_buffer().get(ceil_div(c.out, kRows) * kRows * patches.rows());
   pack_matrix(weights, c.out, patches.rows(), packed);
-  correlate(packed, c.out, patches, {patches.grid_height, patches.grid_width, 1, 0, 0}, out);
+  correlate(packed, c.out, patches, {patches.grid_height, patches.grid_width, 1, 0, 0}, epilogue, out);
 }
 
 // Pixels of dx whose coordinates have equal remainders by the stride see the same taps: each such grid is a convolution
@@ -157,7 +160,7 @@ void input_gradient(const Convolution &c, const float *dout, const float *weight
     }
     float *packed = weight_buffer().get(ceil_div(c.in, kRows) * kRows * patches.rows());
     pack_transposed(weights, c.out, c.in, taps, chosen, packed);
-    correlate(packed, c.in, patches, placement, dx);
+    correlate(packed, c.in, patches, placement, {}, dx);
   }
 }
 

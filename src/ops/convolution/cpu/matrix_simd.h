@@ -9,7 +9,7 @@ constexpr int kTile = kRows * kColumns;
 
 template <int VECTORS>
 inline void multiply(int64_t depth, const float *left, const float *right, const float *sums, float *out,
-                     int64_t out_stride, int rows, uint32_t last) {
+                     int64_t out_stride, int rows, uint32_t last, const Epilogue &epilogue) {
   Vector acc[kRows][VECTORS];
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; i++) {
@@ -38,6 +38,20 @@ inline void multiply(int64_t depth, const float *left, const float *right, const
     }
   }
   const bool whole = last == (1u << kLanes) - 1;
+  if (epilogue.any()) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows; i++) {
+      if (i < rows) {
+        const Vector scale = broadcast(epilogue.scale ? epilogue.scale[i] : 1.0f);
+        const Vector shift = broadcast(epilogue.shift ? epilogue.shift[i] : 0.0f);
+#pragma GCC unroll 3
+        for (int j = 0; j < VECTORS; j++) {
+          acc[i][j] = multiply_add(scale, acc[i][j], shift);
+          if (epilogue.relu) acc[i][j] = larger(zero(), acc[i][j]);
+        }
+      }
+    }
+  }
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; i++) {
     if (i < rows) {
@@ -55,17 +69,18 @@ inline void multiply(int64_t depth, const float *left, const float *right, const
 }
 
 // out[rows][columns] = sums + left panel * right panel; without `sums`: plain product. Only as many rows and columns as
-// there are are written; all but the last vector of the columns are computed.
+// there are are written; all but the last vector of the columns are computed. The epilogue is that of the tile's first row
+// and those after it.
 void multiply(int columns, int64_t depth, const float *left, const float *right, const float *sums, float *out,
-              int64_t out_stride, int rows) {
+              int64_t out_stride, int rows, const Epilogue &epilogue = {}) {
   const int vectors = (columns + kLanes - 1) / kLanes;
   const uint32_t last = ((1u << kLanes) - 1) >> (vectors * kLanes - columns);
   if (vectors == kVectors) {
-    multiply<kVectors>(depth, left, right, sums, out, out_stride, rows, last);
+    multiply<kVectors>(depth, left, right, sums, out, out_stride, rows, last, epilogue);
   } else if (vectors == 2) {
-    multiply<2>(depth, left, right, sums, out, out_stride, rows, last);
+    multiply<2>(depth, left, right, sums, out, out_stride, rows, last, epilogue);
   } else {
-    multiply<1>(depth, left, right, sums, out, out_stride, rows, last);
+    multiply<1>(depth, left, right, sums, out, out_stride, rows, last, epilogue);
   }
 }
 

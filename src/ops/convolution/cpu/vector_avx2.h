@@ -11,6 +11,7 @@ inline Vector broadcast(float value) { return _mm256_set1_ps(value); }
 inline Vector load(const float *from) { return _mm256_loadu_ps(from); }
 inline void store(float *to, Vector v) { _mm256_storeu_ps(to, v); }
 inline Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+inline Vector larger(Vector a, Vector b) { return _mm256_max_ps(a, b); }  // `b` where one is not a number
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 
 // The highest bit of a lane is its bit of `bits`.

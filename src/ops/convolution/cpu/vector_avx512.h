@@ -11,6 +11,7 @@ inline Vector broadcast(float value) { return _mm512_set1_ps(value); }
 inline Vector load(const float *from) { return _mm512_loadu_ps(from); }
 inline void store(float *to, Vector v) { _mm512_storeu_ps(to, v); }
 inline Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+inline Vector larger(Vector a, Vector b) { return _mm512_max_ps(a, b); }  // `b` where one is not a number
 inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 
 // Lanes whose bit is not set are zero, and their memory is not touched.

@@ -167,10 +167,13 @@ inline void read_tiles(const Tiles &tiles, const std::vector<TileRun> &runs, con
   }
 }
 
-// The outputs of some tiles of one channel, of sums[tap][tile].
+// The finished outputs of some tiles of one channel, of sums[tap][tile].
 inline void write_tiles(const Tiles &tiles, const std::vector<TileRun> &runs, const float *sums, int64_t stride,
-                        float *lines, int64_t line, float *channel) {
+                        float *lines, int64_t line, int64_t channel, const Epilogue &epilogue, float *out) {
   for (const TileRun &run : runs) {
+    const int x = run.x * kTileSide, pixels = std::min(kTileSide * run.length, tiles.width - x);
+    const int rows = std::min(kTileSide, tiles.height - run.y * kTileSide);
+    const int64_t first = (run.image * tiles.channels + channel) * tiles.plane() + int64_t{run.y} * kTileSide * tiles.width + x;
     for (int t = 0; t < run.length; t += kLanes) {
       Vector values[kTileSide][kPatch];
 #pragma GCC unroll 6
@@ -190,16 +193,15 @@ inline void write_tiles(const Tiles &tiles, const std::vector<TileRun> &runs, co
         for (int j = 0; j < kTileSide; j++) store(lines + (i * kTileSide + j) * line + t, result[j]);
       }
     }
-    float *plane = channel + run.image * tiles.channels * tiles.plane();
-    const int x = run.x * kTileSide, pixels = std::min(kTileSide * run.length, tiles.width - x);
-    for (int i = 0; i < kTileSide && run.y * kTileSide + i < tiles.height; i++) {
-      float *to = plane + static_cast<int64_t>(run.y * kTileSide + i) * tiles.width + x;
+    for (int i = 0; i < rows; i++) {
+      float *to = out + first + i * tiles.width;
       const float *from = lines + i * kTileSide * line;
       const int whole = pixels / kTileSide;
       for (int k = 0; k < whole; k++) {
         for (int j = 0; j < kTileSide; j++) to[kTileSide * k + j] = from[j * line + k];
       }
       for (int j = 0; j < pixels - whole * kTileSide; j++) to[kTileSide * whole + j] = from[j * line + whole];
+      if (epilogue.any()) finish(epilogue.from(channel), to, pixels);
     }
   }
 }
@@ -243,7 +245,8 @@ void transform_weights(const float *weights, int64_t rows, int64_t depth, int64_
 }
 
 // out [batch][rows] from x [batch][depth], both of the tiles' size; the weights by `transform_weights`.
-void convolve_tiles(const Tiles &from, int64_t rows, const float *x, const float *weights, float *out) {
+void convolve_tiles(const Tiles &from, int64_t rows, const float *x, const float *weights, const Epilogue &epilogue,
+                    float *out) {
   const int64_t depth = from.channels, count = from.count(), threads = omp_get_max_threads();
   const Tiles into{from.batch, rows, from.height, from.width};
   const int64_t row_panels = ceil_div(rows, kRows), weight_tap = row_panels * kRows * depth + kTapGap;
@@ -288,7 +291,8 @@ void convolve_tiles(const Tiles &from, int64_t rows, const float *x, const float
         }
       }
       for (int64_t row = first_row * kRows; row < std::min(rows, end_row * kRows); row++) {
-        write_tiles(into, runs, sums + (row - first_row * kRows) * columns, sum_tap, lines, line, out + row * into.plane());
+        const float *of_row = sums + (row - first_row * kRows) * columns;
+        write_tiles(into, runs, of_row, sum_tap, lines, line, row, epilogue, out);
       }
     }
   }
@@ -367,12 +371,12 @@ bool suits_winograd(const Convolution &c, int64_t fewest_tiles) {
   return Tiles{c.batch, c.in, c.height, c.width}.count() >= fewest_tiles;
 }
 
-void winograd_forward(const Convolution &c, const float *x, const float *weights, float *out) {
-  if (!suits_winograd(c, kFewestTiles)) return forward(c, x, weights, out);
+void winograd_forward(const Convolution &c, const float *x, const float *weights, const Epilogue &epilogue, float *out) {
+  if (!suits_winograd(c, kFewestTiles)) return forward(c, x, weights, epilogue, out);
   const int64_t size = kTaps * (ceil_div(c.out, kRows) * kRows * c.in + kTapGap);
   float *transformed = weight_buffer().get(size + kLanes);
   transform_weights(weights, c.out, c.in, c.in * 9, 9, false, transformed);
-  convolve_tiles({c.batch, c.in, c.height, c.width}, c.out, x, transformed, out);
+  convolve_tiles({c.batch, c.in, c.height, c.width}, c.out, x, transformed, epilogue, out);
 }
 
 void winograd_input_gradient(const Convolution &c, const float *dout, const float *weights, float *dx) {
@@ -380,7 +384,7 @@ void winograd_input_gradient(const Convolution &c, const float *dout, const floa
   const int64_t size = kTaps * (ceil_div(c.in, kRows) * kRows * c.out + kTapGap);
   float *transformed = weight_buffer().get(size + kLanes);
   transform_weights(weights, c.in, c.out, 9, c.in * 9, true, transformed);
-  convolve_tiles({c.batch, c.out, c.height, c.width}, c.in, dout, transformed, dx);
+  convolve_tiles({c.batch, c.out, c.height, c.width}, c.in, dout, transformed, {}, dx);
 }
 
 // Each step transforms its tiles of x and dout, which all threads then multiply, each of them its own taps and rows: sums
