@@ -54,7 +54,7 @@ def read_results(folder: str | Path, image: str | Path, outputs: Sequence[Port])
     sizes = [path.stat().st_size if path.is_file() else None for path in paths]
     if not any(size is not None for size in sizes):
         return None
-    arrays = []
+    arrays: list[np.ndarray] = []
     for path, size, port in zip(paths, sizes, outputs, strict=True):
         shape, dtype = tuple(port.shape[1:]), np.dtype(port.dtype)
         expected = int(np.prod(shape)) * dtype.itemsize
