@@ -3,8 +3,9 @@ r"""From the result files of Ascend 310 inference to COCO's table.
     python postprocess.py --mindir_path retinanet.mindir --result_path result_Files \
         --anno_path instances_val2017.json --img_path val2017
 
-Prints COCO's table and AP per class, and writes the detections to --prediction_path, the metrics to *_metrics.json
-beside it. Each image is read, suppressed and forgotten before the next, so that memory does not grow with them.
+Prints COCO's table (of boxes, and of masks where the network has them) and AP per class, and writes the detections to
+--prediction_path, the metrics to *_metrics.json beside it. Each image is read, suppressed or, of the form detections,
+its masks pasted, and forgotten before the next, so that memory does not grow with them.
 """
 
 import argparse

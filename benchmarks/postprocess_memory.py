@@ -64,7 +64,7 @@ def write_files(folder: Path, images: int, candidates: int) -> None:
     results, pictures = folder / "result_Files", folder / "val"
     pictures.mkdir(parents=True)
     for i in range(min(DISTINCT, images)):
-        write_results(results, f"{i:012d}.jpg", *raw_outputs(candidates, i))
+        write_results(results, f"{i:012d}.jpg", raw_outputs(candidates, i))
     for i in range(images):
         (pictures / f"{i:012d}.jpg").touch()
         if i >= DISTINCT:

@@ -77,16 +77,20 @@ class Side:
         self.process.wait()
 
 
-def export_onnx(config: Path, weights: Path, *overrides: object) -> Path:
-    """`weights`, a checkpoint, as a file of the same name that ends in .onnx."""
-    target = weights.with_suffix(".onnx")
+def export_file(config: Path, weights: Path, target: Path, file_format: str, *overrides: object) -> Path:
+    """`weights`, a checkpoint, as the file `target` of that format."""
     source = ("--config_path", config, "--checkpoint_path", weights, "--device_target", "CPU")
     program = Path(__file__).resolve().parents[1] / "export.py"
-    command = [sys.executable, program, *source, "--file_name", target, "--file_format", "ONNX", *overrides]
+    command = [sys.executable, program, *source, "--file_name", target, "--file_format", file_format, *overrides]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=target.parent)
     if done.returncode:
         raise SystemExit(f"{config} cannot be exported: {done.stderr.strip().splitlines()[-1]}")
     return target
+
+
+def export_onnx(config: Path, weights: Path, *overrides: object) -> Path:
+    """`weights`, a checkpoint, as a file of the same name that ends in .onnx."""
+    return export_file(config, weights, weights.with_suffix(".onnx"), "ONNX", *overrides)
 
 
 def race(command: str, sides: list[Side], rounds: int) -> np.ndarray:

@@ -14,7 +14,7 @@ const char *const kUsage =
     "\n"
     "Predicts all images (png, jpg, jpeg, bmp, webp) in a folder and the folders below it.\n"
     "\n"
-    "  --mindir_path FILE     network in its raw form, as export.py writes it or Lite converted it, with its .json beside it\n"
+    "  --mindir_path FILE     network that export.py wrote or Lite converted, with its .json beside it\n"
     "  --dataset_path FOLDER  images\n"
     "  --anno_path FILE       COCO annotations: images must have the size they say, with or without EXIF's rotation\n"
     "  --device NAME          Ascend (default) or CPU\n"

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "user_error.h"
@@ -12,21 +13,59 @@ namespace {
 
 using Shape = std::vector<int64_t>;
 
-// The shape of the inputs or outputs, the batch apart.
-std::vector<Shape> shapes_of(const json &ports) {
+const std::map<std::string, Type> kTypes = {
+    {"float32", Type::kFloat32}, {"int32", Type::kInt32}, {"bool", Type::kBool}};
+
+// The shape of an input or output, the batch apart.
+Shape shape_of(const json &port) {
+  const Shape shape = port.at("shape");
+  return {shape.begin() + (shape.empty() ? 0 : 1), shape.end()};
+}
+
+bool takes_info(const json &inputs, const Shape &image, const std::string &path) {
   std::vector<Shape> shapes;
-  for (const json &port : ports) {
-    const Shape shape = port.at("shape");
-    shapes.emplace_back(shape.begin() + (shape.empty() ? 0 : 1), shape.end());
+  for (const json &input : inputs) shapes.push_back(shape_of(input));
+  const bool info = shapes.size() == 2;
+  if (shapes != (info ? std::vector<Shape>{image, {6}} : std::vector<Shape>{image})) {
+    throw UserError(path + ": the network takes something else than an image and image_info [6]");
   }
-  return shapes;
+  return info;
+}
+
+// The outputs of the form that the card names.
+std::vector<Output> outputs_of(const json &content, int64_t classes, const std::string &path) {
+  std::vector<Output> outputs;
+  std::vector<std::string> names;
+  std::vector<Shape> shapes;
+  for (const json &port : content.at("outputs")) {
+    const auto type = kTypes.find(port.at("dtype"));
+    if (type == kTypes.end()) throw UserError(path + ": an output has another type than float32, int32 or bool");
+    names.push_back(port.at("name"));
+    shapes.push_back(shape_of(port));
+    outputs.push_back({type->second, shapes.back()});
+  }
+  const int64_t rows = shapes.empty() || shapes[0].empty() ? 0 : shapes[0][0];
+  if (content.at("form") == "raw") {
+    if (shapes != std::vector<Shape>{{rows, 4}, {rows, classes}}) {
+      throw UserError(path + ": the network's outputs are not boxes [N, 4] and scores [N, " + std::to_string(classes) +
+                      "]");
+    }
+    return outputs;
+  }
+  std::vector<std::string> expected_names = {"boxes", "scores", "labels", "valid"};
+  std::vector<Shape> expected = {{rows, 4}, {rows}, {rows}, {rows}};
+  if (shapes.size() == 5 && shapes[4].size() == 3) {
+    expected_names.push_back("masks");
+    expected.push_back({rows, shapes[4][1], shapes[4][2]});
+  }
+  if (names != expected_names || shapes != expected) {
+    throw UserError(path + ": the network's outputs are not boxes [M, 4], scores, labels, valid [M] and, if any, masks "
+                           "[M, S, S]");
+  }
+  return outputs;
 }
 
 ExportCard card_of(const json &content, const std::string &path) {
-  if (content.at("form") != "raw") {
-    throw UserError(path + ": the network gives " + content.at("form").get<std::string>() +
-                    "; this program runs the raw form, which gives boxes and scores");
-  }
   const json &from = content.at("preprocessing");
   ExportCard card;
   card.preprocessing.target = {from.at("img_height"), from.at("img_width")};
@@ -36,14 +75,9 @@ ExportCard card_of(const json &content, const std::string &path) {
   card.preprocessing.mean = from.at("img_mean");
   card.preprocessing.deviation = from.at("img_std");
   card.classes = static_cast<int64_t>(content.at("class_names").size());
-  const std::vector<Shape> inputs = shapes_of(content.at("inputs")), outputs = shapes_of(content.at("outputs"));
   const Shape image = {3, card.preprocessing.input.height, card.preprocessing.input.width};
-  if (inputs != std::vector<Shape>{image}) throw UserError(path + ": the network takes more than an image");
-  card.anchors = outputs.empty() || outputs[0].empty() ? 0 : outputs[0][0];
-  if (outputs != std::vector<Shape>{{card.anchors, 4}, {card.anchors, card.classes}}) {
-    throw UserError(path + ": the network's outputs are not boxes [N, 4] and scores [N, " +
-                    std::to_string(card.classes) + "]");
-  }
+  card.takes_info = takes_info(content.at("inputs"), image, path);
+  card.outputs = outputs_of(content, card.classes, path);
   return card;
 }
 
@@ -56,6 +90,18 @@ std::string card_path(const std::string &mindir_path) {
 }
 
 }  // namespace
+
+size_t Output::count() const {
+  size_t values = 1;
+  for (int64_t side : shape) values *= static_cast<size_t>(side);
+  return values;
+}
+
+size_t ExportCard::result_bytes() const {
+  size_t bytes = 0;
+  for (const Output &output : outputs) bytes += output.bytes();
+  return bytes;
+}
 
 ExportCard read_export_card(const std::string &mindir_path) {
   const std::string path = card_path(mindir_path);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "image_sizes.h"
 
@@ -16,16 +17,30 @@ struct Preprocessing {
   std::array<double, 3> deviation;
 };
 
+enum class Type { kFloat32, kInt32, kBool };
+
+// An output of the network, of one image.
+struct Output {
+  Type type;
+  std::vector<int64_t> shape;  // the batch apart
+
+  // Values, and bytes of the result file.
+  size_t count() const;
+  size_t bytes() const { return count() * (type == Type::kBool ? 1 : 4); }
+};
+
 struct ExportCard {
   Preprocessing preprocessing;
-  int64_t anchors;  // N
-  int64_t classes;  // C, without background
+  bool takes_info;  // the network's inputs are image and image_info; else image alone
+  // In the network's order. Raw form: boxes [N, 4], scores [N, C]. Detections: boxes [M, 4], scores [M], labels [M],
+  // valid [M] and, where there are masks, masks [M, S, S].
+  std::vector<Output> outputs;
+  int64_t classes;  // without background
 
   // Bytes of the result files of an image.
-  size_t result_bytes() const { return static_cast<size_t>(anchors * (4 + classes)) * sizeof(float); }
+  size_t result_bytes() const;
 };
 
 // The card beside a network: a.json of a.mindir or, where that is missing, a.onnx.json of the file that MindSpore Lite
-// converted it from. UserError: missing, not such a file, or of
-// a form that this program cannot run.
+// converted it from. UserError: missing, not such a file, or of a network that this program cannot run.
 ExportCard read_export_card(const std::string &mindir_path);

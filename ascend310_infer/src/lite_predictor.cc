@@ -37,6 +37,18 @@ std::shared_ptr<mindspore::Context> context_of(const Arguments &arguments) {
   return context;
 }
 
+mindspore::DataType lite_type(Type type) {
+  switch (type) {
+    case Type::kInt32: return mindspore::DataType::kNumberTypeInt32;
+    case Type::kBool: return mindspore::DataType::kNumberTypeBool;
+    default: return mindspore::DataType::kNumberTypeFloat32;
+  }
+}
+
+const char *name_of(Type type) {
+  return type == Type::kInt32 ? "int32 " : type == Type::kBool ? "bool " : "float32 ";
+}
+
 class LitePredictor : public Predictor {
  public:
   LitePredictor(const ExportCard &card, const Arguments &arguments) : card_(card) {
@@ -45,38 +57,50 @@ class LitePredictor : public Predictor {
     require(model_.Build(mindir_path, mindspore::kMindIR, context_of(arguments)),
             mindir_path + ": cannot be built for " + place);
     inputs_ = model_.GetInputs();
-    if (inputs_.size() != 1) {
-      throw std::runtime_error(mindir_path + ": has " + std::to_string(inputs_.size()) + " inputs, not one image");
+    const ImageSize size = card.preprocessing.input;
+    std::vector<std::vector<int64_t>> shapes = {{1, 3, size.height, size.width}};
+    if (card.takes_info) shapes.push_back({1, 6});
+    if (inputs_.size() != shapes.size()) {
+      throw std::runtime_error(mindir_path + ": has " + std::to_string(inputs_.size()) + " inputs, its card " +
+                               std::to_string(shapes.size()));
     }
-    const std::vector<int64_t> shape = {1, 3, card.preprocessing.input.height, card.preprocessing.input.width};
-    if (inputs_[0].Shape() != shape) {  // a batch that may be of any size
-      require(model_.Resize(inputs_, {shape}), mindir_path + ": takes no batch of one image");
+    bool same = true;
+    for (size_t i = 0; i < shapes.size(); i++) same = same && inputs_[i].Shape() == shapes[i];
+    if (!same) {  // a batch that may be of any size
+      require(model_.Resize(inputs_, shapes), mindir_path + ": takes no batch of one image");
       inputs_ = model_.GetInputs();
     }
   }
 
-  RawOutputs predict(const std::vector<float> &image) override {
-    mindspore::MSTensor &input = inputs_[0];
-    const size_t bytes = image.size() * sizeof(float);
-    if (input.DataType() != mindspore::DataType::kNumberTypeFloat32 || input.DataSize() != bytes) {
-      throw std::runtime_error("the network's input is " + text_of(input.Shape()) + " and not the float32 of its card");
+  std::vector<Tensor> predict(const std::vector<std::vector<float>> &inputs) override {
+    for (size_t i = 0; i < inputs_.size(); i++) {
+      mindspore::MSTensor &input = inputs_[i];
+      const size_t bytes = inputs.at(i).size() * sizeof(float);
+      if (input.DataType() != mindspore::DataType::kNumberTypeFloat32 || input.DataSize() != bytes) {
+        throw std::runtime_error("an input of the network is " + text_of(input.Shape()) +
+                                 " and not the float32 of its card");
+      }
+      std::memcpy(input.MutableData(), inputs[i].data(), bytes);
     }
-    std::memcpy(input.MutableData(), image.data(), bytes);
     require(model_.Predict(inputs_, &outputs_), "the prediction failed");
-    if (outputs_.size() != 2) {
-      throw std::runtime_error("the network has " + std::to_string(outputs_.size()) + " outputs, not boxes and scores");
+    if (outputs_.size() != card_.outputs.size()) {
+      throw std::runtime_error("the network has " + std::to_string(outputs_.size()) + " outputs, its card " +
+                               std::to_string(card_.outputs.size()));
     }
-    return {output(outputs_[0], 4), output(outputs_[1], card_.classes)};
+    std::vector<Tensor> found;
+    for (size_t k = 0; k < outputs_.size(); k++) found.push_back(checked(outputs_[k], card_.outputs[k]));
+    return found;
   }
 
  private:
-  Tensor output(const mindspore::MSTensor &found, int64_t columns) const {
-    const std::vector<int64_t> expected = {1, card_.anchors, columns};
-    if (found.DataType() != mindspore::DataType::kNumberTypeFloat32 || found.Shape() != expected) {
-      throw std::runtime_error("an output is " + text_of(found.Shape()) + ", its card says float32 " +
+  static Tensor checked(const mindspore::MSTensor &found, const Output &output) {
+    std::vector<int64_t> expected = {1};
+    expected.insert(expected.end(), output.shape.begin(), output.shape.end());
+    if (found.DataType() != lite_type(output.type) || found.Shape() != expected) {
+      throw std::runtime_error("an output is " + text_of(found.Shape()) + ", its card says " + name_of(output.type) +
                                text_of(expected));
     }
-    return {found.Data(), {card_.anchors, columns}};
+    return {found.Data(), output.bytes()};
   }
 
   const ExportCard card_;

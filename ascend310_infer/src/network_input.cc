@@ -1,7 +1,6 @@
 #include "network_input.h"
 
 #include <algorithm>
-#include <array>
 #include <opencv2/imgproc.hpp>
 
 namespace {
@@ -43,4 +42,14 @@ std::vector<float> network_input(const cv::Mat &bgr, const Preprocessing &prepro
     }
   }
   return values;
+}
+
+std::array<float, 6> image_info(ImageSize original, const Preprocessing &preprocessing) {
+  const ImageSize size = resized_size(original, preprocessing.target, preprocessing.keep_ratio);
+  return {static_cast<float>(original.height),
+          static_cast<float>(original.width),
+          static_cast<float>(size.height),
+          static_cast<float>(size.width),
+          static_cast<float>(static_cast<double>(size.height) / original.height),
+          static_cast<float>(static_cast<double>(size.width) / original.width)};
 }

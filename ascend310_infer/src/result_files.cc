@@ -4,7 +4,6 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
-#include <vector>
 
 #include "user_error.h"
 
@@ -26,7 +25,7 @@ void write_whole(const fs::path &path, const void *data, size_t bytes) {
 
 bool is_result(const fs::path &path) {
   const std::string name = path.filename().string();
-  for (const std::string ending : {"_0.bin", "_1.bin", ".bin.part"}) {
+  for (const std::string ending : {"_0.bin", "_1.bin", "_2.bin", "_3.bin", "_4.bin", ".bin.part"}) {
     if (name.size() > ending.size() && name.compare(name.size() - ending.size(), ending.size(), ending) == 0) {
       return true;
     }
@@ -57,9 +56,11 @@ void prepare_folders(const fs::path &output_path, size_t images, size_t bytes_pe
   }
 }
 
-void write_results(const fs::path &output_path, const std::string &stem, const RawOutputs &outputs) {
-  write_whole(output_path / kResults / (stem + "_0.bin"), outputs.boxes.data.get(), outputs.boxes.bytes());
-  write_whole(output_path / kResults / (stem + "_1.bin"), outputs.scores.data.get(), outputs.scores.bytes());
+void write_results(const fs::path &output_path, const std::string &stem, const std::vector<Tensor> &outputs) {
+  for (size_t k = 0; k < outputs.size(); k++) {
+    write_whole(output_path / kResults / (stem + "_" + std::to_string(k) + ".bin"), outputs[k].data.get(),
+                outputs[k].bytes);
+  }
 }
 
 std::string write_times(const fs::path &output_path, double total_milliseconds, size_t images) {

@@ -1,8 +1,9 @@
-// What is written: result_Files/<stem>_0.bin and _1.bin, time_Result/test_perform_static.txt.
+// What is written: result_Files/<stem>_0.bin and so on, time_Result/test_perform_static.txt.
 #pragma once
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "predictor.h"
 
@@ -10,8 +11,9 @@
 // the disk has no room for the results of so many images.
 void prepare_folders(const std::filesystem::path &output_path, size_t images, size_t bytes_per_image);
 
-// Writes boxes float32 [N, 4] and scores float32 [N, C] of an image. A file that is there is whole.
-void write_results(const std::filesystem::path &output_path, const std::string &stem, const RawOutputs &outputs);
+// Writes the outputs of an image, output k to <stem>_k.bin. A file that is there is whole.
+void write_results(const std::filesystem::path &output_path, const std::string &stem,
+                   const std::vector<Tensor> &outputs);
 
 // Writes the mean time of a prediction and how many there were; returns the line.
 std::string write_times(const std::filesystem::path &output_path, double total_milliseconds, size_t images);

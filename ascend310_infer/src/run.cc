@@ -19,6 +19,16 @@ std::optional<ImageSize> size_of(const std::map<std::string, ImageSize> &sizes, 
   return found->second;
 }
 
+// The image and, where the network takes it, image_info.
+std::vector<std::vector<float>> inputs_of(const cv::Mat &image, const ExportCard &card) {
+  std::vector<std::vector<float>> inputs = {network_input(image, card.preprocessing)};
+  if (card.takes_info) {
+    const auto info = image_info({image.rows, image.cols}, card.preprocessing);
+    inputs.emplace_back(info.begin(), info.end());
+  }
+  return inputs;
+}
+
 }  // namespace
 
 void run(const Arguments &arguments, const ExportCard &card, Predictor &predictor) {
@@ -31,9 +41,9 @@ void run(const Arguments &arguments, const ExportCard &card, Predictor &predicto
   size_t predicted = 0, seen = 0;
   for (const fs::path &path : images) {
     try {
-      const std::vector<float> input = network_input(load_image(path, size_of(sizes, path)), card.preprocessing);
+      const auto inputs = inputs_of(load_image(path, size_of(sizes, path)), card);
       const auto start = std::chrono::steady_clock::now();
-      const RawOutputs outputs = predictor.predict(input);
+      const std::vector<Tensor> outputs = predictor.predict(inputs);
       total += std::chrono::steady_clock::now() - start;
       write_results(arguments.output_path, path.stem().string(), outputs);
       predicted++;

@@ -1,24 +1,37 @@
-// Stands in for the chip where there is none: its outputs are the input's values, repeated. For tests.
+// Stands in for the chip where there is none: its float32 outputs are the inputs' values, repeated; labels
+// count up, and truth values are true. For tests.
+#include <cstring>
+
 #include "predictor.h"
 
 namespace {
 
 class StandInPredictor : public Predictor {
  public:
-  explicit StandInPredictor(const ExportCard &card) : anchors_(card.anchors), classes_(card.classes) {}
+  explicit StandInPredictor(const ExportCard &card) : card_(card) {}
 
-  RawOutputs predict(const std::vector<float> &image) override {
-    return {repeated(image, 0, {anchors_, 4}), repeated(image, anchors_ * 4, {anchors_, classes_})};
+  std::vector<Tensor> predict(const std::vector<std::vector<float>> &inputs) override {
+    std::vector<float> seen;
+    for (const std::vector<float> &input : inputs) seen.insert(seen.end(), input.begin(), input.end());
+    std::vector<Tensor> outputs;
+    size_t place = 0;
+    for (const Output &output : card_.outputs) {
+      const auto bytes = std::make_shared<std::vector<char>>(output.bytes(), 1);
+      for (size_t i = 0; output.type != Type::kBool && i < output.count(); i++) {
+        if (output.type == Type::kInt32) {
+          const auto label = static_cast<int32_t>(i % static_cast<size_t>(card_.classes));
+          std::memcpy(bytes->data() + 4 * i, &label, 4);
+        } else {
+          std::memcpy(bytes->data() + 4 * i, &seen[place++ % seen.size()], 4);
+        }
+      }
+      outputs.push_back({std::shared_ptr<const void>(bytes, bytes->data()), bytes->size()});
+    }
+    return outputs;
   }
 
  private:
-  static Tensor repeated(const std::vector<float> &image, int64_t start, std::vector<int64_t> shape) {
-    auto values = std::make_shared<std::vector<float>>(shape[0] * shape[1]);
-    for (size_t i = 0; i < values->size(); i++) (*values)[i] = image[(start + i) % image.size()];
-    return {std::shared_ptr<const void>(values, values->data()), std::move(shape)};
-  }
-
-  int64_t anchors_, classes_;
+  const ExportCard card_;
 };
 
 }  // namespace

@@ -3,7 +3,7 @@
 #
 # usage: bash scripts/nas_fpn/run_infer_310.sh [MINDIR_PATH] [DATA_PATH] [ANNO_PATH] [DEVICE_ID]
 #
-# MINDIR_PATH  network in its raw form, as export.py writes it, with its .json beside it
+# MINDIR_PATH  network as export.py writes it, with its .json beside it
 # DATA_PATH    folder of images
 # ANNO_PATH    COCO annotations of them (instances_val2017.json)
 # DEVICE_ID    chip to run on (optional, default 0)

@@ -3,7 +3,7 @@
 #
 # usage: bash scripts/refinedet/run_infer_310.sh [MINDIR_PATH] [DATA_PATH] [DEVICE_ID]
 #
-# MINDIR_PATH  network in its raw form, as export.py writes it, with its .json beside it
+# MINDIR_PATH  network as export.py writes it, with its .json beside it
 # DATA_PATH    folder of images, such as /data/coco2017/val2017
 # DEVICE_ID    chip to run on (optional, default 0)
 # --device     Ascend (default), or CPU: the same program, by MindSpore Lite on the CPU

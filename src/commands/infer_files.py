@@ -26,14 +26,14 @@ from src.schema import Config
 
 logger = logging.getLogger("src.commands.infer_files")  # also where the module is run as a program
 
-Predict = Callable[[np.ndarray], Sequence[np.ndarray]]
+Predict = Callable[..., Sequence[np.ndarray]]
 
 
 def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: Path, sizes: dict | None = None) -> int:
     """Predict images one by one and write their results. One that cannot be read is reported and skipped.
 
     Args:
-        predict: float32 [1, 3, H, W] -> boxes [1, N, 4], scores [1, N, C].
+        predict: the card's inputs, image float32 [1, 3, H, W] and image_info [1, 6], if it is there -> its outputs.
         card: of the network.
         images: paths, whose stems name the result files.
         output: folder that gets result_Files/ and time_Result/.
@@ -43,26 +43,21 @@ def infer_files(predict: Predict, card: ExportCard, images: list[Path], output: 
         How many images were predicted.
 
     Raises:
-        UserError: the network is not of the raw form, or takes more than one image; no image could be read; a file
-            cannot be written.
+        UserError: no image could be read; a file cannot be written.
     """
-    if card.form != "raw" or len(card.inputs) != 1:
-        raise UserError(
-            f"the network gives {card.form} from {len(card.inputs)} inputs; this wants boxes and scores from 1"
-        )
     prepare = card.preprocessing.transform()
     remove_earlier_results(output / RESULTS)
     milliseconds = []
     for path in with_progress(images, len(images), "images"):
         try:
-            image, _ = prepare(load_image(path, (sizes or {}).get(path.name)))
+            prepared = prepare(load_image(path, (sizes or {}).get(path.name)))
         except ImageError as error:
             logger.warning(f"{error}; skipped")
             continue
         start = time.perf_counter()
-        boxes, scores = predict(image[None])
+        outputs = predict(*(value[None] for value in prepared[: len(card.inputs)]))
         milliseconds.append(1000 * (time.perf_counter() - start))
-        write_results(output / RESULTS, path, boxes[0], scores[0])
+        write_results(output / RESULTS, path, [value[0] for value in outputs])
     if not milliseconds:
         raise UserError(f"{images[0].parent}: none of its images could be read")
     logger.info(f"{len(milliseconds)} of {len(images)} images predicted")
@@ -98,7 +93,7 @@ def annotated_sizes(anno_path: str | Path) -> dict[str, tuple[int, int]]:
 def main() -> None:
     """Read the arguments, then predict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mindir_path", required=True, help="network in its raw form, with its .json beside it")
+    parser.add_argument("--mindir_path", required=True, help="network, with its .json beside it")
     parser.add_argument("--dataset_path", required=True, help="folder of images")
     parser.add_argument("--anno_path", default="", help="COCO annotations: images must have the size they say")
     parser.add_argument("--output_path", default=".", help="where result_Files/ and time_Result/ are written")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from src.blocks.detections import Detections
 from src.commands.evaluate import print_tables, write_metrics
 from src.common.errors import UserError
 from src.common.parallel import map_ahead
@@ -19,12 +20,13 @@ from src.deploy.export_card import ExportCard, load_card_of_converted
 from src.deploy.raw_selection import build_selection
 from src.deploy.result_files import read_results
 from src.evaluation.coco_evaluator import CocoEvaluator
+from src.evaluation.masks import encode_detections
 from src.evaluation.metrics import Metrics
 from src.evaluation.predictions import save_results
 
 logger = logging.getLogger(__name__)
 
-Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Found = tuple[Detections, list[list[dict | None]] | None]
 
 
 def postprocess(
@@ -50,11 +52,8 @@ def postprocess(
     """
     start = time.perf_counter()
     card = load_card_of_converted(mindir_path)
-    if card.selection is None:
-        raise UserError(f"{mindir_path}: gives detections; result files are made with the raw form of a network")
-    if (columns := card.outputs[1].shape[2]) != len(card.class_names):
+    if card.form == "raw" and (columns := card.outputs[1].shape[2]) != len(card.class_names):
         raise UserError(f"{mindir_path}: its card has {columns} columns of scores for {len(card.class_names)} classes")
-    select = build_selection(card.selection)
     if not Path(result_path).is_dir():
         raise UserError(f"--result_path: no such folder: {result_path}")
     data = FORMATS[dataset].open_path(anno_path, card.class_names, card.category_ids, img_path)
@@ -62,13 +61,14 @@ def postprocess(
     for problem in data.problems:
         logger.warning(problem)
 
-    evaluator, missing = CocoEvaluator.for_dataset(data), []
-    images = map_ahead(reader(card, select, result_path), data.records, os.cpu_count() or 1, 16)
+    iou_types = ("bbox", "segm") if card.has_masks else ("bbox",)
+    evaluator, missing = CocoEvaluator.for_dataset(data, iou_types), []
+    images = map_ahead(reader(card, result_path), data.records, os.cpu_count() or 1, 16)
     for record, found in with_progress(images, len(data.records), "images"):
         if found is None:
             missing.append(record.name)
         else:
-            evaluator.add(np.array([record.image_id]), found)
+            evaluator.add(np.array([record.image_id]), *found)
     _report_missing(missing, len(data.records), result_path)
     metrics = evaluator.compute_metrics()
     print_tables(metrics)
@@ -80,31 +80,41 @@ def postprocess(
     return metrics
 
 
-def reader(card: ExportCard, select: Callable, result_path: str) -> Callable[[Record], Found | None]:
+def reader(card: ExportCard, result_path: str) -> Callable[[Record], Found | None]:
     """Function from a record to its detections, None without result files.
 
     Args:
         card: of the network.
-        select: from raw outputs to detections, see `build_selection`.
         result_path: folder of the result files.
 
     Returns:
-        Record -> boxes [1, M, 4], scores [1, M], labels [1, M], valid [1, M].
+        Record -> a batch of one image, and the run-length codes of its masks, if the network has them.
     """
-    _, anchors, _ = card.outputs[0].shape
-    transform, classes = card.preprocessing.transform(), len(card.class_names)
+    transform = card.preprocessing.transform()
+    select = None if card.selection is None else build_selection(card.selection)
 
     def detections_of(record: Record) -> Found | None:
-        results = read_results(result_path, record.name, anchors, classes)
-        if results is None:
+        outputs = read_results(result_path, record.name, card.outputs)
+        if outputs is None:
             return None
-        boxes, scores = results
-        if np.isnan(boxes).any() or np.isnan(scores.max()):
-            raise UserError(f"{result_path}: the results of {record.name} hold values that are no numbers")
-        info = transform.info_of((record.height, record.width))
-        return select(boxes[None], scores[None], info[None])
+        batch = [output[None] for output in outputs]
+        info = transform.info_of((record.height, record.width))[None]
+        if select is not None:
+            _refuse_nan(batch[:2], record, result_path)
+            return Detections(*select(*batch, info)), None
+        found = Detections(*batch)
+        kept = found.valid
+        _refuse_nan([value[kept] for value in (*found[:2], *batch[4:])], record, result_path)
+        if kept.any() and not 0 <= found.labels[kept].min() <= found.labels[kept].max() < len(card.class_names):
+            raise UserError(f"{result_path}: the results of {record.name} hold other labels than those of its classes")
+        return found, None if card.mask_threshold is None else encode_detections(found, info, card.mask_threshold)
 
     return detections_of
+
+
+def _refuse_nan(values: list[np.ndarray], record: Record, result_path: str) -> None:
+    if any(np.isnan(np.max(value, initial=0)) for value in values):
+        raise UserError(f"{result_path}: the results of {record.name} hold values that are no numbers")
 
 
 def _check_images(data: DetectionDataset, anno_path: str) -> None:

@@ -162,6 +162,11 @@ class ExportCard(CardPart):
         size = self.inputs[0].shape[0]
         return None if size < 0 else size
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether the file gives masks."""
+        return self.outputs[-1].name == "masks"
+
     def save(self, path: str | Path) -> None:
         """Write the card of the exported file `path` beside it."""
         with atomic_path(card_path(path)) as temporary:
@@ -262,8 +267,7 @@ def _misfit(card: ExportCard) -> str | None:
 def _misfit_of_outputs(card: ExportCard) -> str | None:
     names = [port.name for port in card.outputs]
     if card.selection is None:
-        known = names in (DETECTIONS, [*DETECTIONS, "masks"])
-        return None if known else f"the outputs of detections are {', '.join(DETECTIONS)} and masks, if any"
+        return _misfit_of_detections(card, names)
     if names != ["boxes", "scores"]:
         return "the outputs of the form raw are boxes and scores"
     boxes, scores = (port.shape for port in card.outputs)
@@ -272,6 +276,16 @@ def _misfit_of_outputs(card: ExportCard) -> str | None:
     if (sizes := card.selection.get("level_sizes")) is not None and sum(sizes) != boxes[1]:
         return f"level_sizes add up to {sum(sizes)}, boxes has {boxes[1]} anchors"
     return None
+
+
+def _misfit_of_detections(card: ExportCard, names: list[str]) -> str | None:
+    if names not in (DETECTIONS, [*DETECTIONS, "masks"]):
+        return f"the outputs of detections are {', '.join(DETECTIONS)} and masks, if any"
+    boxes, *others = (port.shape[1:] for port in card.outputs)
+    rows = boxes[:1]
+    if boxes != [*rows, 4] or others[:3] != [rows] * 3 or any(len(m) != 3 or m[:1] != rows for m in others[3:]):
+        return "boxes must be [batch, rows, 4], scores, labels and valid [batch, rows], masks [batch, rows, S, S]"
+    return "masks need a mask_threshold" if card.has_masks and card.mask_threshold is None else None
 
 
 def _reason(error: ValidationError) -> str:

@@ -74,6 +74,21 @@ def write_network(
     return path
 
 
+def as_detections(network: Path, rows: int, masks: bool = True) -> dict:
+    """Let a network's card name detections, of an image and image_info; returns the card."""
+    path = network.with_suffix(".json")
+    card = json.loads(path.read_text())
+    sides = {"boxes": [4], "scores": [], "labels": [], "valid": [], **({"masks": [28, 28]} if masks else {})}
+    dtypes = {"labels": "int32", "valid": "bool"}
+    card["form"] = "detections"
+    card["inputs"].append({"name": "image_info", "shape": [1, 6], "dtype": "float32"})
+    card["outputs"] = [
+        {"name": name, "shape": [1, rows, *more], "dtype": dtypes.get(name, "float32")} for name, more in sides.items()
+    ]
+    path.write_text(json.dumps(card))
+    return card
+
+
 def seen_input(folder: Path, stem: str, input_hw: tuple[int, int]) -> np.ndarray:
     """The network's input float32 [3, H, W], which the stand-in repeats in its boxes and scores."""
     boxes, scores = (np.fromfile(folder / f"result_Files/{stem}_{k}.bin", np.float32) for k in (0, 1))

@@ -11,7 +11,8 @@ from PIL import Image
 
 from src.data.image import ImageError, load_image
 from src.data.network_input import EvalTransform, Normalizer
-from tests.ascend310.program import built_program, configure, run_program, seen_input, write_network
+from src.deploy.result_files import result_paths
+from tests.ascend310.program import as_detections, built_program, configure, run_program, seen_input, write_network
 from tests.data.coco_files import noise_image
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -60,6 +61,41 @@ def test_images_reach_the_network_as_in_python(tmp_path: Path, input_hw, keep_ra
     assert len(list((tmp_path / "result_Files").iterdir())) == 2 * len(paths)
     times = (tmp_path / "time_Result/test_perform_static.txt").read_text()
     assert times.startswith("NN inference cost average time: ") and times.endswith(f" ms of infer_count {len(paths)}\n")
+
+
+def test_image_info_and_detections(tmp_path: Path) -> None:
+    """Five files of an image, in the types of the card; the stand-in shows both inputs, and labels and truth values."""
+    paths, rows = write_images(tmp_path / "images"), 30
+    network = write_network(tmp_path / "a.mindir", (64, 96), (64, 96))
+    as_detections(network, rows)
+    done = run_program("--mindir_path", network, "--dataset_path", "images", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    prepare = EvalTransform((64, 96), (64, 96), True, Normalizer(MEAN, STD))
+    assert len(list((tmp_path / "result_Files").iterdir())) == 5 * len(paths)
+    for path in paths:
+        boxes, scores, labels, valid, masks = (
+            np.fromfile(file, dtype)
+            for file, dtype in zip(
+                result_paths(tmp_path / "result_Files", path, 5), ("f4", "f4", "i4", "?", "f4"), strict=True
+            )
+        )
+        assert [len(values) for values in (boxes, scores, labels, valid, masks)] == [120, 30, 30, 30, 30 * 28 * 28]
+        np.testing.assert_array_equal(labels, np.arange(30) % 3)
+        assert valid.all()
+        image, info = prepare(load_image(path))
+        seen = np.concatenate([boxes, scores, masks])
+        np.testing.assert_array_equal(seen[image.size : image.size + 6], info, str(path))
+        assert np.abs(seen[: image.size] - image.ravel()).max() < 1e-4
+
+
+def test_detections_without_masks(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    cv2.imencode(".png", noise_image(30, 40))[1].tofile(tmp_path / "images/a.png")
+    network = write_network(tmp_path / "a.mindir")
+    as_detections(network, 3, masks=False)
+    done = run_program("--mindir_path", network, "--dataset_path", "images", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.stat().st_size for path in sorted((tmp_path / "result_Files").iterdir())] == [48, 12, 12, 3]
 
 
 def test_broken_images_are_reported_and_skipped(tmp_path: Path) -> None:
@@ -126,9 +162,10 @@ def test_annotations_decide_about_exif_rotation(tmp_path: Path) -> None:
         (["--mindir_path", "n.mindir", "--dataset_path", "twice"], "would have the same result files"),
         (["--mindir_path", "alone.mindir", "--dataset_path", "texts"], "alone.json: missing; export.py writes it"),
         (["--mindir_path", "cut.mindir", "--dataset_path", "texts"], "cut.json: not the description of an exported"),
-        (["--mindir_path", "inside.mindir", "--dataset_path", "texts"], "the network gives detections"),
-        (["--mindir_path", "two.mindir", "--dataset_path", "texts"], "takes more than an image"),
+        (["--mindir_path", "inside.mindir", "--dataset_path", "texts"], "outputs are not boxes [M, 4], scores, labels"),
+        (["--mindir_path", "two.mindir", "--dataset_path", "texts"], "takes something else than an image"),
         (["--mindir_path", "four.mindir", "--dataset_path", "texts"], "outputs are not boxes [N, 4] and scores [N, 3]"),
+        (["--mindir_path", "half.mindir", "--dataset_path", "texts"], "another type than float32, int32 or bool"),
         (["--mindir_path", "n.mindir", "--dataset_path", "texts", "--anno_path", "cut.json"], "not a COCO annotation"),
         (["--mindir_path", "n.mindir", "--dataset_path", "texts", "--device_id", "x"], "--device_id: must be a whole"),
     ],
@@ -141,7 +178,8 @@ def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: st
     card = json.loads(write_network(tmp_path / "n.mindir").with_suffix(".json").read_text())
     variants = {
         "inside": {"form": "detections"},
-        "two": {"inputs": [*card["inputs"], {"name": "image_info", "shape": [1, 6]}]},
+        "two": {"inputs": card["inputs"] * 2},
+        "half": {"outputs": [{**port, "dtype": "float16"} for port in card["outputs"]]},
         "four": {"outputs": card["outputs"] * 2},
     }
     for name, changes in variants.items():

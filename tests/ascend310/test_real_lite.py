@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -13,7 +14,7 @@ import pytest
 
 from src.common.errors import UserError
 from src.common.private_folder import user_cache
-from src.config import save_config
+from src.config import load_config, save_config
 from src.data.image import load_image
 from src.data.synthetic import main as write_synthetic
 from src.deploy.export_card import ExportCard, load_card, sha256_of
@@ -21,13 +22,14 @@ from src.deploy.lite import LiteModel, convert_by_lite
 from src.deploy.onnx_file import OnnxModel
 from src.deploy.result_files import RESULTS, read_results
 from src.predictor import Detector
-from tests.ascend310.program import NEEDED, SOURCE
+from tests.ascend310.program import NEEDED, ROOT, SOURCE
 from tests.deploy.small_models import small_model
 from tests.end_to_end.commands import run
 from tests.scripts.shell import run_script
 
 pytestmark = pytest.mark.slow
 PACKAGE = "mindspore-lite==2.0.0"  # the one that is a wheel; Python 3.7 is what its Python module wants, not its C++
+MASK_DEMO = ROOT / "configs/demo/mask_rcnn.yaml"
 IMAGES = "data/validation/data"
 
 
@@ -90,8 +92,11 @@ def export_by_lite(lite: Path, folder: Path) -> str:
     return run("export.py", *words, cwd=folder, LITE_HOME=str(lite / "whl/mindspore_lite"))[0]
 
 
-def with_libraries(lite: Path) -> dict[str, str]:
-    return {**os.environ, "LD_LIBRARY_PATH": str(lite / "whl/mindspore_lite/lib")}
+def run_program(lite: Path, network: Path, output: Path, threads: int) -> None:
+    """Predict the images of the network's folder by the program."""
+    words = ["--mindir_path", network, "--dataset_path", network.parent / IMAGES, "--output_path", output]
+    libraries = {**os.environ, "LD_LIBRARY_PATH": str(lite / "whl/mindspore_lite/lib")}
+    done(lite / "build/main", *words, "--device", "CPU", "--threads", threads, env=libraries)
 
 
 def differences(folder: Path, results: Path, card: ExportCard) -> tuple[float, float]:
@@ -100,7 +105,7 @@ def differences(folder: Path, results: Path, card: ExportCard) -> tuple[float, f
     worst = np.zeros(2)
     for path in sorted((folder / IMAGES).iterdir()):
         expected = model.run(prepare(load_image(path))[0][None])
-        found = read_results(results, path, card.outputs[0].shape[1], len(card.class_names))
+        found = read_results(results, path, card.outputs)
         assert found is not None
         worst = np.maximum(worst, [np.abs(f - e[0]).max() for f, e in zip(found, expected, strict=True)])
     return float(worst[0]), float(worst[1])
@@ -109,8 +114,7 @@ def differences(folder: Path, results: Path, card: ExportCard) -> tuple[float, f
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_program_gives_onnx_runtimes_numbers(lite: Path, converted: Path, tmp_path: Path, threads: int) -> None:
     folder = converted.parent
-    options = ["--dataset_path", folder / IMAGES, "--output_path", tmp_path, "--device", "CPU", "--threads", threads]
-    done(lite / "build/main", "--mindir_path", converted, *options, env=with_libraries(lite))
+    run_program(lite, converted, tmp_path, threads)
     boxes, scores = differences(folder, tmp_path / RESULTS, load_card(folder / "net.onnx"))
     assert boxes < 1e-2 and scores < 1e-5
 
@@ -124,14 +128,18 @@ def test_the_card_names_the_file_that_was_converted(converted: Path) -> None:
 
 def test_on_to_the_same_ap(lite: Path, converted: Path, tmp_path: Path) -> None:
     """Lite, the program and postprocess.py, by the published script, against eval.py of the ONNX file."""
-    folder, labels = converted.parent, converted.parent / "data/validation/labels.json"
+    stats = stats_by_the_script(lite, converted, tmp_path)
+    assert stats_of(converted.parent, "net.onnx", "net_metrics.json") == pytest.approx(stats, abs=1e-3)
+
+
+def stats_by_the_script(lite: Path, network: Path, output: Path) -> dict[str, float]:
+    """What run_infer_310.sh measures of a network on its folder's images."""
+    folder, labels = network.parent, network.parent / "data/validation/labels.json"
     places = {"LITE_HOME": str(lite / "whl/mindspore_lite"), "BUILD_DIR": str(lite / "build"), "DEVICE_TARGET": None}
-    words = [converted, folder / IMAGES, labels, "0", "--device", "CPU"]
-    finished = run_script("run_infer_310.sh", *words, cwd=tmp_path, timeout=600, **places)
+    words = [network, folder / IMAGES, labels, "0", "--device", "CPU"]
+    finished = run_script("run_infer_310.sh", *words, cwd=output, timeout=600, **places)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert stats_of(folder, "net.onnx", "net_metrics.json") == pytest.approx(
-        json.loads((tmp_path / "predictions_metrics.json").read_text())["stats"], abs=1e-3
-    )
+    return json.loads((output / "predictions_metrics.json").read_text())["stats"]
 
 
 def stats_of(folder: Path, network: str, metrics: str, **environment: str) -> dict[str, float]:
@@ -143,23 +151,49 @@ def stats_of(folder: Path, network: str, metrics: str, **environment: str) -> di
     return stats
 
 
-def test_a_mask_model(lite: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lite finds what ONNX Runtime finds: boxes to 0.001 pixel, scores and masks to 0.0001, with 1 and 2 threads."""
+@pytest.fixture(scope="module")
+def mask_model(tmp_path_factory, lite: Path) -> Path:
+    """net.mindir and net.onnx of the trained Mask R-CNN of the drawn shapes, and images with masks."""
+    folder = tmp_path_factory.mktemp("masks")
+    write_synthetic(["--output_dir", str(folder / "data"), "--train", "1", "--val", "6", "--image_size", "128"])
+    config = load_config(MASK_DEMO, {"checkpoint_path": "zoo:shapes_mask_rcnn", "device_target": "CPU"})
+    save_config(config, folder / "config.yaml")
+    assert "largest difference of MindSpore Lite from ONNX Runtime" in export_by_lite(lite, folder)
+    return folder / "net.mindir"
+
+
+def compare_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
+    """Boxes to 0.001 pixel, scores and masks to 0.0001, the same labels in the same rows."""
+    assert expected[3].any()
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-3, rtol=0)
+    np.testing.assert_array_equal(np.stack(found[2:4]), np.stack(expected[2:4]))
+    for place in (1, 4):
+        np.testing.assert_allclose(found[place], expected[place], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_mask_model(
+    lite: Path, mask_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """Lite finds what ONNX Runtime finds, from Python and by the program."""
     monkeypatch.setenv("LITE_HOME", str(lite / "whl/mindspore_lite"))
-    config = small_model("mask_rcnn", tmp_path)
-    save_config(config, tmp_path / "config.yaml")
-    assert "largest difference of MindSpore Lite from ONNX Runtime" in export_by_lite(lite, tmp_path)
-    prepare, reference = load_card(tmp_path / "net.onnx").preprocessing.transform(), OnnxModel(tmp_path / "net.onnx")
-    for threads in (1, 2):
-        model = LiteModel(tmp_path / "net.mindir", threads)
-        for path in sorted((converted.parent / IMAGES).iterdir()):
-            image, info = prepare(load_image(path))
-            found, expected = (m.run(image[None], info[None]) for m in (model, reference))
-            assert expected[3].any()
-            np.testing.assert_allclose(found[0], expected[0], atol=1e-3, rtol=0)
-            np.testing.assert_array_equal(np.stack(found[2:4]), np.stack(expected[2:4]))
-            for place in (1, 4):
-                np.testing.assert_allclose(found[place], expected[place], atol=1e-4, rtol=0)
+    folder = mask_model.parent
+    run_program(lite, mask_model, tmp_path, threads)
+    card, reference, model = load_card(mask_model), OnnxModel(folder / "net.onnx"), LiteModel(mask_model, threads)
+    prepare = card.preprocessing.transform()
+    for path in sorted((folder / IMAGES).iterdir()):
+        inputs = [value[None] for value in prepare(load_image(path))]
+        expected = reference.run(*inputs)
+        compare_detections(model.run(*inputs), expected)
+        written = read_results(tmp_path / RESULTS, path, card.outputs)
+        assert written is not None
+        compare_detections([values[None] for values in written], expected)
+
+
+def test_a_mask_model_on_to_the_same_ap(lite: Path, mask_model: Path, tmp_path: Path) -> None:
+    stats = stats_by_the_script(lite, mask_model, tmp_path)
+    assert stats["segm_mAP"] > 0.2
+    assert stats_of(mask_model.parent, "net.onnx", "net_metrics.json") == pytest.approx(stats, abs=1e-3)
 
 
 def test_eval_runs_a_converted_file(lite: Path, converted: Path) -> None:

@@ -30,7 +30,7 @@ def config_for(**overrides) -> Config:
 def card(tmp_path: Path) -> ExportCard:
     """Of tmp_path/net.onnx, a mask model."""
     inputs = [Port(name="image", shape=[1, 3, 64, 96]), Port(name="image_info", shape=[1, 6])]
-    changes = {"format": "ONNX", "form": "detections", "selection": None, "inputs": inputs}
+    changes = {"format": "ONNX", "form": "detections", "inputs": inputs}
     return write_card(tmp_path / "net.onnx", ["disc"], [8], **changes)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.blocks.detections import Detections
 from src.commands.postprocess import postprocess
 from src.common.errors import UserError
 from src.data.network_input import EvalTransform, Normalizer, image_info
@@ -16,6 +17,7 @@ from src.data.sample import Sample
 from src.deploy.raw_selection import build_selection
 from src.deploy.result_files import result_paths, write_results
 from src.evaluation.coco_evaluator import CocoEvaluator
+from src.evaluation.masks import encode_detections
 from tests.data.coco_files import IDS, NAMES, noise_image, write_dataset
 from tests.deploy.cards import PREPROCESSING, write_card
 
@@ -37,7 +39,7 @@ def case(tmp_path: Path) -> dict[str, str]:
             x, y, w, h = one["bbox"]
             boxes[row] = np.array([x, y, x + w, y + h]) * SCALE
             scores[row, card.class_names.index(NAMES[IDS.index(one["category_id"])])] = 0.9
-        write_results(tmp_path / "result_Files", image["file_name"], boxes, scores)
+        write_results(tmp_path / "result_Files", image["file_name"], [boxes, scores])
     return {
         "mindir_path": str(tmp_path / "net.mindir"),
         "result_path": str(tmp_path / "result_Files"),
@@ -140,8 +142,6 @@ def break_results(case: dict[str, str], how: str) -> None:
         case["img_path"] = case["result_path"]
     elif how == "other classes":
         write_card(Path(case["mindir_path"]), ["cat", "dog"], LEVELS)
-    elif how == "detections":
-        write_card(Path(case["mindir_path"]), NAMES, LEVELS, form="detections", selection=None)
     elif how == "other file":
         Path(case["mindir_path"]).write_bytes(b"another network")
     elif how == "same stems":
@@ -155,14 +155,13 @@ def break_results(case: dict[str, str], how: str) -> None:
     ("how", "message"),
     [
         ("truncated", r"001_1\.bin: truncated: it has 800 bytes, float32 \[75, 3\] takes 900"),
-        ("half", r"001_0\.bin is missing, the other file"),
+        ("half", r"001_0\.bin is missing, other files of"),
         ("nan in boxes", r"the results of .*001\.png hold values that are no numbers"),
         ("nan in scores", r"the results of .*001\.png hold values that are no numbers"),
         ("none", r"no result files of any of the 6 images, such as .*000\.png"),
         ("no folder", r"--result_path: no such folder: nowhere"),
         ("no images", r"labels\.json: none of its images is there"),
         ("other classes", r"categories differ from the 2 classes"),
-        ("detections", r"net\.mindir: gives detections"),
         ("other file", r"net\.mindir is not the file that net\.json was written for"),
         ("same stems", r"001\.png and .*001\.jpg would have the same result files"),
     ],
@@ -175,13 +174,95 @@ def test_mistakes(case: dict[str, str], how: str, message: str) -> None:
     assert not Path(case["prediction_path"]).exists()
 
 
+ROWS = 6
+MASK = np.zeros((28, 28), np.float32)  # of the left half of a box
+MASK[:, :14] = 1.0
+
+
+@pytest.fixture
+def detections(tmp_path: Path) -> tuple[dict[str, str], dict[str, Detections]]:
+    """Arguments of postprocess for the results of a mask model, and the detections of each image (by file name).
+
+    The objects are the left halves of their boxes, which are found; the rows that are not valid are no numbers.
+    """
+    write_dataset(tmp_path)
+    card = write_card(tmp_path / "net.mindir", NAMES, [ROWS], form="detections", mask_threshold=0.5)
+    path = tmp_path / "labels.json"
+    annotations = json.loads(path.read_text())
+    found = {}
+    for image in annotations["images"]:
+        boxes, scores = np.full((1, ROWS, 4), np.nan, np.float32), np.full((1, ROWS), np.nan, np.float32)
+        labels, valid = np.full((1, ROWS), 99, np.int32), np.zeros((1, ROWS), bool)
+        masks = np.full((1, ROWS, 28, 28), np.nan, np.float32)
+        objects = [a for a in annotations["annotations"] if a["image_id"] == image["id"]]
+        assert len(objects) < ROWS
+        for row, one in enumerate(objects):
+            x, y, w, h = one["bbox"]
+            one["segmentation"] = [[x, y, x + w / 2, y, x + w / 2, y + h, x, y + h]]
+            boxes[0, row], scores[0, row], valid[0, row], masks[0, row] = [x, y, x + w, y + h], 0.9, True, MASK
+            labels[0, row] = card.class_names.index(NAMES[IDS.index(one["category_id"])])
+        found[image["file_name"]] = Detections(boxes, scores, labels, valid, masks)
+        write_results(tmp_path / "result_Files", image["file_name"], [value[0] for value in found[image["file_name"]]])
+    path.write_text(json.dumps(annotations))
+    return {
+        "mindir_path": str(tmp_path / "net.mindir"),
+        "result_path": str(tmp_path / "result_Files"),
+        "anno_path": str(path),
+        "img_path": str(tmp_path / "data"),
+        "prediction_path": str(tmp_path / "found.json"),
+    }, found
+
+
+def test_masks_of_detections(detections: tuple[dict[str, str], dict[str, Detections]]) -> None:
+    """They are pasted and evaluated as eval.py does it, and written with the boxes."""
+    case, found = detections
+    metrics = postprocess(**case)
+    assert metrics.stats["bbox_mAP_50"] == 1.0 and metrics.stats["segm_mAP_50"] > 0.9
+    evaluator = CocoEvaluator(case["anno_path"], NAMES, IDS, ("bbox", "segm"))
+    for image in evaluator.annotations["images"]:
+        info = np.array([[image["height"], image["width"], 0, 0, 0, 0]], np.float32)
+        one = found[image["file_name"]]
+        evaluator.add(np.array([image["id"]]), one, encode_detections(one, info, 0.5))
+    assert json.loads(Path(case["prediction_path"]).read_text()) == evaluator.results()
+    assert metrics.stats == evaluator.compute_metrics().stats
+
+
+def test_detections_without_masks(detections: tuple[dict[str, str], dict[str, Detections]]) -> None:
+    case, _ = detections
+    write_card(Path(case["mindir_path"]), NAMES, [ROWS], form="detections")
+    metrics = postprocess(**case)
+    assert metrics.stats["bbox_mAP_50"] == 1.0 and "segm_mAP" not in metrics.stats
+
+
+@pytest.mark.parametrize(
+    ("output", "value", "message"),
+    [
+        (0, np.nan, "hold values that are no numbers"),
+        (1, np.nan, "hold values that are no numbers"),
+        (2, 3, "hold other labels than those of its classes"),
+        (2, -1, "hold other labels than those of its classes"),
+        (4, np.nan, "hold values that are no numbers"),
+    ],
+)
+def test_detections_that_are_none(
+    detections: tuple[dict[str, str], dict[str, Detections]], output: int, value: float, message: str
+) -> None:
+    case, found = detections
+    path = result_paths(case["result_path"], "001.png", 5)[output]
+    values = np.fromfile(path, found["001.png"][output].dtype)
+    values[0] = value
+    values.tofile(path)
+    with pytest.raises(UserError, match=rf"the results of .*001\.png {message}"):
+        postprocess(**case)
+
+
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
     """400 images of 5 MB, which are one file under 400 names."""
     write_dataset(tmp_path, 1)
     card = write_card(tmp_path / "net.mindir", NAMES, [180000])
     rng = np.random.default_rng(0)
     scores = rng.uniform(0, 0.0500001, (180000, 3))
-    write_results(tmp_path / "result_Files", "000.png", np.tile(noise(1)[0], (2400, 1)), scores)
+    write_results(tmp_path / "result_Files", "000.png", [np.tile(noise(1)[0], (2400, 1)), scores])
     annotations = json.loads((tmp_path / "labels.json").read_text())
     first = annotations["images"][0]
     for i in range(1, 400):

@@ -15,21 +15,32 @@ PREPROCESSING = Preprocessing(
     img_mean=[123.675, 116.28, 103.53],
     img_std=[58.395, 57.12, 57.375],
 )
+DETECTIONS = [
+    ("boxes", [4], "float32"),
+    ("scores", [], "float32"),
+    ("labels", [], "int32"),
+    ("valid", [], "bool"),
+    ("masks", [28, 28], "float32"),
+]
 
 
 def write_card(network: Path, class_names: list[str], level_sizes: list[int], **changes) -> ExportCard:
-    """Write a file that stands for a network, and its card; `changes` are other fields of the card."""
+    """Write a file that stands for a network, and its card; `changes` are other fields of the card.
+
+    Its rows are the sum of `level_sizes`. Detections have masks where there is a mask_threshold.
+    """
     network.write_bytes(b"stands for a network")
     anchors, preprocessing = sum(level_sizes), changes.pop("preprocessing", PREPROCESSING)
-    outputs = {"boxes": 4, "scores": len(class_names)}
+    outputs = [("boxes", [4], "float32"), ("scores", [len(class_names)], "float32")]
     if changes.get("form") == "detections":
-        outputs = {"boxes": 4, "scores": 1, "labels": 1, "valid": 1}
+        changes["selection"] = None
+        outputs = DETECTIONS if changes.get("mask_threshold") else DETECTIONS[:4]
     values = {
         "format": "MINDIR",
         "form": "raw",
         "detector": "retinanet",
         "inputs": [Port(name="image", shape=[1, 3, preprocessing.input_height, preprocessing.input_width])],
-        "outputs": [Port(name=name, shape=[1, anchors, columns]) for name, columns in outputs.items()],
+        "outputs": [Port(name=name, shape=[1, anchors, *sides], dtype=dtype) for name, sides, dtype in outputs],
         "preprocessing": preprocessing,
         "class_names": class_names,
         "category_ids": [],

@@ -202,6 +202,25 @@ def test_cards(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["outputs"].reverse(), "the outputs of detections are boxes, scores, labels, valid and masks"),
+        (lambda c: c["outputs"][1].update(shape=[1, 9, 1]), "boxes must be [batch, rows, 4], scores, labels and valid"),
+        (lambda c: c["outputs"][4].update(shape=[1, 8, 28, 28]), "masks [batch, rows, S, S]"),
+        (lambda c: c["outputs"][0].update(shape=[]), "boxes must be [batch, rows, 4]"),
+        (lambda c: c.update(mask_threshold=None), "masks need a mask_threshold"),
+    ],
+)
+def test_cards_of_detections(tmp_path, change, message):
+    network = tmp_path / "a.mindir"
+    write_card(network, NAMES, [6, 3], form="detections", mask_threshold=0.5)
+    edited(card_path(network), change)
+    with pytest.raises(UserError) as caught:
+        load_card(network)
+    assert str(caught.value).startswith(f"{card_path(network)}: ") and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("meta", "message"),
     [
         ("[]", "its meta_json is [], not an object"),

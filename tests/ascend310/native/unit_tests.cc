@@ -15,12 +15,10 @@ namespace {
 
 const fs::path kFolder = fs::temp_directory_path() / ("ascend310_unit_tests_" + std::to_string(std::rand()));
 
-Tensor tensor(std::vector<int64_t> shape, float first) {
-  Tensor made{nullptr, std::move(shape)};
-  const auto values = std::make_shared<std::vector<float>>(made.bytes() / sizeof(float));
-  for (size_t i = 0; i < values->size(); i++) (*values)[i] = first + static_cast<float>(i);
-  made.data = std::shared_ptr<const void>(values, values->data());
-  return made;
+Tensor tensor(size_t count, float first) {
+  const auto values = std::make_shared<std::vector<float>>(count);
+  for (size_t i = 0; i < count; i++) (*values)[i] = first + static_cast<float>(i);
+  return {std::shared_ptr<const void>(values, values->data()), count * sizeof(float)};
 }
 
 std::vector<float> floats_of(const fs::path &path) {
@@ -36,6 +34,14 @@ void test_resized_size() {
   CHECK(equals(resized_size({427, 640}, {800, 1333}, true), 800, 1199));
   CHECK(equals(resized_size({1, 1000}, {64, 64}, true), 1, 64));
   CHECK(equals(resized_size({30, 20}, {64, 48}, false), 64, 48));
+}
+
+void test_image_info() {
+  Preprocessing preprocessing{};
+  preprocessing.target = {800, 1333};
+  preprocessing.keep_ratio = true;
+  const auto info = image_info({427, 640}, preprocessing);
+  CHECK((info == std::array<float, 6>{427, 640, 800, 1199, 800.0f / 427.0f, 1199.0f / 640.0f}));
 }
 
 void test_arguments() {
@@ -68,14 +74,17 @@ void test_arguments() {
 void test_result_files() {
   const fs::path out = kFolder / "out";
   prepare_folders(out, 1, 100);
-  write_results(out, "a.b", {tensor({5, 4}, 1), tensor({5, 3}, 100)});
+  write_results(out, "a.b", {tensor(20, 1), tensor(15, 100)});
   CHECK(floats_of(out / "result_Files/a.b_0.bin").size() == 20 && floats_of(out / "result_Files/a.b_0.bin")[19] == 20);
   CHECK(floats_of(out / "result_Files/a.b_1.bin").size() == 15 && floats_of(out / "result_Files/a.b_1.bin")[0] == 100);
   CHECK(std::distance(fs::directory_iterator(out / "result_Files"), {}) == 2);
   CHECK(write_times(out, 30, 4) == "NN inference cost average time: 7.5 ms of infer_count 4\n");
 
+  write_results(out, "five", std::vector<Tensor>(5, tensor(1, 0)));
+  CHECK(fs::exists(out / "result_Files/five_4.bin"));
   std::ofstream(out / "result_Files/notes.txt") << "mine";
   prepare_folders(out, 1, 100);
+  CHECK(!fs::exists(out / "result_Files/five_2.bin") && !fs::exists(out / "result_Files/five_4.bin"));
   CHECK(!fs::exists(out / "result_Files/a.b_0.bin") && !fs::exists(out / "result_Files/a.b_1.bin"));
   CHECK(fs::exists(out / "result_Files/notes.txt"));
 
@@ -84,7 +93,7 @@ void test_result_files() {
   std::ofstream(kFolder / "file") << "x";
   CHECK(contains(message_of<UserError>([&] { prepare_folders(kFolder / "file", 1, 1); }), "file"));
   fs::remove_all(out / "result_Files");
-  const auto gone = message_of<UserError>([&] { write_results(out, "a", {tensor({1, 4}, 0), tensor({1, 1}, 0)}); });
+  const auto gone = message_of<UserError>([&] { write_results(out, "a", {tensor(4, 0), tensor(1, 0)}); });
   CHECK(contains(gone, "a_0.bin: cannot be written (No such file or directory)"));
 }
 
@@ -93,6 +102,7 @@ void test_result_files() {
 int main() {
   fs::create_directories(kFolder);
   test_resized_size();
+  test_image_info();
   test_arguments();
   test_result_files();
   fs::remove_all(kFolder);

@@ -1,5 +1,5 @@
-// The fake network is described by a global, and adds the chip's number, or the CPU's number of threads, to the first
-// value of its input.
+// The fake network is described by a global. Its outputs begin with the sum of the chip's number, or the CPU's number of
+// threads, and the first value of each input.
 #pragma once
 
 #include <memory>
@@ -29,7 +29,8 @@ class Model {
 
   Status Resize(const std::vector<MSTensor> &, const std::vector<std::vector<int64_t>> &shapes) {
     if (inputs_[0].Shape()[0] != -1) return {kCoreFailed, "fixed shape"};
-    inputs_ = {MSTensor(shapes[0])};
+    inputs_.clear();
+    for (const std::vector<int64_t> &shape : shapes) inputs_.emplace_back(shape);
     return kSuccess;
   }
 
@@ -37,8 +38,9 @@ class Model {
 
   Status Predict(const std::vector<MSTensor> &inputs, std::vector<MSTensor> *outputs) {
     *outputs = fake_network.outputs;
-    const float first = *static_cast<const float *>(inputs[0].Data().get());
-    for (MSTensor &output : *outputs) *static_cast<float *>(output.MutableData()) = first + static_cast<float>(device_);
+    float sum = static_cast<float>(device_);
+    for (const MSTensor &input : inputs) sum += *static_cast<const float *>(input.Data().get());
+    for (MSTensor &output : *outputs) *static_cast<float *>(output.MutableData()) = sum;
     return fake_network.predict;
   }
 

@@ -11,7 +11,13 @@
 
 namespace mindspore {
 
-enum class DataType : int { kTypeUnknown = 0, kNumberTypeFloat16 = 42, kNumberTypeFloat32 = 43 };
+enum class DataType : int {
+  kTypeUnknown = 0,
+  kNumberTypeBool = 30,
+  kNumberTypeInt32 = 34,
+  kNumberTypeFloat16 = 42,
+  kNumberTypeFloat32 = 43,
+};
 
 enum ModelType : uint32_t { kMindIR = 0 };
 
@@ -19,7 +25,7 @@ class MSTensor {
  public:
   MSTensor() = default;
   MSTensor(std::vector<int64_t> shape, enum DataType type = DataType::kNumberTypeFloat32)
-      : type_(type), shape_(std::move(shape)), data_(std::make_shared<std::vector<float>>(ElementNum())) {}
+      : type_(type), shape_(std::move(shape)), data_(std::make_shared<std::vector<float>>(ElementNum())) {}  // room for any
 
   enum DataType DataType() const { return type_; }
   const std::vector<int64_t> &Shape() const { return shape_; }
@@ -30,7 +36,7 @@ class MSTensor {
   }
   std::shared_ptr<const void> Data() const { return {data_, data_->data()}; }
   void *MutableData() { return data_->data(); }
-  size_t DataSize() const { return data_->size() * sizeof(float); }
+  size_t DataSize() const { return data_->size() * (type_ == DataType::kNumberTypeBool ? 1 : sizeof(float)); }
 
  private:
   enum DataType type_ = DataType::kTypeUnknown;
