@@ -32,6 +32,7 @@ SOURCES = {
     "CPU batch normalization": OPS / "batch_norm/cpu/batch_norm.cc",
     "CPU suppression": OPS / "nms/cpu/nms.cc",
     "CPU max pooling": OPS / "max_pool/cpu/max_pool.cc",
+    "CPU sums of maps": OPS / "map_sum/cpu/map_sum.cc",
     "CPU weight update": OPS / "weight_update/cpu/weight_update.cc",
     "CPU decoder messages": OPS / "decoder_messages/cpu/decoder_messages.cc",
 }

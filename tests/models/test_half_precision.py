@@ -34,7 +34,8 @@ HALF, FULL = ms.float16, ms.float32
 NETWORK = ("src.blocks.backbones.", "src.blocks.necks.", "src.blocks.layers.", "src.blocks.bbox_heads.")
 NETWORK += ("src.blocks.mask_heads.fcn_mask_head", "src.blocks.roi_extractors.", "src.ops.roi_align.roi_align")
 NETWORK += tuple(f"src.blocks.dense_heads.{name}_head" for name in ("multibox", "retina_sepbn", "rpn"))
-NETWORK += ("src.ops.convolution.", "src.ops.batch_norm", "src.ops.max_pool", "src.models.prediction", "mindspore.nn.")
+NETWORK += ("src.ops.convolution.", "src.ops.batch_norm", "src.ops.max_pool", "src.ops.map_sum")
+NETWORK += ("src.models.prediction", "mindspore.nn.")
 LOSSES = ("sigmoid_cross_entropy", "softmax_cross_entropy", "smooth_l1_loss", "l1_loss", "box_loss")
 
 

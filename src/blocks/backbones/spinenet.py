@@ -15,9 +15,9 @@ from src.blocks.layers import (
     ACTIVATIONS,
     DEFAULT_NORM,
     ConvModule,
+    MapSum,
     MaxPool2d,
     Norm,
-    upsample_nearest,
 )
 
 FILTERS = {2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256}  # by level, before the width factor
@@ -64,9 +64,9 @@ class Node(NamedTuple):
 class Resample(nn.Cell):
     """Brings one block's output to another block's level and channels (section 3.3).
 
-    A 1x1 convolution to fewer channels; downwards a 3x3 convolution of stride 2 and one max pool for the rest, upwards
-    nearest neighbours; a 1x1 convolution to the target's channels. Upwards the last convolution comes before the
-    repetition, which gives the same values at a quarter or less of the work.
+    A 1x1 convolution to fewer channels; downwards a 3x3 convolution of stride 2 and one max pool for the rest; a 1x1
+    convolution to the target's channels. Upwards nearest neighbours are left to `Merge`: repeated after the last
+    convolution they have the same values at a quarter or less of the work.
 
     Args:
         source: the block that is read.
@@ -74,6 +74,9 @@ class Resample(nn.Cell):
         alpha: share of the source's filters to work with.
         norm: the normalization.
         act: activation.
+
+    Attributes:
+        factor: how often rows and columns are to be repeated.
     """
 
     def __init__(self, source: Node, target: Node, alpha: float, norm: Norm, act: str) -> None:
@@ -89,21 +92,20 @@ class Resample(nn.Cell):
         self.expand_conv = ConvModule(middle, target.channels, 1, norm=norm, act="none")
 
     def construct(self, x: Tensor) -> Tensor:
-        """`x` [B,C,H,W] of the source -> [B,C',H',W'] of the target."""
+        """`x` [B,C,H,W] of the source -> [B,C',H',W'] at the target's level, or the source's if that is coarser."""
         x = self.squeeze_conv(x)
         if self.downsample_conv is not None:
             x = self.downsample_conv(x)
         if self.pool is not None:
             x = self.pool(x)
-        x = self.expand_conv(x)
-        return upsample_nearest(x, self.factor)
+        return self.expand_conv(x)
 
 
 class Merge(nn.Cell):
-    """Sum of two resampled blocks.
+    """The activated sum of two resampled blocks and of further ones of the target's shape.
 
     Args:
-        sources: the two blocks that are read.
+        sources: the two blocks that are read, of which one at least is not coarser than the target.
         target: the block that reads.
         alpha, norm, act: as in `Resample`.
     """
@@ -111,10 +113,16 @@ class Merge(nn.Cell):
     def __init__(self, sources: tuple[Node, Node], target: Node, alpha: float, norm: Norm, act: str) -> None:
         super().__init__()
         self.resample_ops = nn.CellList([Resample(source, target, alpha, norm, act) for source in sources])
+        self.sum, self.last_sum = MapSum(), MapSum(relu=act == "relu")
+        self.act = None if act == "relu" else ACTIVATIONS[act]()
 
-    def construct(self, first: Tensor, second: Tensor) -> Tensor:
-        """Two feature maps -> one at the target's level."""
-        return self.resample_ops[0](first) + self.resample_ops[1](second)
+    def construct(self, first: Tensor, second: Tensor, further: tuple[Tensor, ...]) -> Tensor:
+        """Two feature maps and further ones -> one at the target's level."""
+        x, last = self.resample_ops[0](first), self.resample_ops[1](second)
+        for feature in further:
+            x, last = self.sum(x, last), feature
+        x = self.last_sum(x, last)
+        return x if self.act is None else self.act(x)
 
 
 class Endpoints(nn.Cell):
@@ -224,7 +232,6 @@ class SpineNet(nn.Cell):
         self.merge_ops = nn.CellList(merges)
         self.scale_permuted_blocks = nn.CellList(blocks)
         self.endpoint_convs = Endpoints(channels, self.out_channels, norm, endpoint_act)
-        self.act = ACTIVATIONS[act]()
         self.maxpool = MaxPool2d(3, 2, margin=1, floor=ACTIVATION_FLOORS[act])
         self.inputs = tuple(spec.inputs for spec in BLOCK_SPECS)
         self.extra_inputs = tuple(unconsumed_merges(nodes))
@@ -240,10 +247,11 @@ class SpineNet(nn.Cell):
         features: tuple[Tensor, ...] = (first, self.init_block2(first))
         for i, merge in enumerate(self.merge_ops):
             a, b = self.inputs[i]
-            x = merge(features[a], features[b])
+            further: tuple[Tensor, ...] = ()
             for extra in self.extra_inputs[i]:
-                x = x + features[extra]
-            features = features + (self.scale_permuted_blocks[i](self.act(x)),)
+                further = further + (features[extra],)
+            x = merge(features[a], features[b], further)
+            features = features + (self.scale_permuted_blocks[i](x),)
         outputs: tuple[Tensor, ...] = ()
         for index in self.output_indices:
             outputs = outputs + (features[index],)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mindspore import Tensor, nn, ops
 
 from src.blocks.initialization import xavier_uniform
-from src.blocks.layers import ConvModule, upsample_nearest
+from src.blocks.layers import ConvModule, MapSum
 
 
 class FPN(nn.Cell):
@@ -32,6 +32,7 @@ class FPN(nn.Cell):
 
         self.lateral_convs = nn.CellList([conv(channels, 1) for channels in in_channels])
         self.fpn_convs = nn.CellList([conv(out_channels, 3) for _ in in_channels])
+        self.sum = MapSum()
 
     def construct(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Levels of a pyramid.
@@ -45,12 +46,7 @@ class FPN(nn.Cell):
         merged = self.lateral_convs[self.num_ins - 1](features[self.num_ins - 1])
         levels: tuple[Tensor, ...] = (self.fpn_convs[self.num_ins - 1](merged),)
         for i in range(self.num_ins - 2, -1, -1):
-            height, width = features[i].shape[2:]
-            larger = upsample_nearest(merged, 2)
-            if larger.shape[2:] != (height, width):
-                # A size was rounded up: nearest neighbours to `2n - 1` are those to `2n` without the last.
-                larger = larger[:, :, :height, :width]
-            merged = self.lateral_convs[i](features[i]) + larger
+            merged = self.sum(self.lateral_convs[i](features[i]), merged)
             levels = (self.fpn_convs[i](merged),) + levels
         for _ in range(self.num_ins, self.num_outs):
             # Pynative mode on the CPU cannot differentiate `[:, :, ::2]` (StridedSliceGrad: out of bounds).

@@ -4,11 +4,10 @@ A cell brings two feature maps to one size, merges them, and runs ReLU, a 3x3 co
 convolution has a bias as in published checkpoints, though the normalization after it takes the bias away.
 """
 
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
 from src.blocks.initialization import lecun_uniform
-from src.blocks.layers import ConvModule, DownsampleMax, Norm, upsample_nearest
-from src.ops.precision import in_float32, in_type
+from src.blocks.layers import AttentionSum, ConvModule, DownsampleMax, MapSum, Norm, upsample_nearest
 
 
 def merging_convolution(channels: int, norm: Norm) -> ConvModule:
@@ -38,6 +37,10 @@ class ResizeTo(nn.Cell):
             raise ValueError(f"a map of {rows} x {columns} cannot be pooled to {height} x {width}")
         return self.downsample(x, rows // height)
 
+    def down(self, x: Tensor, height: int, width: int) -> Tensor:
+        """`construct` where `x` is larger; else `x` itself, whose pixels a sum can repeat."""
+        return self.construct(x, height, width) if x.shape[2] > height else x
+
 
 class SumCell(nn.Cell):
     """The sum of two maps, then ReLU, convolution, normalization.
@@ -50,12 +53,13 @@ class SumCell(nn.Cell):
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         self.resize = ResizeTo()
+        self.sum = MapSum(relu=True)
         self.out_conv = merging_convolution(channels, norm)
 
     def construct(self, first: Tensor, second: Tensor, height: int, width: int) -> Tensor:
         """first, second [B,C,*,*] -> [B,C,height,width]."""
-        merged = self.resize(first, height, width) + self.resize(second, height, width)
-        return self.out_conv(ops.relu(merged))
+        merged = self.sum(self.resize.down(first, height, width), self.resize.down(second, height, width))
+        return self.out_conv(self.resize(merged, height, width))
 
 
 class GlobalPoolingCell(nn.Cell):
@@ -70,11 +74,10 @@ class GlobalPoolingCell(nn.Cell):
     def __init__(self, channels: int, norm: Norm, with_out_conv: bool = True) -> None:
         super().__init__()
         self.resize = ResizeTo()
+        self.sum = AttentionSum(relu=with_out_conv)
         self.out_conv = merging_convolution(channels, norm) if with_out_conv else None
 
     def construct(self, first: Tensor, second: Tensor, height: int, width: int) -> Tensor:
         """first, second [B,C,*,*] -> [B,C,height,width]."""
-        first, second = self.resize(first, height, width), self.resize(second, height, width)
-        attention = ops.sigmoid(in_float32(second).mean((2, 3), keep_dims=True))
-        merged = second + in_type(attention, first.dtype) * first
-        return merged if self.out_conv is None else self.out_conv(ops.relu(merged))
+        merged = self.sum(self.resize(second, height, width), self.resize.down(first, height, width))
+        return merged if self.out_conv is None else self.out_conv(merged)
