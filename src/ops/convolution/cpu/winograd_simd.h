@@ -14,7 +14,10 @@
 constexpr int kPatch = 6, kTileSide = 4, kTaps = kPatch * kPatch;
 // Floats between taps: not a multiple of what the first-level cache maps to one place.
 constexpr int64_t kTapGap = 16;
-// Floats of a tap's patches that stay in the second-level cache beside its weights.
+// Most tiles of a block, and floats of a tap's patches that stay in the second-level cache beside its weights.
+constexpr int64_t kMostColumns = 96;
+// Weights, before they are transformed, that stay in the third-level cache while block after block reads them.
+constexpr int64_t kMostWeights = 65536;
 constexpr int64_t kTapFloats = 16384;
 
 constexpr float kA = 0.707106781f, kB = 1.41421356f;
@@ -250,27 +253,30 @@ void convolve_tiles(const Tiles &from, int64_t rows, const float *x, const float
   const int64_t depth = from.channels, count = from.count(), threads = omp_get_max_threads();
   const Tiles into{from.batch, rows, from.height, from.width};
   const int64_t row_panels = ceil_div(rows, kRows), weight_tap = row_panels * kRows * depth + kTapGap;
-  const int64_t most = std::max<int64_t>(1, std::min<int64_t>(kTapFloats / depth, 96) / kColumns) * kColumns;
-  int64_t blocks = ceil_div(count, most), splits = 1;
+  // Of few tiles threads share the rows, and read no weights twice; of some more each takes a block; of many, blocks are
+  // whole panels.
+  const int64_t most = std::max<int64_t>(1, std::min<int64_t>(kTapFloats / depth, kMostColumns) / kColumns) * kColumns;
+  int64_t blocks = count <= kMostColumns ? 1 : count <= threads * kMostColumns ? threads : ceil_div(count, most);
+  int64_t splits = blocks > threads ? ceil_div(rows * depth, kMostWeights) : 1;
   if (blocks >= threads) {
     blocks = ceil_div(blocks, threads) * threads;
   } else {
-    splits = std::min(row_panels, ceil_div(threads, blocks));
+    splits = std::min(row_panels, ceil_div(splits, threads) * threads);
   }
-  const int64_t columns = ceil_div(ceil_div(count, blocks), kColumns) * kColumns, panels = columns / kColumns;
+  const int64_t columns = ceil_div(ceil_div(count, blocks), kLanes) * kLanes, panels = ceil_div(columns, kColumns);
   const int64_t split_panels = ceil_div(row_panels, splits);
   blocks = ceil_div(count, columns);
 #pragma omp parallel num_threads(threads)
   {
     static thread_local Buffer buffer;
     const int64_t patch_tap = panels * depth * kColumns + kTapGap, sum_tap = split_panels * kRows * columns + kTapGap;
-    const int64_t line = Lines::stride(columns), slice = columns + kLanes;
+    const int64_t line = Lines::stride(columns), slice = panels * kColumns + kLanes;
     float *patches = buffer.get(kTaps * (patch_tap + sum_tap + slice) + kLanes + Lines::floats(columns));
     float *sums = patches + kTaps * patch_tap, *slices = sums + kTaps * sum_tap + kLanes, *lines = slices + kTaps * slice;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < blocks * splits; task++) {
-      const int64_t first = task / splits * columns, end = std::min(count, first + columns);
-      const int64_t first_row = task % splits * split_panels, end_row = std::min(row_panels, first_row + split_panels);
+      const int64_t first = task % blocks * columns, end = std::min(count, first + columns);
+      const int64_t first_row = task / blocks * split_panels, end_row = std::min(row_panels, first_row + split_panels);
       const std::vector<TileRun> runs = from.runs(first, end);
       for (int64_t k = 0; k < depth; k++) {
         read_tiles<kPatch>(from, runs, x + k * from.plane(), lines, line, slices, slice);
@@ -284,7 +290,8 @@ void convolve_tiles(const Tiles &from, int64_t rows, const float *x, const float
       for (int tap = 0; tap < kTaps; tap++) {
         for (int64_t m = first_row; m < end_row; m++) {
           for (int64_t p = 0; p < panels; p++) {
-            multiply(kColumns, depth, weights + tap * weight_tap + m * kRows * depth,
+            const int used = static_cast<int>(std::min<int64_t>(kColumns, columns - p * kColumns));
+            multiply(used, depth, weights + tap * weight_tap + m * kRows * depth,
                      patches + tap * patch_tap + p * depth * kColumns, nullptr,
                      sums + tap * sum_tap + (m - first_row) * kRows * columns + p * kColumns, columns, kRows);
           }
@@ -360,9 +367,10 @@ void write_weights(const float *sums, int64_t tap_size, int rows, int columns, i
   }
 }
 
-// From how many tiles on the products that are saved outweigh the transformations: measured, with 64 to 512 channels.
-// Wider vectors gain more on products than on transformations.
-constexpr int64_t kFewestTiles = kLanes == 16 ? 36 : 24, kFewestTilesOfGradient = 16;
+// From how many tiles on the products that are saved outweigh the transformations: measured, with 64 to 720 channels.
+// Wider vectors gain more on products than on fetching the transformed weights, four times as many as before.
+constexpr int64_t kFewestTiles = 24, kFewestTilesOfManyWeights = kLanes == 16 ? 64 : 24, kFewestTilesOfGradient = 16;
+constexpr int64_t kManyWeights = 98304;
 constexpr int64_t kFewestChannels = 16;
 
 bool suits_winograd(const Convolution &c, int64_t fewest_tiles) {
@@ -371,8 +379,12 @@ bool suits_winograd(const Convolution &c, int64_t fewest_tiles) {
   return Tiles{c.batch, c.in, c.height, c.width}.count() >= fewest_tiles;
 }
 
+bool suits_winograd(const Convolution &c) {
+  return suits_winograd(c, c.in * c.out > kManyWeights ? kFewestTilesOfManyWeights : kFewestTiles);
+}
+
 void winograd_forward(const Convolution &c, const float *x, const float *weights, const Epilogue &epilogue, float *out) {
-  if (!suits_winograd(c, kFewestTiles)) return forward(c, x, weights, epilogue, out);
+  if (!suits_winograd(c)) return forward(c, x, weights, epilogue, out);
   const int64_t size = kTaps * (ceil_div(c.out, kRows) * kRows * c.in + kTapGap);
   float *transformed = weight_buffer().get(size + kLanes);
   transform_weights(weights, c.out, c.in, c.in * 9, 9, false, transformed);
@@ -380,7 +392,7 @@ void winograd_forward(const Convolution &c, const float *x, const float *weights
 }
 
 void winograd_input_gradient(const Convolution &c, const float *dout, const float *weights, float *dx) {
-  if (!suits_winograd(c, kFewestTiles)) return input_gradient(c, dout, weights, dx);
+  if (!suits_winograd(c)) return input_gradient(c, dout, weights, dx);
   const int64_t size = kTaps * (ceil_div(c.in, kRows) * kRows * c.out + kTapGap);
   float *transformed = weight_buffer().get(size + kLanes);
   transform_weights(weights, c.in, c.out, 9, c.in * 9, true, transformed);
