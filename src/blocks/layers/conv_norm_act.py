@@ -2,6 +2,8 @@
 
 from mindspore import Tensor, nn
 
+from src.ops.batch_norm import BatchNorm2d
+
 
 def conv_norm_act(
     conv: nn.Cell, norm: nn.Cell | None, act: nn.Cell | None, x: Tensor, shortcut: Tensor | None = None
@@ -16,6 +18,8 @@ def conv_norm_act(
         shortcut: what is added before the activation, of the result's shape.
     """
     x = conv(x)
+    if isinstance(norm, BatchNorm2d) and isinstance(act, nn.ReLU):
+        return norm(x, shortcut, True)
     if norm is not None:
         x = norm(x)
     if shortcut is not None:
