@@ -7,6 +7,7 @@ from mindspore import nn
 
 from src.blocks.backbones import VGG16, ResNet, ResNeXt, SpineNet, recompute
 from src.blocks.backbones.recompute import Chain, RecomputesBlocks, recomputed_chain
+from src.blocks.backbones.residual import BasicBlock, BlockOptions
 from src.blocks.backbones.spinenet import Merge
 from src.blocks.layers import ConvModule, Norm, use_standard_operators
 
@@ -76,12 +77,13 @@ def test_gradients_and_running_statistics_are_the_same(monkeypatch: pytest.Monke
 
 
 class Mean(nn.Cell):
-    """The mean of what convolutions and normalizations give, by the kernels where there are any."""
+    """The mean of what convolutions, normalizations and residual blocks give, by the kernels where there are any."""
 
     def __init__(self, marked: bool) -> None:
         super().__init__()
         ms.set_seed(1)
-        layers = [ConvModule(3, 8, 3, 2), ConvModule(8, 8, 3, 2), ConvModule(8, 8, 3, 2)]
+        blocks = [BasicBlock(8, 8, BlockOptions(Norm(stored_statistics=stored))) for stored in (False, True)]
+        layers = [ConvModule(3, 8, 3, 2), ConvModule(8, 8, 3, 2), *blocks, ConvModule(8, 8, 3, 2)]
         self.chain = recomputed_chain(layers) if marked else Chain(layers)
 
     def construct(self, images):

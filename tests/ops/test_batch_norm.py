@@ -14,6 +14,7 @@ from src.ops import cpu_kernels
 from src.ops import kernel_library as libraries
 from src.ops.batch_norm import BatchNorm2d
 from src.ops.batch_norm import batch_norm as module
+from src.ops.batch_norm.batch_norm import FOLLOWING
 from src.ops.cpu_kernels import cpu_library
 from src.ops.precision import precision_of
 from tests.engine.toy_detector import ToyDetector, toy_batch
@@ -81,48 +82,73 @@ def operands(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     return random(*shape) * scale + offset, random(*shape, seed=3), *vectors[:3], np.abs(vectors[3]) + 0.5
 
 
+def followed(out: np.ndarray, following: str, *shortcut: np.ndarray) -> np.ndarray:
+    return np.maximum(sum(shortcut, out), 0) if following else out
+
+
+def shortcuts(shape: tuple[int, ...], following: str) -> list[np.ndarray]:
+    return [random(*shape, seed=8)] if following == "AddRelu" else []
+
+
 def unwritten(*like: np.ndarray) -> list[np.ndarray]:
     return [np.full_like(array, np.nan) for array in like]
 
 
 @needs_kernels
+@pytest.mark.parametrize("following", FOLLOWING)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_by_batch_statistics(shape: tuple[int, ...]) -> None:
+def test_by_batch_statistics(shape: tuple[int, ...], following: str) -> None:
     x, dout, gamma, beta, running_mean, running_variance = operands(shape)
     settings = np.array([EPSILON, SHARE], np.float32)
     entries, exact = Entries(Path(cpu_library(module.TARGET))), Exact(x, dout, gamma, beta)
-    out, mean, inverse, new_mean, new_variance = unwritten(x, gamma, gamma, gamma, gamma)
-    inputs = (x, gamma, beta, running_mean, running_variance, settings)
-    assert entries.call("BatchNorm", *inputs, out, mean, inverse, new_mean, new_variance) == 0
+    shortcut = shortcuts(shape, following)
+    results = out, mean, inverse, shift, new_mean, new_variance = unwritten(x, *[gamma] * 5)
+    inputs = (x, gamma, beta, running_mean, running_variance, settings, *shortcut)
+    assert entries.call(f"BatchNorm{following}", *inputs, *results) == 0
     count = x.size / shape[1]
     unbiased = exact.variance * count / max(count - 1, 1)
-    assert_close(out, exact.out)
+    assert_close(out, followed(exact.out, following, *shortcut))
     assert_close(mean, exact.mean)
     assert_close(inverse, exact.inverse)
     assert_close(new_mean, (1 - SHARE) * running_mean + SHARE * exact.mean)
     assert_close(new_variance, (1 - SHARE) * running_variance + SHARE * unbiased)
-    gradients = unwritten(x, gamma, beta)
-    assert entries.call("BatchNormGradient", dout, x, gamma, mean, inverse, *gradients) == 0
-    dx, dgamma, dbeta = gradients
+    gradients = unwritten(x, gamma, beta, *shortcut)
+    further = {"": [], "Relu": [shift], "AddRelu": [out]}[following]
+    assert entries.call(f"BatchNorm{following}Gradient", dout, x, gamma, mean, inverse, *further, *gradients) == 0
+    dx, dgamma, dbeta, *dshortcut = gradients
+    passed = dout * (out > 0) if following else dout
+    exact = Exact(x, passed, gamma, beta)
     # By means and deviations that were rounded to float32.
     assert_close(dx, exact.dx, 2e-6, exact.size)
     assert_close(dgamma, exact.dgamma, 2e-6, max(np.abs(exact.dgamma).max(), 1e-2))
     assert_close(dbeta, exact.dbeta)
+    np.testing.assert_array_equal(dshortcut, [passed] * len(shortcut))
 
 
 @needs_kernels
+@pytest.mark.parametrize("following", FOLLOWING)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_by_stored_statistics(shape: tuple[int, ...]) -> None:
+def test_by_stored_statistics(shape: tuple[int, ...], following: str) -> None:
     x, dout, gamma, beta, mean, variance = operands(shape)
     settings = np.array([EPSILON, SHARE], np.float32)
-    entries, exact = Entries(Path(cpu_library(module.TARGET))), Exact(x, dout, gamma, beta, mean, variance)
-    out, dx, dgamma, dbeta = unwritten(x, x, gamma, beta)
-    assert entries.call("StoredBatchNorm", x, gamma, beta, mean, variance, settings, out) == 0
-    assert entries.call("StoredBatchNormInputGradient", dout, gamma, variance, settings, dx) == 0
-    assert entries.call("StoredBatchNormParameterGradient", dout, x, mean, variance, settings, dgamma, dbeta) == 0
-    found, expected = (out, dx, dgamma, dbeta), (exact.out, exact.dx, exact.dgamma, exact.dbeta)
-    for ours, theirs in zip(found, expected, strict=True):
+    entries, shortcut = Entries(Path(cpu_library(module.TARGET))), shortcuts(shape, following)
+    out, dx, dgamma, dbeta, *dshortcut = unwritten(x, x, gamma, beta, *shortcut)
+    layer = (gamma, beta, mean, variance, settings)
+    assert entries.call(f"StoredBatchNorm{following}", x, *layer, *shortcut, out) == 0
+    activated = [out] if following else []
+    inputs = (dout, gamma, variance, settings, *activated)
+    assert entries.call(f"StoredBatchNorm{following}InputGradient", *inputs, dx, *dshortcut) == 0
+    if following == "Relu":
+        assert entries.call("StoredBatchNormReluParameterGradient", dout, x, *layer, dgamma, dbeta) == 0
+    else:
+        inputs = (*dshortcut, dout)[0], x, mean, variance, settings
+        assert entries.call("StoredBatchNormParameterGradient", *inputs, dgamma, dbeta) == 0
+    passed = dout * (out > 0) if following else dout
+    exact = Exact(x, passed, gamma, beta, mean, variance)
+    expected = (followed(exact.out, following, *shortcut), exact.dx, exact.dgamma, exact.dbeta)
+    for ours, theirs in zip((out, dx, dgamma, dbeta), expected, strict=True):
         assert_close(ours, theirs)
+    np.testing.assert_array_equal(dshortcut, [passed] * len(shortcut))
 
 
 @needs_kernels
@@ -130,10 +156,10 @@ def test_variance_beside_a_large_mean() -> None:
     """One pass of sums and sums of squares would have lost it."""
     x = random(4, 2, 40, 40) + 1000
     ones = np.ones(2, np.float32)
-    out, mean, inverse, *running = unwritten(x, ones, ones, ones, ones)
+    results = out, _, inverse, *_ = unwritten(x, *[ones] * 5)
     settings = np.array([EPSILON, SHARE], np.float32)
     inputs = (x, ones, 0 * ones, 0 * ones, ones, settings)
-    assert Entries(Path(cpu_library(module.TARGET))).call("BatchNorm", *inputs, out, mean, inverse, *running) == 0
+    assert Entries(Path(cpu_library(module.TARGET))).call("BatchNorm", *inputs, *results) == 0
     exact = Exact(x, x, ones, 0 * ones)
     assert_close(inverse, exact.inverse)
     assert_close(out, exact.out)
@@ -146,20 +172,30 @@ def test_other_shapes_and_types_are_refused() -> None:
     assert entries.call("StoredBatchNorm", x, one, one, one, one, settings, x.copy()) == 0
     for wrong in ([x, one[:2]], [x.astype(np.float16), one], [x[0], one], [x[:0], one]):
         assert entries.call("StoredBatchNorm", *wrong, one, one, one, settings, x.copy()) == 1
+    layer = (one, one, one, one, settings)
+    assert entries.call("StoredBatchNormAddRelu", x, *layer, x, x.copy()) == 0
+    assert entries.call("StoredBatchNormAddRelu", x, *layer, x[:1], x.copy()) == 1
+    assert entries.call("StoredBatchNormRelu", x, *layer, x, x.copy()) == 1
 
 
 class Layers(nn.Cell):
-    """A layer that is called twice, and so updates its statistics twice, and one by stored statistics."""
+    """A layer that is called and updates its statistics several times, and one by stored statistics."""
 
-    def __init__(self) -> None:
+    def __init__(self, frozen: bool = False) -> None:
         super().__init__()
-        self.twice = BatchNorm2d(3, EPSILON, 1 - SHARE)
+        self.often = BatchNorm2d(3, EPSILON, 1 - SHARE)
         self.stored = BatchNorm2d(3, EPSILON, 1 - SHARE, use_batch_statistics=False)
         for seed, parameter in enumerate(self.get_parameters()):
             parameter.set_data(ms.Tensor(np.abs(random(3, seed=seed)) + 0.5))
+        for parameter in self.stored.trainable_params():
+            parameter.requires_grad = not frozen
 
     def construct(self, x):
-        return self.twice(ops.tanh(self.stored(self.twice(x))))
+        first = self.often(x)
+        second = self.stored.with_relu(first)
+        third = self.often.with_relu(second)
+        fourth = self.stored.with_shortcut_and_relu(ops.tanh(third), first)
+        return self.often.with_shortcut_and_relu(fourth, third - 1) - self.stored(fourth)
 
 
 class OutputAndGradients(nn.Cell):
@@ -179,13 +215,13 @@ class OutputAndGradients(nn.Cell):
         return out, dx, *gradients
 
 
-def after_a_step(kernels: bool) -> list[np.ndarray]:
-    net = Layers()
+def after_a_step(kernels: bool, frozen: bool) -> list[np.ndarray]:
+    net = Layers(frozen)
     net.set_train()
-    assert net.twice.batch_kernel is not None and net.stored.stored_kernel is not None
+    assert net.often.library is not None and net.stored.library is not None
     if not kernels:
         use_standard_operators(net)
-        assert net.twice.batch_kernel is None and net.stored.stored_kernel is None
+        assert net.often.library is None and net.stored.library is None
     found = OutputAndGradients(net)(ms.Tensor(random(2, 3, 5, 7) + 1), ms.Tensor(random(2, 3, 5, 7, seed=1)))
     net.set_train(False)
     tested = net(ms.Tensor(random(2, 3, 5, 7)))
@@ -194,9 +230,12 @@ def after_a_step(kernels: bool) -> list[np.ndarray]:
 
 @needs_kernels
 @MODES
-def test_layers_are_mindspores(mode: int) -> None:
+@pytest.mark.parametrize("frozen", [False, True], ids=["trained", "frozen"])
+def test_layers_are_mindspores(mode: int, frozen: bool) -> None:
     ms.set_context(mode=mode)
-    for actual, expected in zip(after_a_step(kernels=True), after_a_step(kernels=False), strict=True):
+    ours, theirs = after_a_step(True, frozen), after_a_step(False, frozen)
+    assert len(ours) == 4 + (not frozen) * 2 + 8 + 1
+    for actual, expected in zip(ours, theirs, strict=True):
         assert_close(actual, expected, 5e-6)
 
 
@@ -248,7 +287,23 @@ def test_half_precision_is_left_to_mindspore() -> None:
     for layer in (ours, theirs):
         layer.set_train()
     np.testing.assert_array_equal(ours(x).asnumpy(), theirs(x).asnumpy())
+    np.testing.assert_array_equal(ours.with_shortcut_and_relu(x, x).asnumpy(), ops.relu(theirs(x) + x).asnumpy())
     np.testing.assert_array_equal(ours.moving_variance.asnumpy(), theirs.moving_variance.asnumpy())
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", ["O2", "auto"])
+def test_relu_between_types(level: str) -> None:
+    """Layers that take or give half precision, and shortcuts in it."""
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    layer = BatchNorm2d(3, use_batch_statistics=False)
+    layer.set_precision(precision_of(level, "float16"))
+    x, shortcut = ms.Tensor(random(2, 3, 5, 7)).astype(ms.float16), ms.Tensor(random(2, 3, 5, 7, seed=1))
+    for added in (None, shortcut, shortcut.astype(ms.float16)):
+        expected = layer(x) if added is None else layer(x) + added
+        actual = layer.with_relu(x) if added is None else layer.with_shortcut_and_relu(x, added)
+        assert actual.dtype == expected.dtype
+        np.testing.assert_allclose(actual.asnumpy(), ops.relu(expected).asnumpy(), rtol=1e-6, atol=1e-6)
 
 
 def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatch, caplog) -> None:
@@ -258,7 +313,7 @@ def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatc
     monkeypatch.setattr(libraries, "library", missing)
     libraries.optional_library.cache_clear()
     layer = BatchNorm2d(8)
-    assert layer.batch_kernel is None and layer.stored_kernel is None
+    assert layer.library is None
     assert layer(ms.Tensor(random(1, 8, 4, 4))).shape == (1, 8, 4, 4)
     BatchNorm2d(8)
     libraries.optional_library.cache_clear()
@@ -270,7 +325,7 @@ def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatc
 def test_other_devices_have_mindspores_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_kernels, "current_target", lambda: "GPU")
     layer = BatchNorm2d(8)
-    assert layer.batch_kernel is None and layer.stored_kernel is None
+    assert layer.library is None
 
 
 @needs_compiler

@@ -21,13 +21,15 @@ class ConvNormAct(nn.Cell):
         auto_prefix: False: the layers have their names from elsewhere.
     """
 
-    def __init__(self, conv: nn.Cell, bn: nn.Cell | None, act: nn.Cell | None, auto_prefix: bool = True) -> None:
+    def __init__(self, conv: nn.Cell, bn: Any, act: nn.Cell | None, auto_prefix: bool = True) -> None:
         super().__init__(auto_prefix=auto_prefix)
         self.conv, self.bn, self.act = conv, bn, act
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,C,H,W] -> [B,C',H',W']."""
         if self.kernel is None:
+            if self.relu_follows_norm:
+                return self.bn.with_relu(self.conv(x))
             x = self._normalized(x)
             return x if self.act is None else self.act(x)
         x = self.kernel(x, *self.operands)
@@ -36,6 +38,8 @@ class ConvNormAct(nn.Cell):
     def with_shortcut(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """The same with `shortcut` [B,C',H',W'] added before the activation."""
         if self.shortcut_kernel is None:
+            if self.relu_follows_norm:
+                return self.bn.with_shortcut_and_relu(self.conv(x), shortcut)
             x = self._normalized(x) + shortcut
             return x if self.act is None else self.act(x)
         x = self.shortcut_kernel(x, *self.operands, shortcut)
@@ -68,6 +72,11 @@ class ConvNormAct(nn.Cell):
     def present_kernel(self) -> ops.Custom | None:
         """`kernel` of the first images."""
         return None if self.bn is not None else self._kernel(present=True)
+
+    @compile_time
+    def relu_follows_norm(self) -> bool:
+        """Whether the normalization can do what follows it."""
+        return isinstance(self.bn, BatchNorm2d) and isinstance(self.act, nn.ReLU)
 
     @compile_time
     def operands(self) -> tuple[Tensor, ...]:

@@ -1,9 +1,10 @@
 """Batch normalization in half precision around float32 statistics, and with statistics over all devices.
 
 On the CPU float32 maps are normalized by the project's own kernels (cpu/batch_norm.cc), which read them fewer times
-than MindSpore's operators and add up in float64.
+than MindSpore's operators and add up in float64. They also add a shortcut and apply ReLU, where these follow.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,8 @@ from src.ops.cpu_kernels import cpu_library
 from src.ops.precision import Precision, in_float32, in_type
 
 TARGET = "CPU batch normalization"
+# What may follow a normalization, as the kernels are named: nothing, ReLU, or the sum of a shortcut and ReLU.
+FOLLOWING = ("", "Relu", "AddRelu")
 
 
 def _devices() -> int:
@@ -51,6 +54,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     ) -> None:
         super().__init__(num_features, eps=eps, momentum=momentum, use_batch_statistics=use_batch_statistics)
         self.input_type = self.output_type = ms.float32
+        self.full_precision = True  # of what the layer is given, too
         self.frozen = frozen
         if frozen:
             self.gamma.requires_grad = False
@@ -59,51 +63,101 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.kept_share = momentum
         self.epsilon = Tensor(eps, ms.float32)
         self.settings = Tensor([eps, 1.0 - momentum], ms.float32)
-        path = cpu_library(TARGET)
-        self.batch_kernel: Any = path and _batch_operator(path)
-        self.stored_kernel: Any = path and _stored_operator(path)
+        self.library = cpu_library(TARGET)
         if self.devices > 1:
             self.all_reduce = ops.AllReduce()
 
     def set_precision(self, precision: Precision) -> None:
         """Take and give these types from now on."""
         self.input_type, self.output_type = precision.norm_input, precision.norm_output
+        self.full_precision = precision.output == precision.norm_input == precision.norm_output == ms.float32
 
     def use_standard_operators(self) -> None:
         """Compute by MindSpore's own operators from now on."""
-        self.batch_kernel = self.stored_kernel = None
+        self.library = None
 
     def construct(self, x: Tensor) -> Tensor:
         """Normalize x [B,C,H,W]."""
-        if self.devices > 1 and self.training:
-            return in_type(self._normalize_over_devices(in_float32(x)), self.output_type)
-        x = in_type(x, self.input_type)
-        if self.batch_kernel is not None and x.dtype == ms.float32:
-            return in_type(self._by_kernel(x), self.output_type)
-        # A graph would take the `super()` of a subclass for this one: this class has none.
-        return in_type(super().construct(x), self.output_type)
+        if self.kernel is None:
+            return self._cast(x)
+        return self._result(
+            self.kernel(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
+        )
+
+    def with_relu(self, x: Tensor) -> Tensor:
+        """ReLU of the normalized x, by one kernel where there is one."""
+        if self.relu_kernel is None:
+            return ops.relu(self._cast(x))
+        return self._result(
+            self.relu_kernel(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
+        )
+
+    def with_shortcut_and_relu(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """ReLU of the normalized x + shortcut, both [B,C,H,W], by one kernel where there is one."""
+        if self.sum_kernel is None:
+            return ops.relu(self._cast(x) + shortcut)
+        return self._result(
+            self.sum_kernel(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings, shortcut)
+        )
+
+    @compile_time
+    def kernel(self) -> ops.Custom | None:
+        """The kernel that normalizes, where nothing has to be cast."""
+        return self._kernel(FOLLOWING[0])
+
+    @compile_time
+    def relu_kernel(self) -> ops.Custom | None:
+        """`kernel` and ReLU."""
+        return self._kernel(FOLLOWING[1])
+
+    @compile_time
+    def sum_kernel(self) -> ops.Custom | None:
+        """`kernel`, the sum of a shortcut, and ReLU."""
+        return self._kernel(FOLLOWING[2])
+
+    @compile_time
+    def float32_kernel(self) -> ops.Custom | None:
+        """The kernel that normalizes float32, which may have to be cast."""
+        return self._kernel(FOLLOWING[0], casts=True)
+
+    @compile_time
+    def by_batch(self) -> bool:
+        """Whether the batch's statistics count, not the stored ones."""
+        return self.training if self.use_batch_statistics is None else self.use_batch_statistics
 
     @compile_time
     def is_fixed(self) -> bool:
-        """Whether the kernels normalize float32 by stored values that do not train: a convolution can do it as well."""
-        trains = self.training and (self.use_batch_statistics is None or not self.frozen)
-        full = self.input_type == ms.float32 and self.output_type == ms.float32
-        return self.stored_kernel is not None and full and not trains and not self.use_batch_statistics
+        """Whether the kernels normalize by stored values that do not train: a convolution's can do it as well."""
+        return self.kernel is not None and not self.by_batch and (self.frozen or not self.training)
 
     @compile_time
     def operands(self) -> tuple[Tensor, ...]:
         """Gamma, beta, mean, variance, each [C], and [epsilon, the new batch's share in the running statistics]."""
         return (self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
 
-    def _by_kernel(self, x: Tensor) -> Tensor:
-        by_batch = self.training if self.use_batch_statistics is None else self.use_batch_statistics
-        operands = (x, *self.operands)
-        if not by_batch:
-            return self.stored_kernel(*operands)
-        out, _, _, mean, variance = self.batch_kernel(*operands)
-        ops.assign(self.moving_mean, ops.stop_gradient(mean))
-        ops.assign(self.moving_variance, ops.stop_gradient(variance))
-        return out
+    def _kernel(self, following: str, casts: bool = False) -> ops.Custom | None:
+        if self.library is None or (self.devices > 1 and self.training) or not (self.full_precision or casts):
+            return None
+        return (_batch_operator if self.by_batch else _stored_operator)(self.library, following)
+
+    def _result(self, results: Any) -> Tensor:
+        """The normalized map of what a kernel gave; the running statistics become its last two, if it has them."""
+        if not self.by_batch:
+            return results
+        ops.assign(self.moving_mean, ops.stop_gradient(results[4]))
+        ops.assign(self.moving_variance, ops.stop_gradient(results[5]))
+        return results[0]
+
+    def _cast(self, x: Tensor) -> Tensor:
+        """The normalized x in any types and on any devices."""
+        if self.devices > 1 and self.training:
+            return in_type(self._normalize_over_devices(in_float32(x)), self.output_type)
+        x = in_type(x, self.input_type)
+        if self.float32_kernel is not None and x.dtype == ms.float32:
+            operands = (x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
+            return in_type(self._result(self.float32_kernel(*operands)), self.output_type)
+        # A graph would take the `super()` of a subclass for this one: this class has none.
+        return in_type(super().construct(x), self.output_type)
 
     def _normalize_over_devices(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -124,16 +178,19 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 # One operator serves all layers: MindSpore takes operators of equal name and attributes for one another anyway.
 @cache
-def _batch_operator(path: str) -> ops.Custom:
-    """(x, gamma, beta, running mean, running variance, settings) -> (out, mean, 1 / deviation, new running ones)."""
+def _batch_operator(path: str, following: str) -> ops.Custom:
+    """(x, gamma, beta, running mean and variance, settings) -> (out, mean, 1 / deviation, shift, new running ones).
+
+    With `AddRelu` following a shortcut is the last operand.
+    """
 
     def like_results(x: Any, gamma: Any, *_others: Any) -> tuple:
-        return x, gamma, gamma, gamma, gamma
+        return x, gamma, gamma, gamma, gamma, gamma
 
     def like_gradients(_dout: Any, x: Any, gamma: Any, *_others: Any) -> tuple:
-        return x, gamma, gamma
+        return (x, gamma, gamma, x) if following == "AddRelu" else (x, gamma, gamma)
 
-    gradient = ops.Custom(f"{path}:BatchNormGradient", like_gradients, like_gradients, "aot")
+    gradient = ops.Custom(f"{path}:BatchNorm{following}Gradient", like_gradients, like_gradients, "aot")
 
     def backward(
         x: Tensor,
@@ -145,42 +202,76 @@ def _batch_operator(path: str) -> ops.Custom:
         out: tuple[Tensor, ...],
         dout: tuple[Tensor, ...],
     ) -> tuple[Tensor, ...]:
-        dx, dgamma, dbeta = gradient(dout[0], x, gamma, out[1], out[2])
+        # What tells where ReLU lets a gradient pass.
+        further = {"": (), "Relu": (out[3],), "AddRelu": (out[0],)}[following]
+        gradients = gradient(dout[0], x, gamma, out[1], out[2], *further)
         nothing = (ops.zeros_like(old_mean), ops.zeros_like(old_variance), ops.zeros_like(settings))
-        return dx, dgamma, dbeta, *nothing
+        return *gradients[:3], *nothing, *gradients[3:]
 
-    operator = ops.Custom(f"{path}:BatchNorm", like_results, like_results, "aot", backward)
+    bprop = _with_shortcut(backward) if following == "AddRelu" else backward
+    operator = ops.Custom(f"{path}:BatchNorm{following}", like_results, like_results, "aot", bprop)
     # A backward pass that computes activations again keeps to this one's: it has read the old running statistics.
     return operator.recompute(False)
 
 
 @cache
-def _stored_operator(path: str) -> ops.Custom:
-    """(x, gamma, beta, mean, variance, settings) -> out."""
+def _stored_operator(path: str, following: str) -> ops.Custom:
+    """(x, gamma, beta, mean, variance, settings) -> out; with `AddRelu` following a shortcut is the last operand."""
+    with_shortcut = following == "AddRelu"
 
     def like_first(first: Any, *_others: Any) -> Any:
         return first
 
-    def like_parameters(_dout: Any, _x: Any, mean: Any, *_others: Any) -> tuple:
-        return mean, mean
+    def like_inputs(dout: Any, *_others: Any) -> Any:
+        return (dout, dout) if with_shortcut else dout
 
-    # Two operators, of which a graph keeps what it needs: of frozen layers the gradient of x alone.
-    input_gradient = ops.Custom(f"{path}:StoredBatchNormInputGradient", like_first, like_first, "aot")
-    name = f"{path}:StoredBatchNormParameterGradient"
+    def like_parameters(_dout: Any, _x: Any, parameter: Any, *_others: Any) -> tuple:
+        return parameter, parameter
+
+    # Two operators, of which a graph keeps what it needs: of frozen layers the gradients of x and the shortcut alone.
+    name = f"{path}:StoredBatchNorm{following}InputGradient"
+    input_gradient = ops.Custom(name, like_inputs, like_inputs, "aot")
+    name = f"{path}:StoredBatchNorm{'' if with_shortcut else following}ParameterGradient"
     parameter_gradient = ops.Custom(name, like_parameters, like_parameters, "aot")
 
     def backward(
         x: Tensor,
         gamma: Tensor,
-        _beta: Tensor,
+        beta: Tensor,
         mean: Tensor,
         variance: Tensor,
         settings: Tensor,
-        _out: Tensor,
+        out: Tensor,
         dout: Tensor,
     ) -> tuple[Tensor, ...]:
-        dgamma, dbeta = parameter_gradient(dout, x, mean, variance, settings)
         nothing = (ops.zeros_like(mean), ops.zeros_like(variance), ops.zeros_like(settings))
-        return input_gradient(dout, gamma, variance, settings), dgamma, dbeta, *nothing
+        if with_shortcut:
+            dx, dshortcut = input_gradient(dout, gamma, variance, settings, out)
+            return dx, *parameter_gradient(dshortcut, x, mean, variance, settings), *nothing, dshortcut
+        if following:
+            dx = input_gradient(dout, gamma, variance, settings, out)
+            return dx, *parameter_gradient(dout, x, gamma, beta, mean, variance, settings), *nothing
+        dx = input_gradient(dout, gamma, variance, settings)
+        return dx, *parameter_gradient(dout, x, mean, variance, settings), *nothing
 
-    return ops.Custom(f"{path}:StoredBatchNorm", like_first, like_first, "aot", backward)
+    bprop = _with_shortcut(backward) if with_shortcut else backward
+    return ops.Custom(f"{path}:StoredBatchNorm{following}", like_first, like_first, "aot", bprop)
+
+
+def _with_shortcut(backward: Callable) -> Callable:
+    """The function for operators with a shortcut, which it does not need; a graph's has no `*operands`."""
+
+    def taking_shortcut(
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        settings: Tensor,
+        _shortcut: Tensor,
+        out: Any,
+        dout: Any,
+    ) -> tuple[Tensor, ...]:
+        return backward(x, gamma, beta, mean, variance, settings, out, dout)
+
+    return taking_shortcut

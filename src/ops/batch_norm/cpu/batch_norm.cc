@@ -2,15 +2,24 @@
 //
 // By the batch's statistics:
 //   BatchNorm:          x, gamma, beta, running mean, running variance, settings
-//                       -> out, mean, 1 / standard deviation, new running mean, new running variance
+//                       -> out, mean, 1 / standard deviation, shift, new running mean, new running variance
 //   BatchNormGradient:  dout, x, gamma, mean, 1 / standard deviation -> gradients of x, gamma and beta
 // By stored statistics:
 //   StoredBatchNorm:                   x, gamma, beta, mean, variance, settings -> out
 //   StoredBatchNormInputGradient:      dout, gamma, variance, settings -> gradient of x
 //   StoredBatchNormParameterGradient:  dout, x, mean, variance, settings -> gradients of gamma and beta
+// With ReLU after them:
+//   BatchNormRelu, StoredBatchNormRelu:    as above
+//   BatchNormReluGradient:                 as above with the shift as last input
+//   StoredBatchNormReluInputGradient:      as above with out as last input
+//   StoredBatchNormReluParameterGradient:  dout, x, gamma, beta, mean, variance, settings -> gradients of both
+// With a shortcut's sum and ReLU after them; for the rest the shortcut's gradient serves as dout of the first kind:
+//   BatchNormAddRelu, StoredBatchNormAddRelu:  as above with the shortcut as last input
+//   BatchNormAddReluGradient, StoredBatchNormAddReluInputGradient:
+//                                              as above with out as last input, the shortcut's gradient as last result
 //
-// x, dout and out are [B,C,H,W], settings holds epsilon and the new batch's share in the running statistics, all else is
-// [C]. The running variance is the unbiased one. Threads take channels, so that no sum depends on their number.
+// x, shortcut, dout and out are [B,C,H,W], settings holds epsilon and the new batch's share in the running statistics,
+// all else is [C]. The running variance is the unbiased one. Threads take channels, so that no sum depends on their number.
 #include <omp.h>
 
 #include <algorithm>
@@ -30,19 +39,49 @@ struct Maps {
   bool worth_threads() const { return batch * channels * pixels > kWorthThreads; }
 };
 
+struct Settings {
+  float epsilon, share;
+
+  double inverse(double variance) const { return 1.0 / std::sqrt(variance + epsilon); }
+  float mixed(double old, double found) const { return static_cast<float>(old + share * (found - old)); }
+};
+
+// How the values of a channel are normalized.
+struct Scaling {
+  float center = 0.0f, factor = 1.0f, shift = 0.0f;
+
+  // `center` is float32: what the mean has beyond that goes to the shift.
+  static Scaling around(double mean, double scale, double beta) {
+    const float center = static_cast<float>(mean);
+    return {center, static_cast<float>(scale), static_cast<float>(beta - (mean - center) * scale)};
+  }
+  float of(float value) const { return (value - center) * factor + shift; }
+};
+
 struct Layer {
   const float *gamma, *beta, *mean, *variance;
+
+  Scaling scaling(int64_t c, const Settings &settings) const {
+    return Scaling::around(mean[c], gamma[c] * settings.inverse(variance[c]), beta[c]);
+  }
 };
 
 struct Running {
   float *mean, *variance;
 };
 
-struct Settings {
-  float epsilon, share;
+// Whether ReLU follows, and the shortcut that is added before it, or null.
+struct Rectifier {
+  bool follows;
+  const float *shortcut;
+};
 
-  double inverse(double variance) const { return 1.0 / std::sqrt(variance + epsilon); }
-  float mixed(double old, double found) const { return static_cast<float>(old + share * (found - old)); }
+// What reaches the normalization: dout, or with ReLU after it what of dout is beside positive values. `positive` is
+// ReLU's output; or x, which is read anyway, and from which a `Scaling` computes those values again. A shortcut has the
+// same gradient, which is written to `dshortcut`.
+struct Gradient {
+  const float *dout, *positive = nullptr;
+  float *dshortcut = nullptr;
 };
 
 // Number, mean and sum of squares around the mean, which those of further values are added to (Chan, Golub and LeVeque,
@@ -121,45 +160,74 @@ struct Call {
   Settings settings(int index) const { return {array(index)[0], array(index)[1]}; }
 };
 
+// What follows a normalization.
+enum class After { kNothing, kRelu, kAddRelu };
+
+int normalize(const Call &a, After after) {
+  const bool add = after == After::kAddRelu;
+  if (!a.fits(add ? "mccccsmmccccc" : "mccccsmccccc")) return 1;
+  const Rectifier rectifier{after != After::kNothing, add ? a.array(6) : nullptr};
+  const int out = add ? 7 : 6;
+  kernels.forward(a.maps(), a.layer(1), a.array(0), a.settings(5), rectifier, a.array(out), a.array(out + 1),
+                  a.array(out + 2), a.array(out + 3), {a.array(out + 4), a.array(out + 5)});
+  return 0;
+}
+
+int gradient(const Call &a, After after) {
+  const bool relu = after == After::kRelu, add = after == After::kAddRelu;
+  if (!a.fits(add ? "mmcccmmccm" : relu ? "mmccccmcc" : "mmcccmcc")) return 1;
+  const Gradient gradient{a.array(0), add ? a.array(5) : relu ? a.array(1) : nullptr, add ? a.array(9) : nullptr};
+  const int dx = add || relu ? 6 : 5;
+  kernels.backward(a.maps(), gradient, a.array(1), a.array(2), a.array(3), a.array(4), relu ? a.array(5) : nullptr,
+                   a.array(dx), a.array(dx + 1), a.array(dx + 2));
+  return 0;
+}
+
+int stored(const Call &a, After after) {
+  const bool add = after == After::kAddRelu;
+  if (!a.fits(add ? "mccccsmm" : "mccccsm")) return 1;
+  const Rectifier rectifier{after != After::kNothing, add ? a.array(6) : nullptr};
+  kernels.stored_forward(a.maps(), a.layer(1), a.array(0), a.settings(5), rectifier, a.array(add ? 7 : 6));
+  return 0;
+}
+
+int stored_input_gradient(const Call &a, After after) {
+  const bool relu = after != After::kNothing, add = after == After::kAddRelu;
+  if (!a.fits(add ? "mccsmmm" : relu ? "mccsmm" : "mccsm")) return 1;
+  const Gradient gradient{a.array(0), relu ? a.array(4) : nullptr, add ? a.array(6) : nullptr};
+  kernels.stored_input_gradient(a.maps(), gradient, a.array(1), a.array(2), a.settings(3), a.array(relu ? 5 : 4));
+  return 0;
+}
+
+int stored_parameter_gradient(const Call &a, After after) {
+  const bool relu = after == After::kRelu;
+  if (!a.fits(relu ? "mmccccscc" : "mmccscc")) return 1;
+  const Layer layer = relu ? a.layer(2) : Layer{nullptr, nullptr, a.array(2), a.array(3)};
+  const int settings = relu ? 6 : 4;
+  kernels.stored_parameter_gradient(a.maps(), {a.array(0), relu ? a.array(1) : nullptr}, a.array(1), layer,
+                                    a.settings(settings), a.array(settings + 1), a.array(settings + 2));
+  return 0;
+}
+
 }  // namespace
 
-extern "C" int BatchNorm(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
-  const Call a{nparam, params, ndims, shapes, dtypes};
-  if (!a.fits("mccccsmcccc")) return 1;
-  kernels.forward(a.maps(), a.layer(1), a.array(0), a.settings(5), a.array(6), a.array(7), a.array(8),
-                  {a.array(9), a.array(10)});
-  return 0;
-}
+// As MindSpore calls them.
+#define ENTRY(name, function, after)                                                                                 \
+  extern "C" int name(int count, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) { \
+    return function({count, params, ndims, shapes, dtypes}, After::after);                                           \
+  }
 
-extern "C" int BatchNormGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *,
-                                 void *) {
-  const Call a{nparam, params, ndims, shapes, dtypes};
-  if (!a.fits("mmcccmcc")) return 1;
-  kernels.backward(a.maps(), a.array(0), a.array(1), a.array(2), a.array(3), a.array(4), a.array(5), a.array(6), a.array(7));
-  return 0;
-}
-
-extern "C" int StoredBatchNorm(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *,
-                               void *) {
-  const Call a{nparam, params, ndims, shapes, dtypes};
-  if (!a.fits("mccccsm")) return 1;
-  kernels.stored_forward(a.maps(), a.layer(1), a.array(0), a.settings(5), a.array(6));
-  return 0;
-}
-
-extern "C" int StoredBatchNormInputGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes,
-                                            void *, void *) {
-  const Call a{nparam, params, ndims, shapes, dtypes};
-  if (!a.fits("mccsm")) return 1;
-  kernels.stored_input_gradient(a.maps(), a.array(0), a.array(1), a.array(2), a.settings(3), a.array(4));
-  return 0;
-}
-
-extern "C" int StoredBatchNormParameterGradient(int nparam, void **params, int *ndims, int64_t **shapes,
-                                                const char **dtypes, void *, void *) {
-  const Call a{nparam, params, ndims, shapes, dtypes};
-  if (!a.fits("mmccscc")) return 1;
-  kernels.stored_parameter_gradient(a.maps(), a.array(0), a.array(1), a.array(2), a.array(3), a.settings(4), a.array(5),
-                                    a.array(6));
-  return 0;
-}
+ENTRY(BatchNorm, normalize, kNothing)
+ENTRY(BatchNormRelu, normalize, kRelu)
+ENTRY(BatchNormAddRelu, normalize, kAddRelu)
+ENTRY(BatchNormGradient, gradient, kNothing)
+ENTRY(BatchNormReluGradient, gradient, kRelu)
+ENTRY(BatchNormAddReluGradient, gradient, kAddRelu)
+ENTRY(StoredBatchNorm, stored, kNothing)
+ENTRY(StoredBatchNormRelu, stored, kRelu)
+ENTRY(StoredBatchNormAddRelu, stored, kAddRelu)
+ENTRY(StoredBatchNormInputGradient, stored_input_gradient, kNothing)
+ENTRY(StoredBatchNormReluInputGradient, stored_input_gradient, kRelu)
+ENTRY(StoredBatchNormAddReluInputGradient, stored_input_gradient, kAddRelu)
+ENTRY(StoredBatchNormParameterGradient, stored_parameter_gradient, kNothing)
+ENTRY(StoredBatchNormReluParameterGradient, stored_parameter_gradient, kRelu)
