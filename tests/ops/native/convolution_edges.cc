@@ -32,7 +32,9 @@ double difference(const Values &actual, const std::vector<double> &expected) {
 struct Set {
   const char *name;
   double tolerance;
-  Kernel forward, input_gradient, weight_gradient;
+  Forward forward;
+  Gradient input_gradient, weight_gradient;
+  BiasGradient bias_gradient;
 };
 
 bool check(const Set &set, const Convolution &c) {
@@ -54,10 +56,24 @@ bool check(const Set &set, const Convolution &c) {
     }
   }
   Values y(out.size(), NAN), gx(dx.size(), NAN), gw(dweights.size(), NAN);
-  set.forward(c, x.data(), weights.data(), y.data());
+  set.forward(c, x.data(), weights.data(), {}, y.data());
   set.input_gradient(c, dout.data(), weights.data(), gx.data());
   set.weight_gradient(c, x.data(), dout.data(), gw.data());
-  const double worst = std::max({difference(y, out), difference(gx, dx), difference(gw, dweights)});
+  double worst = std::max({difference(y, out), difference(gx, dx), difference(gw, dweights)});
+
+  // The same with what may follow, and the gradient of that.
+  const Values scale = random_values(c.out, 4), shift = random_values(c.out, 5);
+  set.forward(c, x.data(), weights.data(), {scale.data(), shift.data(), true}, y.data());
+  std::vector<double> masked(out.size()), dbias(c.out);
+  for (int64_t i = 0; i < static_cast<int64_t>(out.size()); i++) {
+    const int64_t o = i / c.out_width / c.out_height % c.out;
+    out[i] = std::max(0.0, scale[o] * out[i] + shift[o]);
+    if (y[i] > 0.0f) masked[i] = dout[i];
+    dbias[o] += masked[i];
+  }
+  Values through(out.size(), NAN), gb(c.out, NAN);
+  set.bias_gradient(c, dout.data(), y.data(), through.data(), gb.data());
+  worst = std::max({worst, difference(y, out), difference(through, masked), difference(gb, dbias)});
   if (worst < set.tolerance) return true;
   std::printf("%s %ld x %ld -> %ld, %d x %d, kernel %d, stride %d: %.1e\n", set.name, static_cast<long>(c.batch),
               static_cast<long>(c.in), static_cast<long>(c.out), c.height, c.width, c.kernel_height, c.stride, worst);
@@ -69,14 +85,15 @@ bool check(const Set &set, const Convolution &c) {
 int main() {
   std::vector<Set> sets;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    sets.push_back({"avx2", 2e-6, avx2::forward, avx2::input_gradient, avx2::weight_gradient});
+    sets.push_back({"avx2", 2e-6, avx2::forward, avx2::input_gradient, avx2::weight_gradient, avx2::bias_gradient});
     sets.push_back({"avx2, Winograd", 1e-5, avx2::winograd_forward, avx2::winograd_input_gradient,
-                    avx2::winograd_weight_gradient});
+                    avx2::winograd_weight_gradient, avx2::bias_gradient});
   }
   if (__builtin_cpu_supports("avx512f")) {
-    sets.push_back({"avx512", 2e-6, avx512::forward, avx512::input_gradient, avx512::weight_gradient});
+    sets.push_back(
+        {"avx512", 2e-6, avx512::forward, avx512::input_gradient, avx512::weight_gradient, avx512::bias_gradient});
     sets.push_back({"avx512, Winograd", 1e-5, avx512::winograd_forward, avx512::winograd_input_gradient,
-                    avx512::winograd_weight_gradient});
+                    avx512::winograd_weight_gradient, avx512::bias_gradient});
   }
   const int sizes[][2] = {{1, 1}, {2, 3}, {7, 7}, {14, 14}, {9, 33}, {3, 70}};
   const int64_t channels[][2] = {{1, 1}, {3, 8}, {17, 21}, {70, 9}};
@@ -102,6 +119,7 @@ int main() {
       right &= check(set, {1, 50, 16, 2 + width, 5, 3, 3, 2 + width, 5, 1});
     }
     right &= check(set, {25, 16, 50, 20, 9, 3, 3, 20, 9, 1});
+    right &= check(set, {200, 96, 720, 1, 1, 3, 3, 1, 1, 1});  // rows in several parts
   }
   if (right) std::printf("all right\n");
   return right ? 0 : 1;
