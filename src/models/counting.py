@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mindspore import Tensor, nn
 
-from src.ops.convolution.layers import PointwiseConvolution
+from src.ops.convolution import PointwiseConvolution, layer_by_layer
 
 
 def parameters_of_layers(net: nn.Cell) -> dict[str, int]:
@@ -43,7 +43,8 @@ def macs_of_layers(net: nn.Cell, run: Callable[[], object]) -> dict[str, int]:
 
             handles.append(cell.register_forward_hook(add))
     try:
-        run()
+        with layer_by_layer():
+            run()
     finally:
         for handle in handles:
             handle.remove()
