@@ -218,10 +218,10 @@ class OutputAndGradients(nn.Cell):
 def after_a_step(kernels: bool, frozen: bool) -> list[np.ndarray]:
     net = Layers(frozen)
     net.set_train()
-    assert net.often.library is not None and net.stored.library is not None
+    assert net.often.kernel_library is not None and net.stored.kernel_library is not None
     if not kernels:
         use_standard_operators(net)
-        assert net.often.library is None and net.stored.library is None
+        assert net.often.kernel_library is None and net.stored.kernel_library is None
     found = OutputAndGradients(net)(ms.Tensor(random(2, 3, 5, 7) + 1), ms.Tensor(random(2, 3, 5, 7, seed=1)))
     net.set_train(False)
     tested = net(ms.Tensor(random(2, 3, 5, 7)))
@@ -313,7 +313,7 @@ def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatc
     monkeypatch.setattr(libraries, "library", missing)
     libraries.optional_library.cache_clear()
     layer = BatchNorm2d(8)
-    assert layer.library is None
+    assert layer.kernel_library is None
     assert layer(ms.Tensor(random(1, 8, 4, 4))).shape == (1, 8, 4, 4)
     BatchNorm2d(8)
     libraries.optional_library.cache_clear()
@@ -325,7 +325,7 @@ def test_without_compiler_mindspore_computes_and_one_warning_says_why(monkeypatc
 def test_other_devices_have_mindspores_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_kernels, "current_target", lambda: "GPU")
     layer = BatchNorm2d(8)
-    assert layer.library is None
+    assert layer.kernel_library is None
 
 
 @needs_compiler

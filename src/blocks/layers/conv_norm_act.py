@@ -18,7 +18,8 @@ class ConvNormAct(nn.Cell):
         conv: the convolution.
         bn: its normalization.
         act: activation.
-        auto_prefix: False: the layers have their names from elsewhere.
+        auto_prefix: False: the layers have their names from elsewhere. Such cells are kept in tuples, where MindSpore
+            looks for no parameters: each layer is there once.
     """
 
     def __init__(self, conv: nn.Cell, bn: Any, act: nn.Cell | None, auto_prefix: bool = True) -> None:
@@ -53,8 +54,7 @@ class ConvNormAct(nn.Cell):
             present: int32 [1], the number of these images.
         """
         if self.present_kernel is None:
-            x = self._normalized(x)
-            return x if self.act is None else self.act(x)
+            return self.construct(x)
         x = self.present_kernel(x, *self.operands, present)
         return x if self.further_act is None else self.further_act(x)
 

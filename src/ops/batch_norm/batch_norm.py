@@ -4,7 +4,6 @@ On the CPU float32 maps are normalized by the project's own kernels (cpu/batch_n
 than MindSpore's operators and add up in float64. They also add a shortcut and apply ReLU, where these follow.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,11 +13,12 @@ from mindspore.communication import GlobalComm, get_group_size
 
 from src.ops.compile_time import compile_time
 from src.ops.cpu_kernels import cpu_library
+from src.ops.named_operands import of_operands
 from src.ops.precision import Precision, in_float32, in_type
 
 TARGET = "CPU batch normalization"
 # What may follow a normalization, as the kernels are named: nothing, ReLU, or the sum of a shortcut and ReLU.
-FOLLOWING = ("", "Relu", "AddRelu")
+FOLLOWING = NOTHING, RELU, ADD_RELU = "", "Relu", "AddRelu"
 
 
 def _devices() -> int:
@@ -63,7 +63,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.kept_share = momentum
         self.epsilon = Tensor(eps, ms.float32)
         self.settings = Tensor([eps, 1.0 - momentum], ms.float32)
-        self.library = cpu_library(TARGET)
+        self.kernel_library = cpu_library(TARGET)
         if self.devices > 1:
             self.all_reduce = ops.AllReduce()
 
@@ -74,7 +74,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def use_standard_operators(self) -> None:
         """Compute by MindSpore's own operators from now on."""
-        self.library = None
+        self.kernel_library = None
 
     def construct(self, x: Tensor) -> Tensor:
         """Normalize x [B,C,H,W]."""
@@ -103,22 +103,22 @@ class BatchNorm2d(nn.BatchNorm2d):
     @compile_time
     def kernel(self) -> ops.Custom | None:
         """The kernel that normalizes, where nothing has to be cast."""
-        return self._kernel(FOLLOWING[0])
+        return self._kernel(NOTHING)
 
     @compile_time
     def relu_kernel(self) -> ops.Custom | None:
         """`kernel` and ReLU."""
-        return self._kernel(FOLLOWING[1])
+        return self._kernel(RELU)
 
     @compile_time
     def sum_kernel(self) -> ops.Custom | None:
         """`kernel`, the sum of a shortcut, and ReLU."""
-        return self._kernel(FOLLOWING[2])
+        return self._kernel(ADD_RELU)
 
     @compile_time
     def float32_kernel(self) -> ops.Custom | None:
         """The kernel that normalizes float32, which may have to be cast."""
-        return self._kernel(FOLLOWING[0], casts=True)
+        return self._kernel(NOTHING, casts=True)
 
     @compile_time
     def by_batch(self) -> bool:
@@ -136,9 +136,9 @@ class BatchNorm2d(nn.BatchNorm2d):
         return (self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
 
     def _kernel(self, following: str, casts: bool = False) -> ops.Custom | None:
-        if self.library is None or (self.devices > 1 and self.training) or not (self.full_precision or casts):
+        if self.kernel_library is None or (self.devices > 1 and self.training) or not (self.full_precision or casts):
             return None
-        return (_batch_operator if self.by_batch else _stored_operator)(self.library, following)
+        return (_batch_operator if self.by_batch else _stored_operator)(self.kernel_library, following)
 
     def _result(self, results: Any) -> Tensor:
         """The normalized map of what a kernel gave; the running statistics become its last two, if it has them."""
@@ -154,8 +154,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             return in_type(self._normalize_over_devices(in_float32(x)), self.output_type)
         x = in_type(x, self.input_type)
         if self.float32_kernel is not None and x.dtype == ms.float32:
-            operands = (x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
-            return in_type(self._result(self.float32_kernel(*operands)), self.output_type)
+            return in_type(self._result(self.float32_kernel(x, *self.operands)), self.output_type)
         # A graph would take the `super()` of a subclass for this one: this class has none.
         return in_type(super().construct(x), self.output_type)
 
@@ -188,27 +187,19 @@ def _batch_operator(path: str, following: str) -> ops.Custom:
         return x, gamma, gamma, gamma, gamma, gamma
 
     def like_gradients(_dout: Any, x: Any, gamma: Any, *_others: Any) -> tuple:
-        return (x, gamma, gamma, x) if following == "AddRelu" else (x, gamma, gamma)
+        return (x, gamma, gamma, x) if following == ADD_RELU else (x, gamma, gamma)
 
     gradient = ops.Custom(f"{path}:BatchNorm{following}Gradient", like_gradients, like_gradients, "aot")
 
-    def backward(
-        x: Tensor,
-        gamma: Tensor,
-        _beta: Tensor,
-        old_mean: Tensor,
-        old_variance: Tensor,
-        settings: Tensor,
-        out: tuple[Tensor, ...],
-        dout: tuple[Tensor, ...],
-    ) -> tuple[Tensor, ...]:
+    def backward(operands: tuple[Tensor, ...], out: tuple[Tensor, ...], dout: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x, gamma, _, old_mean, old_variance, settings = operands[:6]
         # What tells where ReLU lets a gradient pass.
-        further = {"": (), "Relu": (out[3],), "AddRelu": (out[0],)}[following]
+        further = {NOTHING: (), RELU: (out[3],), ADD_RELU: (out[0],)}[following]
         gradients = gradient(dout[0], x, gamma, out[1], out[2], *further)
         nothing = (ops.zeros_like(old_mean), ops.zeros_like(old_variance), ops.zeros_like(settings))
         return *gradients[:3], *nothing, *gradients[3:]
 
-    bprop = _with_shortcut(backward) if following == "AddRelu" else backward
+    bprop = of_operands(backward, 7 if following == ADD_RELU else 6)
     operator = ops.Custom(f"{path}:BatchNorm{following}", like_results, like_results, "aot", bprop)
     # A backward pass that computes activations again keeps to this one's: it has read the old running statistics.
     return operator.recompute(False)
@@ -217,7 +208,7 @@ def _batch_operator(path: str, following: str) -> ops.Custom:
 @cache
 def _stored_operator(path: str, following: str) -> ops.Custom:
     """(x, gamma, beta, mean, variance, settings) -> out; with `AddRelu` following a shortcut is the last operand."""
-    with_shortcut = following == "AddRelu"
+    with_shortcut = following == ADD_RELU
 
     def like_first(first: Any, *_others: Any) -> Any:
         return first
@@ -234,16 +225,8 @@ def _stored_operator(path: str, following: str) -> ops.Custom:
     name = f"{path}:StoredBatchNorm{'' if with_shortcut else following}ParameterGradient"
     parameter_gradient = ops.Custom(name, like_parameters, like_parameters, "aot")
 
-    def backward(
-        x: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        settings: Tensor,
-        out: Tensor,
-        dout: Tensor,
-    ) -> tuple[Tensor, ...]:
+    def backward(operands: tuple[Tensor, ...], out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
+        x, gamma, beta, mean, variance, settings = operands[:6]
         nothing = (ops.zeros_like(mean), ops.zeros_like(variance), ops.zeros_like(settings))
         if with_shortcut:
             dx, dshortcut = input_gradient(dout, gamma, variance, settings, out)
@@ -254,24 +237,5 @@ def _stored_operator(path: str, following: str) -> ops.Custom:
         dx = input_gradient(dout, gamma, variance, settings)
         return dx, *parameter_gradient(dout, x, mean, variance, settings), *nothing
 
-    bprop = _with_shortcut(backward) if with_shortcut else backward
+    bprop = of_operands(backward, 7 if with_shortcut else 6)
     return ops.Custom(f"{path}:StoredBatchNorm{following}", like_first, like_first, "aot", bprop)
-
-
-def _with_shortcut(backward: Callable) -> Callable:
-    """The function for operators with a shortcut, which it does not need; a graph's has no `*operands`."""
-
-    def taking_shortcut(
-        x: Tensor,
-        gamma: Tensor,
-        beta: Tensor,
-        mean: Tensor,
-        variance: Tensor,
-        settings: Tensor,
-        _shortcut: Tensor,
-        out: Any,
-        dout: Any,
-    ) -> tuple[Tensor, ...]:
-        return backward(x, gamma, beta, mean, variance, settings, out, dout)
-
-    return taking_shortcut

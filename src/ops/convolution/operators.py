@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from mindspore import Tensor, ops
 
 from src.ops.cpu_kernels import cpu_library
+from src.ops.named_operands import of_operands
 
 SWITCH = "CUSTOM_CONV"
 _layer_by_layer = False
@@ -142,35 +143,10 @@ def _epilogue_operator(path: str, stride: int, epilogue: Epilogue) -> ops.Custom
 
     number = 2 + has_bias + 5 * has_norm + has_shortcut + has_present
     name = "Conv2dRelu" if has_relu else "Conv2d"
-    operator = ops.Custom(f"{path}:{name}", out_shape, lambda x, *_: x, "aot", _of_operands(backward, number))
+    operator = ops.Custom(f"{path}:{name}", out_shape, lambda x, *_: x, "aot", of_operands(backward, number))
     operator.add_prim_attr("stride", stride)
     operator.add_prim_attr("epilogue", "".join(str(int(part)) for part in epilogue))
     return operator
-
-
-def _of_operands(backward: Callable, number: int) -> Callable:
-    """`backward(operands, out, dout)` for an operator of so many operands: graphs must see each of them by name."""
-
-    def of_3(a: Any, b: Any, c: Any, out: Any, dout: Any) -> Any:
-        return backward((a, b, c), out, dout)
-
-    def of_4(a: Any, b: Any, c: Any, d: Any, out: Any, dout: Any) -> Any:
-        return backward((a, b, c, d), out, dout)
-
-    def of_5(a: Any, b: Any, c: Any, d: Any, e: Any, out: Any, dout: Any) -> Any:
-        return backward((a, b, c, d, e), out, dout)
-
-    def of_7(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, out: Any, dout: Any) -> Any:
-        return backward((a, b, c, d, e, f, g), out, dout)
-
-    def of_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, out: Any, dout: Any) -> Any:
-        return backward((a, b, c, d, e, f, g, h), out, dout)
-
-    def of_9(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, i: Any, out: Any, dout: Any) -> Any:
-        return backward((a, b, c, d, e, f, g, h, i), out, dout)
-
-    by_number: dict[int, Callable] = {3: of_3, 4: of_4, 5: of_5, 7: of_7, 8: of_8, 9: of_9}
-    return by_number[number]
 
 
 @cache

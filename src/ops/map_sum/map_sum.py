@@ -3,6 +3,7 @@
 They repeat the smaller map's pixels, scale, add and run ReLU while they read and write each map once.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,25 @@ from src.ops.upsample import upsample_nearest
 TARGET = "CPU sums of maps"
 
 
-class MapSum(nn.Cell):
+class _Sum(nn.Cell):
+    """A sum of two maps by a kernel, which `operator` makes, or by MindSpore's operators."""
+
+    def __init__(self, operator: Callable[[str, bool], ops.Custom], relu: bool) -> None:
+        super().__init__()
+        self.relu = relu
+        path = cpu_library(TARGET)
+        self.kernel: Any = path and operator(path, relu)
+
+    def use_standard_operators(self) -> None:
+        """Compute by MindSpore's own operators from now on."""
+        self.kernel = None
+
+    def _takes(self, a: Tensor, b: Tensor) -> bool:
+        """Whether the kernel does."""
+        return self.kernel is not None and a.dtype == ms.float32 and b.dtype == ms.float32
+
+
+class MapSum(_Sum):
     """Sum of two maps; where one is smaller, its pixels are repeated (nearest neighbors).
 
     The larger map is [B,C,H,W], the smaller one [B,C,h,w] with h = ceil(H / f) and w = ceil(W / f) for a whole f: what
@@ -27,14 +46,7 @@ class MapSum(nn.Cell):
     """
 
     def __init__(self, relu: bool = False) -> None:
-        super().__init__()
-        self.relu = relu
-        path = cpu_library(TARGET)
-        self.kernel: Any = path and _sum_operator(path, relu)
-
-    def use_standard_operators(self) -> None:
-        """Compute by MindSpore's own operators from now on."""
-        self.kernel = None
+        super().__init__(_sum_operator, relu)
 
     def construct(self, a: Tensor, b: Tensor) -> Tensor:
         """Add two maps of one type in either order: [B,C,H,W].
@@ -44,16 +56,17 @@ class MapSum(nn.Cell):
         """
         if a.shape[2] < b.shape[2] or a.shape[3] < b.shape[3]:
             a, b = b, a
+        # Here and not in a function of both: a graph would drop it with the factor, which kernels do not need.
         factor = repetition(a.shape, b.shape)
         if factor == 0 or (self.kernel is not None and a.shape[0] != b.shape[0]):
             raise ValueError(f"a map of shape {b.shape} cannot be repeated to one of {a.shape}")
-        if self.kernel is not None and a.dtype == ms.float32 and b.dtype == ms.float32:
+        if self._takes(a, b):
             return self.kernel(a, b)
         out = a + _repeated(b, factor, a.shape)
         return ops.relu(out) if self.relu else out
 
 
-class AttentionSum(nn.Cell):
+class AttentionSum(_Sum):
     """a + sigmoid(mean of each channel of a) * b, where b may be smaller as in `MapSum`.
 
     The attention is computed in float32.
@@ -63,14 +76,7 @@ class AttentionSum(nn.Cell):
     """
 
     def __init__(self, relu: bool = False) -> None:
-        super().__init__()
-        self.relu = relu
-        path = cpu_library(TARGET)
-        self.kernel: Any = path and _attention_operator(path, relu)
-
-    def use_standard_operators(self) -> None:
-        """Compute by MindSpore's own operators from now on."""
-        self.kernel = None
+        super().__init__(_attention_operator, relu)
 
     def construct(self, a: Tensor, b: Tensor) -> Tensor:
         """Add b [B,C,h,w] to a [B,C,H,W], both of one type: [B,C,H,W].
@@ -81,7 +87,7 @@ class AttentionSum(nn.Cell):
         factor = repetition(a.shape, b.shape)
         if factor == 0 or (self.kernel is not None and a.shape[0] != b.shape[0]):
             raise ValueError(f"a map of shape {b.shape} cannot be repeated to one of {a.shape}")
-        if self.kernel is not None and a.dtype == ms.float32 and b.dtype == ms.float32:
+        if self._takes(a, b):
             return self.kernel(a, b)[0]
         attention = ops.sigmoid(in_float32(a).mean((2, 3), keep_dims=True))
         out = a + in_type(attention, b.dtype) * _repeated(b, factor, a.shape)

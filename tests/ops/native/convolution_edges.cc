@@ -5,19 +5,9 @@
 #include <cstdio>
 
 #include "convolution.cc"
+#include "random_values.h"
 
 namespace {
-
-using Values = std::vector<float>;
-
-Values random_values(int64_t count, uint32_t seed) {
-  Values values(count);
-  for (float &value : values) {
-    seed = seed * 1664525u + 1013904223u;
-    value = static_cast<float>(static_cast<int>(seed >> 9) % 2001 - 1000) / 1000.0f;
-  }
-  return values;
-}
 
 double difference(const Values &actual, const std::vector<double> &expected) {
   double largest = 1e-30, worst = 0.0;

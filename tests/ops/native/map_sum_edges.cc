@@ -3,20 +3,11 @@
 #include <cstdio>
 
 #include "map_sum.cc"
+#include "random_values.h"
 
 namespace {
 
-using Values = std::vector<float>;
 using Exact = std::vector<double>;
-
-Values random_values(int64_t count, uint32_t seed) {
-  Values values(count);
-  for (float &value : values) {
-    seed = seed * 1664525u + 1013904223u;
-    value = static_cast<float>(static_cast<int>(seed >> 9) % 2001 - 1000) / 1000.0f;
-  }
-  return values;
-}
 
 bool close(const Values &actual, const Exact &expected) {
   double largest = 1.0;

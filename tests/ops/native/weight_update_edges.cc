@@ -3,21 +3,11 @@
 #include <cstdio>
 
 #include "weight_update.cc"
+#include "random_values.h"
 
 namespace {
 
-using Values = std::vector<float>;
-
 const std::vector<int64_t> kSizes = {1, 15, 16, 17, 1025, 3 * kStretch + 5};
-
-Values random_values(int64_t count, uint32_t seed) {
-  Values values(count);
-  for (float &value : values) {
-    seed = seed * 1664525u + 1013904223u;
-    value = static_cast<float>(static_cast<int>(seed >> 9) % 2001 - 1000) / 1000.0f;
-  }
-  return values;
-}
 
 // Arrays as MindSpore hands them over.
 struct Call {

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -88,6 +89,7 @@ Buffer &weight_buffer() {
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 namespace avx2 {
+#include "../../total_simd.h"
 #include "transpose8.h"
 #include "vector_avx2.h"
 // after the vectors
@@ -103,6 +105,7 @@ namespace avx2 {
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx2,fma")
 namespace avx512 {
+#include "../../total_simd.h"
 #include "transpose8.h"
 #include "vector_avx512.h"
 // after the vectors
@@ -183,18 +186,19 @@ struct Call {
   const float *floats(int i) const { return static_cast<const float *>(params[i]); }
   float *result(int i) const { return static_cast<float *>(params[i]); }
 
-  // How many of the images are there by array i; all where it is not an int32.
+  bool is_count(int i) const { return std::strcmp(dtypes[i], "int32") == 0; }
+
+  // How many of the images are there by array i; all where it is no count.
   int64_t present(int i, int64_t images) const {
-    if (std::strcmp(dtypes[i], "int32") != 0) return images;
-    return std::clamp<int64_t>(*static_cast<const int32_t *>(params[i]), 0, images);
+    return is_count(i) ? std::clamp<int64_t>(*static_cast<const int32_t *>(params[i]), 0, images) : images;
   }
 
   // Of the arrays from 2 to the last but one, and of `present` the number of images.
   bool read_epilogue(Convolution *c, Epilogue *epilogue, const float **shortcut, std::vector<float> *buffer) const {
     int end = count - 1, at = 2;
-    const int64_t channels = c->out, images = c->batch;
-    c->batch = present(end - 1, images);
-    if (std::strcmp(dtypes[end - 1], "int32") == 0) end--;
+    const int64_t channels = c->out;
+    c->batch = present(end - 1, c->batch);
+    if (is_count(end - 1)) end--;
     if (end > at && ndims[end - 1] == 4) {
       if (!has(--end, 4) || !std::equal(shapes[end], shapes[end] + 4, shapes[count - 1])) return false;
       *shortcut = floats(end);
@@ -254,11 +258,6 @@ struct Call {
     return 0;
   }
 
-  int run_forward(const Convolution &c, int first, int second) const {
-    kernels.forward(c, floats(first), floats(second), {}, result(count - 1));
-    return 0;
-  }
-
   int convolve(bool relu) const {
     Convolution c;
     Epilogue epilogue;
@@ -307,8 +306,7 @@ struct Call {
 
   // A gradient of three arrays, perhaps `present`, and the result.
   bool fits_gradient() const {
-    const bool counted = count == 5 && std::strcmp(dtypes[3], "int32") == 0;
-    return kernels.forward && (count == 4 || counted) && has(0, 4) && has(1, 4) && has(2, 4) && has(count - 1, 4);
+    return kernels.forward && (count == 4 || (count == 5 && is_count(3))) && has(0, 4) && has(1, 4) && has(2, 4) && has(count - 1, 4);
   }
 };
 
@@ -376,7 +374,8 @@ extern "C" int DenseInputGradient(int nparam, void **params, int *ndims, int64_t
   Convolution c;
   if (!call.fits(3, 2) || !call.fits_dense(2, 1, 0)) return 1;
   if (!call.matrix(shapes[0][0], shapes[1][0], shapes[1][1], &c)) return 1;
-  return call.run_forward(c, 1, 0);
+  kernels.forward(c, call.floats(1), call.floats(0), {}, call.result(2));
+  return 0;
 }
 
 // dweight [out,in] = dout [N,out] transposed times x [N,in].

@@ -1,5 +1,5 @@
 // Convolution and its gradients as products with matrices of patches, which are made tile by tile in the cache. Included
-// inside a namespace and a `#pragma GCC target`, after matrix_simd.h, patches_simd.h and epilogue_simd.h.
+// inside a namespace and a `#pragma GCC target`, after matrix_simd.h and patches_simd.h.
 
 // Rows of patches in a tile, and panels of columns: tile, sums and weights share the second-level cache.
 constexpr int64_t kTileDepth = 192;
@@ -17,24 +17,23 @@ struct Placement {
   int64_t plane() const { return static_cast<int64_t>(height) * width; }
 };
 
-// Writes the columns of a panel's tile to their pixels and finishes them; the tile's first row is a channel's.
+// Writes the columns of a panel's tile to their pixels; `to` is the tile's first channel in the first image.
 void place_tile(const float *tile, int rows, const std::vector<Run> &runs, int64_t panel, const Placement &placement,
-                int64_t channels, int64_t channel, const Epilogue &epilogue, float *out) {
+                int64_t channels, float *to) {
   const int64_t plane = placement.plane();
   for (const Run &run : runs) {
     if (run.panel != panel) continue;
     const int64_t y = run.y * placement.stride + placement.y, x = run.x * placement.stride + placement.x;
-    const int64_t at = (run.image * channels + channel) * plane + y * placement.width + x;
+    float *at = to + run.image * channels * plane + y * placement.width + x;
     for (int i = 0; i < rows; i++) {
       const float *from = tile + i * kColumns + run.at;
-      for (int j = 0; j < run.length; j++) out[at + i * plane + j * placement.stride] = from[j];
-      if (epilogue.any()) finish(epilogue.from(channel + i), out + at + i * plane, run.length);
+      for (int j = 0; j < run.length; j++) at[i * plane + j * placement.stride] = from[j];
     }
   }
 }
 
-// out[image][row][pixel] = sum over depth of weights[row][depth] * patches[depth][image, pixel]; the weights in panels. Only
-// neighbouring outputs, those of stride 1, can be finished.
+// out[image][row][pixel] = sum over depth of weights[row][depth] * patches[depth][image, pixel]; the weights in panels; then
+// the epilogue.
 void correlate(const float *weights, int64_t rows, const Patches &patches, const Placement &placement,
                const Epilogue &epilogue, float *out) {
   const int64_t columns = patches.columns(), depth = patches.rows(), threads = omp_get_max_threads();
@@ -73,11 +72,11 @@ void correlate(const float *weights, int64_t rows, const Patches &patches, const
             if (k_end < depth) {
               multiply(kColumns, k_end - k, left, right, before, sum, kColumns, kRows);
             } else if (direct) {
-              const int64_t at = (image * rows + m * kRows) * plane + pixel;
-              multiply(count, k_end - k, left, right, before, out + at, plane, valid, epilogue.from(m * kRows));
+              float *to = out + (image * rows + m * kRows) * plane + pixel;
+              multiply(count, k_end - k, left, right, before, to, plane, valid, epilogue.from(m * kRows));
             } else {
-              multiply(kColumns, k_end - k, left, right, before, edge, kColumns, kRows);
-              place_tile(edge, valid, tile_columns.runs(), p - first, placement, rows, m * kRows, epilogue, out);
+              multiply(kColumns, k_end - k, left, right, before, edge, kColumns, valid, epilogue.from(m * kRows));
+              place_tile(edge, valid, tile_columns.runs(), p - first, placement, rows, out + m * kRows * plane);
             }
           }
         }

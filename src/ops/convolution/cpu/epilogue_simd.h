@@ -1,5 +1,5 @@
 // What follows the sums of a convolution, while they are in the cache. Included inside a namespace and a
-// `#pragma GCC target`, after the vectors.
+// `#pragma GCC target`, after the vectors and total_simd.h.
 
 // Finishes `count` neighbouring outputs of the epilogue's first channel.
 inline void finish(const Epilogue &epilogue, float *out, int64_t count) {
@@ -12,32 +12,6 @@ inline void finish(const Epilogue &epilogue, float *out, int64_t count) {
   }
 }
 
-// The sum of `count` values of dout; with RELU those whose `out` is not positive count as zero, and are written so to `masked`.
-// In double precision over sums of some hundred values.
-template <bool RELU>
-double sum_gradients(const float *dout, const float *out, float *masked, int64_t count) {
-  constexpr int64_t step = 16, most = 256;
-  double sum = 0.0;
-  for (int64_t first = 0; first < count; first += most) {
-    const int64_t end = std::min(count, first + most), whole = end - (end - first) % step;
-    float lanes[step] = {};
-    for (int64_t k = first; k < whole; k += step) {
-      for (int64_t i = 0; i < step; i++) {
-        const float value = !RELU || out[k + i] > 0.0f ? dout[k + i] : 0.0f;
-        if (RELU) masked[k + i] = value;
-        lanes[i] += value;
-      }
-    }
-    for (int64_t k = whole; k < end; k++) {
-      const float value = !RELU || out[k] > 0.0f ? dout[k] : 0.0f;
-      if (RELU) masked[k] = value;
-      lanes[k - whole] += value;
-    }
-    for (float lane : lanes) sum += lane;
-  }
-  return sum;
-}
-
 // Gradient of the bias; where `out`, what the ReLU gave, is not null also dout as it comes through the ReLU. Threads take
 // channels, so that no sum depends on their number.
 void bias_gradient(const Convolution &c, const float *dout, const float *out, float *masked, float *dbias) {
@@ -47,8 +21,14 @@ void bias_gradient(const Convolution &c, const float *dout, const float *out, fl
     double sum = 0.0;
     for (int64_t image = 0; image < c.batch; image++) {
       const int64_t at = (image * c.out + channel) * plane;
-      sum += out ? sum_gradients<true>(dout + at, out + at, masked + at, plane)
-                 : sum_gradients<false>(dout + at, nullptr, nullptr, plane);
+      const float *from = dout + at;
+      if (out) {
+        const float *result = out + at;
+        float *to = masked + at;
+        sum += total(plane, [=](int64_t i) { return to[i] = result[i] > 0.0f ? from[i] : 0.0f; });
+      } else {
+        sum += total(plane, [=](int64_t i) { return from[i]; });
+      }
     }
     dbias[channel] = static_cast<float>(sum);
   }

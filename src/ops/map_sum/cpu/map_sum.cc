@@ -27,10 +27,9 @@ struct Sizes {
   int64_t planes, height, width, rows, columns, factor;  // rows and columns of b
 };
 
-constexpr int64_t kBlock = 4096;  // values that are summed in float32
-constexpr int64_t kLanes = 64;
-
 namespace portable {
+#include "../../total_simd.h"
+// after it
 #include "map_sum_loops.h"
 }  // namespace portable
 
@@ -38,12 +37,16 @@ namespace portable {
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
 namespace avx2 {
+#include "../../total_simd.h"
+// after it
 #include "map_sum_loops.h"
 }  // namespace avx2
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx2,fma")
 namespace avx512 {
+#include "../../total_simd.h"
+// after it
 #include "map_sum_loops.h"
 }  // namespace avx512
 #pragma GCC pop_options

@@ -74,24 +74,6 @@ inline void block_sums(const Sizes &sizes, const float *d, float *__restrict row
   }
 }
 
-// The sum of value(i) for i < count: in float32 within blocks, by lanes that do not wait for one another, in float64
-// over them.
-template <typename Value>
-double total(int64_t count, const Value &value) {
-  double all = 0.0;
-  for (int64_t start = 0; start < count; start += kBlock) {
-    const int64_t end = std::min(start + kBlock, count);
-    float lanes[kLanes] = {};
-    int64_t i = start;
-    for (; i + kLanes <= end; i += kLanes) {
-      for (int64_t lane = 0; lane < kLanes; lane++) lanes[lane] += value(i + lane);
-    }
-    for (; i < end; i++) lanes[i % kLanes] += value(i);
-    all += std::accumulate(lanes, lanes + kLanes, 0.0);
-  }
-  return all;
-}
-
 // The sum with b scaled by the attention, which it returns: the sigmoid of a's mean.
 template <bool kRelu>
 float attention_plane(const Sizes &sizes, const float *a, const float *b, float *row, float *out) {

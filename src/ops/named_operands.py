@@ -1,0 +1,32 @@
+"""Backward functions of operators that take several numbers of operands."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+def of_operands(backward: Callable, number: int) -> Callable:
+    """`backward(operands, out, dout)` for an operator of so many operands: graphs must see each of them by name."""
+
+    def of_3(a: Any, b: Any, c: Any, out: Any, dout: Any) -> Any:
+        return backward((a, b, c), out, dout)
+
+    def of_4(a: Any, b: Any, c: Any, d: Any, out: Any, dout: Any) -> Any:
+        return backward((a, b, c, d), out, dout)
+
+    def of_5(a: Any, b: Any, c: Any, d: Any, e: Any, out: Any, dout: Any) -> Any:
+        return backward((a, b, c, d, e), out, dout)
+
+    def of_6(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, out: Any, dout: Any) -> Any:
+        return backward((a, b, c, d, e, f), out, dout)
+
+    def of_7(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, out: Any, dout: Any) -> Any:
+        return backward((a, b, c, d, e, f, g), out, dout)
+
+    def of_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, out: Any, dout: Any) -> Any:
+        return backward((a, b, c, d, e, f, g, h), out, dout)
+
+    def of_9(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, i: Any, out: Any, dout: Any) -> Any:
+        return backward((a, b, c, d, e, f, g, h, i), out, dout)
+
+    by_number: dict[int, Callable] = {3: of_3, 4: of_4, 5: of_5, 6: of_6, 7: of_7, 8: of_8, 9: of_9}
+    return by_number[number]
