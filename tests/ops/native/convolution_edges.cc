@@ -109,7 +109,10 @@ int main() {
       right &= check(set, {1, 50, 16, 2 + width, 5, 3, 3, 2 + width, 5, 1});
     }
     right &= check(set, {25, 16, 50, 20, 9, 3, 3, 20, 9, 1});
-    right &= check(set, {200, 96, 720, 1, 1, 3, 3, 1, 1, 1});  // rows in several parts
+    right &= check(set, {1, 17, 21, 91, 93, 3, 3, 91, 93, 1});     // enough tiles for threads to share them, not rows
+    right &= check(set, {170, 720, 24, 1, 1, 3, 3, 1, 1, 1});      // several blocks of tiles and chunks of depth
+    right &= check(set, {200, 96, 720, 1, 1, 3, 3, 1, 1, 1});      // several steps of the weights' gradient
+    right &= check(set, {20, 96, 720, 1, 1, 3, 3, 1, 1, 1});       // one step, rows in groups
   }
   if (right) std::printf("all right\n");
   return right ? 0 : 1;

@@ -70,12 +70,12 @@ void correlate(const float *weights, int64_t rows, const Patches &patches, const
             const float *left = weights + m * kRows * depth + k * kRows, *before = k ? sum : nullptr;
             const int valid = static_cast<int>(std::min<int64_t>(kRows, rows - m * kRows));
             if (k_end < depth) {
-              multiply(kColumns, k_end - k, left, right, before, sum, kColumns, kRows);
+              multiply(kColumns, k_end - k, left, right, before, kColumns, sum, kColumns, kRows);
             } else if (direct) {
               float *to = out + (image * rows + m * kRows) * plane + pixel;
-              multiply(count, k_end - k, left, right, before, to, plane, valid, epilogue.from(m * kRows));
+              multiply(count, k_end - k, left, right, before, kColumns, to, plane, valid, epilogue.from(m * kRows));
             } else {
-              multiply(kColumns, k_end - k, left, right, before, edge, kColumns, valid, epilogue.from(m * kRows));
+              multiply(kColumns, k_end - k, left, right, before, kColumns, edge, kColumns, valid, epilogue.from(m * kRows));
               place_tile(edge, valid, tile_columns.runs(), p - first, placement, rows, out + m * kRows * plane);
             }
           }
@@ -208,7 +208,7 @@ void weight_gradient(const Convolution &c, const float *x, const float *dout, fl
         for (int64_t m = 0; m < row_panels; m++) {
           float *sum = partial + part * size + (p * row_panels + m) * kTile;
           multiply(static_cast<int>(used), count, left + m * kRows * kStepPixels, right,
-                   step > first_step ? sum : nullptr, sum, kColumns, kRows);
+                   step > first_step ? sum : nullptr, kColumns, sum, kColumns, kRows);
         }
       }
     }

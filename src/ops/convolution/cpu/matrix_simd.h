@@ -8,8 +8,8 @@ constexpr int kColumns = kVectors * kLanes;
 constexpr int kTile = kRows * kColumns;
 
 template <int VECTORS>
-inline void multiply(int64_t depth, const float *left, const float *right, const float *sums, float *out,
-                     int64_t out_stride, int rows, uint32_t last, const Epilogue &epilogue) {
+inline void multiply(int64_t depth, const float *left, const float *right, const float *sums, int64_t sums_stride,
+                     float *out, int64_t out_stride, int rows, uint32_t last, const Epilogue &epilogue) {
   Vector acc[kRows][VECTORS];
 #pragma GCC unroll 8
   for (int i = 0; i < kRows; i++) {
@@ -34,7 +34,7 @@ inline void multiply(int64_t depth, const float *left, const float *right, const
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; i++) {
 #pragma GCC unroll 3
-      for (int j = 0; j < VECTORS; j++) acc[i][j] = add(acc[i][j], load(sums + i * kColumns + j * kLanes));
+      for (int j = 0; j < VECTORS; j++) acc[i][j] = add(acc[i][j], load(sums + i * sums_stride + j * kLanes));
     }
   }
   const bool whole = last == (1u << kLanes) - 1;
@@ -71,16 +71,16 @@ inline void multiply(int64_t depth, const float *left, const float *right, const
 // out[rows][columns] = sums + left panel * right panel; without `sums`: plain product. Only as many rows and columns as
 // there are are written; all but the last vector of the columns are computed. The epilogue is that of the tile's first row
 // and those after it.
-void multiply(int columns, int64_t depth, const float *left, const float *right, const float *sums, float *out,
-              int64_t out_stride, int rows, const Epilogue &epilogue = {}) {
+void multiply(int columns, int64_t depth, const float *left, const float *right, const float *sums, int64_t sums_stride,
+              float *out, int64_t out_stride, int rows, const Epilogue &epilogue = {}) {
   const int vectors = (columns + kLanes - 1) / kLanes;
   const uint32_t last = ((1u << kLanes) - 1) >> (vectors * kLanes - columns);
   if (vectors == kVectors) {
-    multiply<kVectors>(depth, left, right, sums, out, out_stride, rows, last, epilogue);
+    multiply<kVectors>(depth, left, right, sums, sums_stride, out, out_stride, rows, last, epilogue);
   } else if (vectors == 2) {
-    multiply<2>(depth, left, right, sums, out, out_stride, rows, last, epilogue);
+    multiply<2>(depth, left, right, sums, sums_stride, out, out_stride, rows, last, epilogue);
   } else {
-    multiply<1>(depth, left, right, sums, out, out_stride, rows, last, epilogue);
+    multiply<1>(depth, left, right, sums, sums_stride, out, out_stride, rows, last, epilogue);
   }
 }
 

@@ -35,3 +35,12 @@ inline void transpose(const float *from, int64_t from_stride, float *to, int64_t
   for (int i = 0; i < 8; i++) rows[i] = load(from + i * from_stride);
   transpose8(rows, to, to_stride);
 }
+
+// Writes the nine floats from each of 8 places as nine vectors.
+inline void read_nines(const float *const from[8], float *to) {
+  __m256 rows[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) rows[i] = load(from[i]);
+  transpose8(rows, to, kLanes);
+  for (int i = 0; i < 8; i++) to[8 * kLanes + i] = from[i][8];
+}

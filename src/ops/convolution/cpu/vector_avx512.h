@@ -24,15 +24,14 @@ inline Vector even_lanes(Vector low, Vector high) {
   return _mm512_permutex2var_ps(low, index, high);
 }
 
-// Writes 16 rows of 16 floats as columns.
-inline void transpose(const float *from, int64_t from_stride, float *to, int64_t to_stride) {
+// Writes the first COLUMNS columns of 16 rows of 16 floats.
+template <int COLUMNS = 16>
+inline void transpose_rows(const Vector rows[16], float *to, int64_t to_stride) {
   Vector r[16], t[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; i++) r[i] = load(from + i * from_stride);
 #pragma GCC unroll 8
   for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    t[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
   }
 #pragma GCC unroll 4
   for (int i = 0; i < 16; i += 4) {  // r[i + c]: group g of four lanes holds column 4 g + c of rows i .. i + 3
@@ -48,9 +47,25 @@ inline void transpose(const float *from, int64_t from_stride, float *to, int64_t
     const Vector top_odd = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
     const Vector bottom_even = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
     const Vector bottom_odd = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
-    store(to + c * to_stride, _mm512_shuffle_f32x4(top_even, bottom_even, 0x88));
-    store(to + (4 + c) * to_stride, _mm512_shuffle_f32x4(top_odd, bottom_odd, 0x88));
-    store(to + (8 + c) * to_stride, _mm512_shuffle_f32x4(top_even, bottom_even, 0xdd));
-    store(to + (12 + c) * to_stride, _mm512_shuffle_f32x4(top_odd, bottom_odd, 0xdd));
+    if (c < COLUMNS) store(to + c * to_stride, _mm512_shuffle_f32x4(top_even, bottom_even, 0x88));
+    if (4 + c < COLUMNS) store(to + (4 + c) * to_stride, _mm512_shuffle_f32x4(top_odd, bottom_odd, 0x88));
+    if (8 + c < COLUMNS) store(to + (8 + c) * to_stride, _mm512_shuffle_f32x4(top_even, bottom_even, 0xdd));
+    if (12 + c < COLUMNS) store(to + (12 + c) * to_stride, _mm512_shuffle_f32x4(top_odd, bottom_odd, 0xdd));
   }
+}
+
+// Writes 16 rows of 16 floats as columns.
+inline void transpose(const float *from, int64_t from_stride, float *to, int64_t to_stride) {
+  Vector rows[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; i++) rows[i] = load(from + i * from_stride);
+  transpose_rows(rows, to, to_stride);
+}
+
+// Writes the nine floats from each of 16 places as nine vectors.
+inline void read_nines(const float *const from[16], float *to) {
+  Vector rows[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; i++) rows[i] = load(from[i], 0x1ff);
+  transpose_rows<9>(rows, to, kLanes);
 }

@@ -16,9 +16,12 @@ constexpr int kPatch = 6, kTileSide = 4, kTaps = kPatch * kPatch;
 constexpr int64_t kTapGap = 16;
 // Most tiles of a block, and floats of a tap's patches that stay in the second-level cache beside its weights.
 constexpr int64_t kMostColumns = 96;
-// Weights, before they are transformed, that stay in the third-level cache while block after block reads them.
-constexpr int64_t kMostWeights = 65536;
 constexpr int64_t kTapFloats = 16384;
+// Of few tiles, and of more weights than the third-level cache holds transformed, threads share rows.
+constexpr int64_t kFewTiles = 512, kManyWeights = 16384;
+// Then: floats of the patches of a block of tiles, which all threads read; and panels of rows and their depth, whose weights
+// and sums stay in the second-level cache.
+constexpr int64_t kSharedFloats = int64_t{4} << 20, kRowPanels = 2, kRowDepth = 192;
 
 constexpr float kA = 0.707106781f, kB = 1.41421356f;
 constexpr float kA2 = kA * kA, kB2 = kB * kB;
@@ -209,104 +212,187 @@ inline void write_tiles(const Tiles &tiles, const std::vector<TileRun> &runs, co
   }
 }
 
-// Panels [tap][panel][depth][kRows] of weights [..][..][3][3]: row m, depth k is at weights[m * row + k * step], its taps
-// in order, or from the last to the first.
-void transform_weights(const float *weights, int64_t rows, int64_t depth, int64_t row, int64_t step, bool turned,
-                       float *to) {
-  const int64_t panels = ceil_div(rows, kRows), tap_size = panels * kRows * depth + kTapGap;
-#pragma omp parallel for schedule(static)
-  for (int64_t m = 0; m < panels; m++) {
-    const int valid = static_cast<int>(std::min<int64_t>(kRows, rows - m * kRows));
-    alignas(64) float raw[9][kLanes] = {};
-    for (int64_t k = 0; k < depth; k++) {
-      for (int i = 0; i < valid; i++) {
-        const float *from = weights + (m * kRows + i) * row + k * step;
-        for (int tap = 0; tap < 9; tap++) raw[tap][i] = from[turned ? 8 - tap : tap];
+// The weights of a convolution: of row m and depth k nine taps from weights[m * row + k * step] on, in order, or from the
+// last to the first.
+struct Weights {
+  const float *values;
+  int64_t rows, depth, row, step;
+  bool turned;
+
+  int64_t panels() const { return ceil_div(rows, kRows); }
+};
+
+// The values at the points of panel m of weights, depths [first, end), to [tap][depth][kRows], taps `tap_size` apart.
+void transform_panel(const Weights &weights, int64_t m, int64_t first, int64_t end, float *to, int64_t tap_size) {
+  constexpr int kSteps = kLanes / kRows;  // depths in a vector
+  const int64_t valid = std::min<int64_t>(kRows, weights.rows - m * kRows);
+  const float *lanes[kLanes];
+  for (int lane = 0; lane < kLanes; lane++) {
+    lanes[lane] = weights.values + (m * kRows + std::min<int64_t>(lane % kRows, valid - 1)) * weights.row;
+  }
+  for (int64_t k = first; k < end; k += kSteps, to += kSteps * kRows) {
+    const float *from[kLanes];
+#pragma GCC unroll 16
+    for (int lane = 0; lane < kLanes; lane++) {
+      const int64_t depth = std::min<int64_t>(k + lane / kRows % kSteps, end - 1);
+      from[lane] = lanes[lane] + depth * weights.step;
+    }
+    if (weights.turned) {  // one place after the other far apart, which the processor does not fetch ahead
+      const float *ahead = lanes[0] + std::min(k + 8, end - 1) * weights.step;
+      for (int at = 0; at < kSteps; at++, ahead += weights.step) {
+        for (int i = 0; i < kRows * 9; i += 16) __builtin_prefetch(ahead + i);
       }
-      Vector columns[3][kPatch], values[kPatch];
+    }
+    alignas(64) float raw[9][kLanes];
+    read_nines(from, raw[0]);
+    Vector columns[3][kPatch], values[kPatch];
 #pragma GCC unroll 3
-      for (int j = 0; j < 3; j++) {
-        const Vector g[3] = {load(raw[j]), load(raw[3 + j]), load(raw[6 + j])};
-        evaluate_weights<3>(g, columns[j]);
-      }
+    for (int j = 0; j < 3; j++) {
+      const auto at = [&](int tap) { return load(raw[weights.turned ? 8 - tap : tap]); };
+      const Vector g[3] = {at(j), at(3 + j), at(6 + j)};
+      evaluate_weights<3>(g, columns[j]);
+    }
+    const bool whole = (end - k) * kRows >= kLanes;  // lanes past the rows reach into the next place, which is written later
 #pragma GCC unroll 6
-      for (int i = 0; i < kPatch; i++) {
-        const Vector g[3] = {columns[0][i], columns[1][i], columns[2][i]};
-        evaluate_weights<3>(g, values);
+    for (int i = 0; i < kPatch; i++) {
+      const Vector g[3] = {columns[0][i], columns[1][i], columns[2][i]};
+      evaluate_weights<3>(g, values);
 #pragma GCC unroll 6
-        for (int j = 0; j < kPatch; j++) {
-          float *at = to + (i * kPatch + j) * tap_size + (m * depth + k) * kRows;
-          if (k + 1 < depth) {
-            store(at, values[j]);  // lanes past the rows reach into the next place, which is written later
-          } else {
-            store(at, (1u << kRows) - 1, values[j]);
-          }
+      for (int j = 0; j < kPatch; j++) {
+        float *at = to + (i * kPatch + j) * tap_size;
+        if (whole) {
+          store(at, values[j]);
+        } else {
+          store(at, (1u << kRows) - 1, values[j]);
         }
       }
     }
   }
 }
 
-// out [batch][rows] from x [batch][depth], both of the tiles' size; the weights by `transform_weights`.
-void convolve_tiles(const Tiles &from, int64_t rows, const float *x, const float *weights, const Epilogue &epilogue,
-                    float *out) {
-  const int64_t depth = from.channels, count = from.count(), threads = omp_get_max_threads();
-  const Tiles into{from.batch, rows, from.height, from.width};
-  const int64_t row_panels = ceil_div(rows, kRows), weight_tap = row_panels * kRows * depth + kTapGap;
-  // Of few tiles threads share the rows, and read no weights twice; of some more each takes a block; of many, blocks are
-  // whole panels.
-  const int64_t most = std::max<int64_t>(1, std::min<int64_t>(kTapFloats / depth, kMostColumns) / kColumns) * kColumns;
-  int64_t blocks = count <= kMostColumns ? 1 : count <= threads * kMostColumns ? threads : ceil_div(count, most);
-  int64_t splits = blocks > threads ? ceil_div(rows * depth, kMostWeights) : 1;
-  if (blocks >= threads) {
-    blocks = ceil_div(blocks, threads) * threads;
-  } else {
-    splits = std::min(row_panels, ceil_div(splits, threads) * threads);
+// Panels [tap][panel][depth][kRows] of weights.
+void transform_weights(const Weights &weights, float *to) {
+  const int64_t tap_size = weights.panels() * kRows * weights.depth + kTapGap;
+#pragma omp parallel for schedule(static)
+  for (int64_t m = 0; m < weights.panels(); m++) {
+    transform_panel(weights, m, 0, weights.depth, to + m * kRows * weights.depth, tap_size);
   }
+}
+
+// The patches of some tiles in channel k as row k of panels [tap][panel][depth][kColumns], by way of `slices` and `lines`.
+void read_patches(const Tiles &tiles, const std::vector<TileRun> &runs, const float *x, int64_t k, int64_t panels,
+                  float *slices, float *lines, int64_t line, float *patches, int64_t patch_tap) {
+  const int64_t slice = panels * kColumns + kLanes;
+  read_tiles<kPatch>(tiles, runs, x + k * tiles.plane(), lines, line, slices, slice);
+  for (int tap = 0; tap < kTaps; tap++) {
+    for (int64_t p = 0; p < panels; p++) {
+      std::memcpy(patches + tap * patch_tap + (p * tiles.channels + k) * kColumns, slices + tap * slice + p * kColumns,
+                  sizeof(float) * kColumns);
+    }
+  }
+}
+
+// out [batch][rows] from x [batch][depth], both of the tiles' size: of many tiles. Threads take blocks of tiles, and all of
+// them the same transformed weights.
+void convolve_many_tiles(const Tiles &from, const Weights &weights, const float *x, const Epilogue &epilogue, float *out) {
+  const int64_t depth = from.channels, count = from.count(), threads = omp_get_max_threads();
+  const Tiles into{from.batch, weights.rows, from.height, from.width};
+  const int64_t row_panels = weights.panels(), weight_tap = row_panels * kRows * depth + kTapGap;
+  float *transformed = weight_buffer().get(kTaps * weight_tap + kLanes);
+  transform_weights(weights, transformed);
+  const int64_t most = std::max<int64_t>(1, std::min<int64_t>(kTapFloats / depth, kMostColumns) / kColumns) * kColumns;
+  const int64_t blocks = ceil_div(ceil_div(count, most), threads) * threads;
   const int64_t columns = ceil_div(ceil_div(count, blocks), kLanes) * kLanes, panels = ceil_div(columns, kColumns);
-  const int64_t split_panels = ceil_div(row_panels, splits);
-  blocks = ceil_div(count, columns);
 #pragma omp parallel num_threads(threads)
   {
     static thread_local Buffer buffer;
-    const int64_t patch_tap = panels * depth * kColumns + kTapGap, sum_tap = split_panels * kRows * columns + kTapGap;
+    const int64_t patch_tap = panels * depth * kColumns + kTapGap, sum_tap = row_panels * kRows * columns + kTapGap;
     const int64_t line = Lines::stride(columns), slice = panels * kColumns + kLanes;
     float *patches = buffer.get(kTaps * (patch_tap + sum_tap + slice) + kLanes + Lines::floats(columns));
     float *sums = patches + kTaps * patch_tap, *slices = sums + kTaps * sum_tap + kLanes, *lines = slices + kTaps * slice;
 #pragma omp for schedule(dynamic)
-    for (int64_t task = 0; task < blocks * splits; task++) {
-      const int64_t first = task % blocks * columns, end = std::min(count, first + columns);
-      const int64_t first_row = task / blocks * split_panels, end_row = std::min(row_panels, first_row + split_panels);
-      const std::vector<TileRun> runs = from.runs(first, end);
-      for (int64_t k = 0; k < depth; k++) {
-        read_tiles<kPatch>(from, runs, x + k * from.plane(), lines, line, slices, slice);
-        for (int tap = 0; tap < kTaps; tap++) {
-          for (int64_t p = 0; p < panels; p++) {
-            std::memcpy(patches + tap * patch_tap + (p * depth + k) * kColumns, slices + tap * slice + p * kColumns,
-                        sizeof(float) * kColumns);
-          }
-        }
-      }
+    for (int64_t first = 0; first < count; first += columns) {
+      const std::vector<TileRun> runs = from.runs(first, std::min(count, first + columns));
+      for (int64_t k = 0; k < depth; k++) read_patches(from, runs, x, k, panels, slices, lines, line, patches, patch_tap);
       for (int tap = 0; tap < kTaps; tap++) {
-        for (int64_t m = first_row; m < end_row; m++) {
+        for (int64_t m = 0; m < row_panels; m++) {
           for (int64_t p = 0; p < panels; p++) {
             const int used = static_cast<int>(std::min<int64_t>(kColumns, columns - p * kColumns));
-            multiply(used, depth, weights + tap * weight_tap + m * kRows * depth,
-                     patches + tap * patch_tap + p * depth * kColumns, nullptr,
-                     sums + tap * sum_tap + (m - first_row) * kRows * columns + p * kColumns, columns, kRows);
+            multiply(used, depth, transformed + tap * weight_tap + m * kRows * depth,
+                     patches + tap * patch_tap + p * depth * kColumns, nullptr, 0,
+                     sums + tap * sum_tap + m * kRows * columns + p * kColumns, columns, kRows);
           }
         }
       }
-      for (int64_t row = first_row * kRows; row < std::min(rows, end_row * kRows); row++) {
-        const float *of_row = sums + (row - first_row * kRows) * columns;
-        write_tiles(into, runs, of_row, sum_tap, lines, line, row, epilogue, out);
+      for (int64_t row = 0; row < weights.rows; row++) {
+        write_tiles(into, runs, sums + row * columns, sum_tap, lines, line, row, epilogue, out);
       }
     }
+  }
+}
+
+// The same of few tiles or many weights. All threads transform the patches of a block of tiles, then each takes rows, whose
+// weights it transforms in its second-level cache: no weight goes through memory transformed.
+void convolve_by_rows(const Tiles &from, const Weights &weights, const float *x, const Epilogue &epilogue, float *out) {
+  const int64_t depth = from.channels, count = from.count(), threads = omp_get_max_threads();
+  const Tiles into{from.batch, weights.rows, from.height, from.width};
+  const int64_t row_panels = weights.panels();
+  const int64_t most = std::max<int64_t>(kColumns, kSharedFloats / (kTaps * depth) / kLanes * kLanes);
+  const int64_t columns = ceil_div(ceil_div(count, ceil_div(count, most)), kLanes) * kLanes;
+  const int64_t panels = ceil_div(columns, kColumns), patch_tap = panels * depth * kColumns + kTapGap;
+  const int64_t group = row_panels >= 4 * threads * kRowPanels ? kRowPanels : 1;
+  const int64_t chunk = std::min<int64_t>(depth, kRowDepth);
+  float *patches = weight_buffer().get(kTaps * patch_tap);
+#pragma omp parallel num_threads(threads)
+  {
+    static thread_local Buffer buffer;
+    const int64_t sum_tap = group * kRows * columns + kTapGap, weight_tap = group * kRows * chunk + kTapGap;
+    const int64_t line = Lines::stride(columns), slice = panels * kColumns + kLanes;
+    float *sums = buffer.get(kTaps * (sum_tap + weight_tap + slice) + 2 * kLanes + Lines::floats(columns));
+    float *left = sums + kTaps * sum_tap + kLanes, *slices = left + kTaps * weight_tap + kLanes, *lines = slices + kTaps * slice;
+    for (int64_t first = 0; first < count; first += columns) {
+      const std::vector<TileRun> runs = from.runs(first, std::min(count, first + columns));
+#pragma omp for schedule(static)
+      for (int64_t k = 0; k < depth; k++) read_patches(from, runs, x, k, panels, slices, lines, line, patches, patch_tap);
+#pragma omp for schedule(dynamic)
+      for (int64_t first_panel = 0; first_panel < row_panels; first_panel += group) {
+        const int64_t end_panel = std::min(row_panels, first_panel + group);
+        for (int64_t k = 0; k < depth; k += chunk) {
+          const int64_t k_end = std::min(depth, k + chunk);
+          for (int64_t m = first_panel; m < end_panel; m++) {
+            transform_panel(weights, m, k, k_end, left + (m - first_panel) * kRows * chunk, weight_tap);
+          }
+          for (int tap = 0; tap < kTaps; tap++) {
+            for (int64_t m = 0; m < end_panel - first_panel; m++) {
+              for (int64_t p = 0; p < panels; p++) {
+                const int used = static_cast<int>(std::min<int64_t>(kColumns, columns - p * kColumns));
+                float *sum = sums + tap * sum_tap + m * kRows * columns + p * kColumns;
+                multiply(used, k_end - k, left + tap * weight_tap + m * kRows * chunk,
+                         patches + tap * patch_tap + (p * depth + k) * kColumns, k ? sum : nullptr, columns, sum, columns, kRows);
+              }
+            }
+          }
+        }
+        for (int64_t row = first_panel * kRows; row < std::min(weights.rows, end_panel * kRows); row++) {
+          write_tiles(into, runs, sums + (row - first_panel * kRows) * columns, sum_tap, lines, line, row, epilogue, out);
+        }
+      }
+    }
+  }
+}
+
+void convolve_tiles(const Tiles &from, const Weights &weights, const float *x, const Epilogue &epilogue, float *out) {
+  if (from.count() <= kFewTiles || weights.rows * weights.depth > kManyWeights) {
+    convolve_by_rows(from, weights, x, epilogue, out);
+  } else {
+    convolve_many_tiles(from, weights, x, epilogue, out);
   }
 }
 
 // Tiles that a step of the weights' gradient sums over, and floats that they take.
 constexpr int64_t kMostStepTiles = 256, kStepFloats = int64_t{5} << 20;
+// Panels of rows whose sums stay in the second-level cache.
+constexpr int64_t kGradientPanels = 4;
 
 // The values of some tiles in `width` channels from the first on as a panel [tap][tile][width]; missing ones are zero.
 // ROWS: width kRows, else kColumns.
@@ -368,9 +454,7 @@ void write_weights(const float *sums, int64_t tap_size, int rows, int columns, i
 }
 
 // From how many tiles on the products that are saved outweigh the transformations: measured, with 64 to 720 channels.
-// Wider vectors gain more on products than on fetching the transformed weights, four times as many as before.
-constexpr int64_t kFewestTiles = 24, kFewestTilesOfManyWeights = kLanes == 16 ? 64 : 24, kFewestTilesOfGradient = 16;
-constexpr int64_t kManyWeights = 98304;
+constexpr int64_t kFewestTiles = kLanes == 16 ? 16 : 9;
 constexpr int64_t kFewestChannels = 16;
 
 bool suits_winograd(const Convolution &c, int64_t fewest_tiles) {
@@ -379,45 +463,48 @@ bool suits_winograd(const Convolution &c, int64_t fewest_tiles) {
   return Tiles{c.batch, c.in, c.height, c.width}.count() >= fewest_tiles;
 }
 
-bool suits_winograd(const Convolution &c) {
-  return suits_winograd(c, c.in * c.out > kManyWeights ? kFewestTilesOfManyWeights : kFewestTiles);
-}
-
 void winograd_forward(const Convolution &c, const float *x, const float *weights, const Epilogue &epilogue, float *out) {
-  if (!suits_winograd(c)) return forward(c, x, weights, epilogue, out);
-  const int64_t size = kTaps * (ceil_div(c.out, kRows) * kRows * c.in + kTapGap);
-  float *transformed = weight_buffer().get(size + kLanes);
-  transform_weights(weights, c.out, c.in, c.in * 9, 9, false, transformed);
-  convolve_tiles({c.batch, c.in, c.height, c.width}, c.out, x, transformed, epilogue, out);
+  if (!suits_winograd(c, kFewestTiles)) return forward(c, x, weights, epilogue, out);
+  convolve_tiles({c.batch, c.in, c.height, c.width}, {weights, c.out, c.in, c.in * 9, 9, false}, x, epilogue, out);
 }
 
 void winograd_input_gradient(const Convolution &c, const float *dout, const float *weights, float *dx) {
-  if (!suits_winograd(c)) return input_gradient(c, dout, weights, dx);
-  const int64_t size = kTaps * (ceil_div(c.in, kRows) * kRows * c.out + kTapGap);
-  float *transformed = weight_buffer().get(size + kLanes);
-  transform_weights(weights, c.in, c.out, 9, c.in * 9, true, transformed);
-  convolve_tiles({c.batch, c.out, c.height, c.width}, c.in, dout, transformed, {}, dx);
+  if (!suits_winograd(c, kFewestTiles)) return input_gradient(c, dout, weights, dx);
+  convolve_tiles({c.batch, c.out, c.height, c.width}, {weights, c.in, c.out, 9, c.in * 9, true}, dout, {}, dx);
 }
 
-// Each step transforms its tiles of x and dout, which all threads then multiply, each of them its own taps and rows: sums
-// do not depend on the number of threads.
+// Each step transforms its tiles of x and dout, which all threads then multiply. Of one step each thread finishes the weights
+// of some rows and columns at a time; of more it takes taps, whose sums all steps add to. No sum depends on the number of
+// threads.
 void winograd_weight_gradient(const Convolution &c, const float *x, const float *dout, float *dweights) {
-  if (!suits_winograd(c, kFewestTilesOfGradient)) return weight_gradient(c, x, dout, dweights);
+  if (!suits_winograd(c, kFewestTiles)) return weight_gradient(c, x, dout, dweights);
   const Tiles from{c.batch, c.in, c.height, c.width}, to{c.batch, c.out, c.height, c.width};
-  const int64_t most = std::clamp<int64_t>(kStepFloats / (kTaps * (c.in + c.out)), 64, kMostStepTiles);
-  const int64_t count = from.count(), steps = ceil_div(count, most);
-  const int64_t step = ceil_div(ceil_div(count, steps), kLanes) * kLanes;
+  const int64_t count = from.count(), floats = kTaps * (c.in + c.out), threads = omp_get_max_threads();
+  const bool fewer_than_sums = count * (c.in + c.out) <= c.in * c.out;
+  const int64_t most = fewer_than_sums ? count : std::clamp<int64_t>(kStepFloats / floats, 64, kMostStepTiles);
+  const int64_t steps = ceil_div(count, most), step = ceil_div(ceil_div(count, steps), kLanes) * kLanes;
   const int64_t panels = ceil_div(c.in, kColumns), row_panels = ceil_div(c.out, kRows);
   const int64_t right_panel = step * kColumns, left_panel = step * kRows + kLanes;
   const int64_t right_tap = panels * right_panel + kTapGap, left_tap = row_panels * left_panel + kTapGap;
-  const int64_t sum_tap = panels * row_panels * kTile + kTapGap;
+  // Of one step: panels of rows that a thread multiplies with a tap's columns while these are in its second-level cache.
+  const int64_t group = steps > 1 ? row_panels : std::clamp<int64_t>(panels * row_panels / (4 * threads), 1, kGradientPanels);
+  const int64_t groups = ceil_div(row_panels, group), sum_tap = (steps > 1 ? panels : 1) * group * kTile + kTapGap;
   static thread_local Buffer shared;
-  float *right = shared.get(kTaps * (right_tap + left_tap + sum_tap)), *left = right + kTaps * right_tap;
+  float *right = shared.get(kTaps * (right_tap + left_tap + (steps > 1 ? sum_tap : 0))), *left = right + kTaps * right_tap;
   float *sums = left + kTaps * left_tap;
-#pragma omp parallel
+  const auto multiply_panels = [&](int64_t tap, int64_t p, int64_t m, const float *before, float *sum) {
+    multiply(kColumns, step, left + tap * left_tap + m * left_panel, right + tap * right_tap + p * right_panel, before, kColumns,
+             sum, kColumns, kRows);
+  };
+  const auto write_panels = [&](int64_t p, int64_t m, const float *sum) {
+    write_weights(sum, sum_tap, static_cast<int>(std::min<int64_t>(kRows, c.out - m * kRows)),
+                  static_cast<int>(std::min<int64_t>(kColumns, c.in - p * kColumns)), c.in * 9,
+                  dweights + (m * kRows * c.in + p * kColumns) * 9);
+  };
+#pragma omp parallel num_threads(threads)
   {
     static thread_local Buffer buffer;
-    float *scratch = buffer.get(kColumns * kTaps * (step + kLanes) + kLanes + Lines::floats(step));
+    float *scratch = buffer.get(std::max(kColumns * kTaps * (step + kLanes) + kLanes + Lines::floats(step), kTaps * sum_tap));
     for (int64_t tile = 0; tile < count; tile += step) {
       const int64_t end = std::min(count, tile + step);
       const std::vector<TileRun> runs = from.runs(tile, end);
@@ -431,22 +518,31 @@ void winograd_weight_gradient(const Convolution &c, const float *x, const float 
           read_panel<kTileSide, true>(to, runs, dout, m * kRows, end - tile, step, scratch, left + m * left_panel, left_tap);
         }
       }
+      if (steps == 1) break;
 #pragma omp for schedule(dynamic)
       for (int64_t task = 0; task < kTaps * panels; task++) {
         const int64_t tap = task / panels, p = task % panels;
         for (int64_t m = 0; m < row_panels; m++) {
           float *sum = sums + tap * sum_tap + (p * row_panels + m) * kTile;
-          multiply(kColumns, step, left + tap * left_tap + m * left_panel, right + tap * right_tap + p * right_panel,
-                   tile > 0 ? sum : nullptr, sum, kColumns, kRows);
+          multiply_panels(tap, p, m, tile > 0 ? sum : nullptr, sum);
         }
       }
     }
+    if (steps > 1) {
 #pragma omp for schedule(static)
-    for (int64_t m = 0; m < row_panels; m++) {
-      for (int64_t p = 0; p < panels; p++) {
-        write_weights(sums + (p * row_panels + m) * kTile, sum_tap, static_cast<int>(std::min<int64_t>(kRows, c.out - m * kRows)),
-                      static_cast<int>(std::min<int64_t>(kColumns, c.in - p * kColumns)), c.in * 9,
-                      dweights + (m * kRows * c.in + p * kColumns) * 9);
+      for (int64_t m = 0; m < row_panels; m++) {
+        for (int64_t p = 0; p < panels; p++) write_panels(p, m, sums + (p * row_panels + m) * kTile);
+      }
+    } else {
+#pragma omp for schedule(dynamic)
+      for (int64_t task = 0; task < panels * groups; task++) {
+        const int64_t p = task / groups, first = task % groups * group, end = std::min(row_panels, first + group);
+        for (int tap = 0; tap < kTaps; tap++) {
+          for (int64_t m = first; m < end; m++) {
+            multiply_panels(tap, p, m, nullptr, scratch + tap * sum_tap + (m - first) * kTile);
+          }
+        }
+        for (int64_t m = first; m < end; m++) write_panels(p, m, scratch + (m - first) * kTile);
       }
     }
   }
