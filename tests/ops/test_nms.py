@@ -13,7 +13,7 @@ from src.blocks.post_processing import (
 )
 from src.config import load_config
 from src.models.table import spec_of
-from src.ops.nms import class_wise_nms, nms, soft_nms
+from src.ops.nms import Suppression, class_wise_nms, nms, soft_nms
 from tests.blocks import oracle
 from tests.conftest import ROOT
 
@@ -205,3 +205,22 @@ def test_the_keys_reach_every_detectors_selection(experiment, section):
     config = load_config(ROOT / f"configs/{experiment}.yaml", keys)
     values = spec_of(config).export.selection(config, [4])
     assert (values["suppression"], values["soft_sigma"]) == ("soft_gaussian", 0.7)
+
+
+@pytest.mark.parametrize("count", [1, 65, 700])
+def test_suppression_within_a_graph_equals_the_hosts(count, mode):
+    rng = np.random.default_rng(count)
+    corner, side = rng.uniform(0, 80, (count, 2)), rng.uniform(5, 40, (count, 2))
+    boxes = np.concatenate([corner, corner + side], 1).astype(np.float32)
+    boxes[count // 2] = 0  # without area: neither drops nor is dropped
+    scores = np.linspace(1, 0.1, count, dtype=np.float32)
+    wanted = np.zeros(count, np.float32)
+    wanted[class_wise_nms(boxes, scores, np.zeros(count, np.int32), 0.5, count)] = 1
+    suppression = Suppression(0.5)
+    candidates = ms.Tensor(np.concatenate([boxes, scores[:, None]], 1))
+    for _ in ("kernel", "operators"):
+        rows, kept = suppression(candidates)
+        np.testing.assert_array_equal(rows.asnumpy(), candidates.asnumpy())
+        np.testing.assert_array_equal(kept.asnumpy(), wanted)
+        suppression.use_standard_operators()
+    assert 0 < wanted.sum() < max(count, 2)

@@ -8,6 +8,7 @@ from mindspore import Tensor, nn, ops
 from src.blocks.bbox_coders import DeltaXYWHBBoxCoder
 from src.blocks.image_info import resized_hw
 from src.blocks.original_pixels import width_height
+from src.ops.nms import Suppression
 
 
 class ProposalGenerator(nn.Cell):
@@ -42,7 +43,7 @@ class ProposalGenerator(nn.Cell):
         self.nms_pre = nms_pre
         self.max_per_img = max_per_img
         self.min_bbox_size = min_bbox_size
-        self.suppress = ops.NMSWithMask(iou_threshold)
+        self.suppress = Suppression(iou_threshold)
 
     def construct(
         self, logits: tuple[Tensor, ...], deltas: tuple[Tensor, ...], image_info: Tensor
@@ -99,8 +100,7 @@ class ProposalGenerator(nn.Cell):
         rows: tuple[Tensor, ...] = ()
         ranks: tuple[Tensor, ...] = ()
         for level in levels:
-            candidates, _, kept = self.suppress(level[image])  # sorted anew, so the index would not help
-            kept = kept.astype("float32")
+            candidates, kept = self.suppress(level[image])
             if self.min_bbox_size >= 0:
                 kept = kept * self._large(candidates[:, :4])
             rows = rows + (candidates[:, :4],)

@@ -1,7 +1,10 @@
-// Greedy non-maximum suppression within classes, for nms.py.
+// Greedy non-maximum suppression within classes, for nms.py, and of all boxes as an `aot` entry of MindSpore's ops.Custom:
+//
+//   Suppress:  threshold [1], boxes [M,4] sorted, the best first  -> kept [M], 1 or 0
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <unordered_map>
 #include <vector>
 
@@ -10,7 +13,17 @@ namespace {
 // The kept boxes of a class, a column each, so that the compiler can compare several at once.
 struct Kept {
   std::vector<float> left, top, right, bottom, area;
+
+  void Add(const float* box, float box_area) {
+    left.push_back(box[0]);
+    top.push_back(box[1]);
+    right.push_back(box[2]);
+    bottom.push_back(box[3]);
+    area.push_back(box_area);
+  }
 };
+
+float Area(const float* box) { return (box[2] - box[0]) * (box[3] - box[1]); }
 
 bool Overlaps(const Kept& kept, const float* box, float area, float threshold) {
   // In blocks: one comparison a block decides whether to go on.
@@ -41,15 +54,31 @@ extern "C" int64_t ClassWiseNms(const float* boxes, const int32_t* labels, int64
   int64_t found = 0;
   for (int64_t row = 0; row < count && found < max_count; ++row) {
     const float* box = boxes + 4 * row;
-    const float area = (box[2] - box[0]) * (box[3] - box[1]);
+    const float area = Area(box);
     Kept& own = classes[labels[row]];
     if (Overlaps(own, box, area, threshold)) continue;
-    own.left.push_back(box[0]);
-    own.top.push_back(box[1]);
-    own.right.push_back(box[2]);
-    own.bottom.push_back(box[3]);
-    own.area.push_back(area);
+    own.Add(box, area);
     kept[found++] = row;
   }
   return found;
+}
+
+extern "C" int Suppress(int nparam, void** params, int* ndims, int64_t** shapes, const char** dtypes, void*, void*) {
+  if (nparam != 3 || ndims[0] != 1 || ndims[1] != 2 || ndims[2] != 1 || shapes[1][1] != 4) return 1;
+  if (shapes[1][0] != shapes[2][0]) return 1;
+  for (int i = 0; i < 3; ++i) {
+    if (std::strcmp(dtypes[i], "float32") != 0) return 1;
+  }
+  const float threshold = *static_cast<const float*>(params[0]);
+  const float* boxes = static_cast<const float*>(params[1]);
+  float* result = static_cast<float*>(params[2]);
+  Kept kept;
+  for (int64_t row = 0; row < shapes[1][0]; ++row) {
+    const float* box = boxes + 4 * row;
+    const float area = Area(box);
+    const bool dropped = Overlaps(kept, box, area, threshold);
+    if (!dropped) kept.Add(box, area);
+    result[row] = dropped ? 0.0f : 1.0f;
+  }
+  return 0;
 }
