@@ -7,6 +7,9 @@ from typing import Any
 def of_operands(backward: Callable, number: int) -> Callable:
     """`backward(operands, out, dout)` for an operator of so many operands: graphs must see each of them by name."""
 
+    def of_2(a: Any, b: Any, out: Any, dout: Any) -> Any:
+        return backward((a, b), out, dout)
+
     def of_3(a: Any, b: Any, c: Any, out: Any, dout: Any) -> Any:
         return backward((a, b, c), out, dout)
 
@@ -28,5 +31,5 @@ def of_operands(backward: Callable, number: int) -> Callable:
     def of_9(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, i: Any, out: Any, dout: Any) -> Any:
         return backward((a, b, c, d, e, f, g, h, i), out, dout)
 
-    by_number: dict[int, Callable] = {3: of_3, 4: of_4, 5: of_5, 6: of_6, 7: of_7, 8: of_8, 9: of_9}
+    by_number: dict[int, Callable] = {2: of_2, 3: of_3, 4: of_4, 5: of_5, 6: of_6, 7: of_7, 8: of_8, 9: of_9}
     return by_number[number]

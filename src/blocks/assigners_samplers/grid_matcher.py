@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from src.blocks.anchor_generator import AnchorGenerator
+from src.ops.matching import largest_products
 
 
 class GridMatcher(nn.Cell):
@@ -37,6 +38,11 @@ class GridMatcher(nn.Cell):
         self.areas = Tensor(np.concatenate(areas)[None, :, :, None])
         self.row_ends = tuple(np.cumsum([height for height, _ in sizes]).tolist())
         self.column_ends = tuple(np.cumsum([width for _, width in sizes]).tolist())
+        self.kernel = largest_products()
+
+    def use_standard_operators(self) -> None:
+        """Compute by MindSpore's own operators from now on."""
+        self.kernel = None
 
     def inside(self, image_size: Tensor, border: float = 0.0) -> tuple[Tensor, Tensor]:
         """Which anchors lie inside their image, along each axis.
@@ -91,7 +97,7 @@ class GridMatcher(nn.Cell):
         gts: tuple[Tensor, ...] = ()
         best_ofs: tuple[Tensor, ...] = ()
         for i in range(len(along_y)):
-            gt, ratio = ops.ArgMaxWithValue(axis=2)(_table(along_y[i], along_x[i]))
+            ratio, gt = self._largest(along_y[i], along_x[i])
             ratios = ratios + (ratio,)
             gts = gts + (gt,)
             best_ofs = best_ofs + (self._best_of(along_y[i], along_x[i], number * (peaks[i] == peak)),)
@@ -120,7 +126,14 @@ class GridMatcher(nn.Cell):
         """The greatest `number` [B,1,anchors,N] of an object whose peak lies at this row, column and anchor."""
         top = (height == height.max(axis=1, keepdims=True)).astype("float32") * number
         left = (width == width.max(axis=1, keepdims=True)).astype("float32")
-        return _table(top, left).max(axis=2)
+        return self._largest(top, left)[0]
+
+    def _largest(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        """The largest of each anchor's products [B,rows*columns*anchors], and the first of N where it is."""
+        if self.kernel is not None:
+            return self.kernel(height, width)
+        index, largest = ops.ArgMaxWithValue(axis=2)(_table(height, width))
+        return largest, index
 
 
 def _within(intervals: Tensor, length: Tensor, border: float) -> Tensor:

@@ -1,6 +1,9 @@
 """Overlaps of any priors with objects."""
 
+import mindspore as ms
 from mindspore import Tensor, nn, ops
+
+from src.ops.matching import match_pairs
 
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
@@ -38,6 +41,11 @@ class PairwiseMatcher(nn.Cell):
     def __init__(self, gt_max_assign_all: bool = True) -> None:
         super().__init__()
         self.gt_max_assign_all = gt_max_assign_all
+        self.kernel = match_pairs()
+
+    def use_standard_operators(self) -> None:
+        """Compute by MindSpore's own operators from now on."""
+        self.kernel = None
 
     def construct(
         self, boxes: Tensor, valid: Tensor, priors: Tensor, min_pos_iou: float, usable: Tensor | None = None
@@ -57,6 +65,10 @@ class PairwiseMatcher(nn.Cell):
             best_of: int32 [B,P]; n + 1 where the prior is among the best priors of object n (the last such object),
                 else 0. An object whose best IoU is 0 or below `min_pos_iou` has no best priors.
         """
+        if self.kernel is not None:
+            taking_part = ops.ones_like(priors[..., 0]) if usable is None else usable.astype("float32")
+            settings = Tensor([min_pos_iou, float(self.gt_max_assign_all)], ms.float32)
+            return self.kernel(settings, boxes, valid.astype("float32"), priors, taking_part)
         iou = pairwise_iou(priors, boxes) * valid.astype("float32").expand_dims(1)
         if usable is not None:
             iou = iou * usable.astype("float32").expand_dims(2)
