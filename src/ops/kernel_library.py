@@ -31,13 +31,15 @@ SOURCES = {
     "CPU convolution": OPS / "convolution/cpu/convolution.cc",
     "CPU batch normalization": OPS / "batch_norm/cpu/batch_norm.cc",
     "CPU suppression": OPS / "nms/cpu/nms.cc",
+    "CPU focal loss": OPS / "focal_loss/cpu/focal_loss.cc",
+    "CPU matching": OPS / "matching/cpu/matching.cc",
     "CPU max pooling": OPS / "max_pool/cpu/max_pool.cc",
     "CPU sums of maps": OPS / "map_sum/cpu/map_sum.cc",
     "CPU weight update": OPS / "weight_update/cpu/weight_update.cc",
     "CPU decoder messages": OPS / "decoder_messages/cpu/decoder_messages.cc",
 }
-# Square roots that could set errno would be computed one by one.
-CPU_FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-fno-math-errno", "-shared", "-fPIC", "-Wno-psabi")
+# Square roots that could set errno, and choices that could trap, would be computed one by one.
+CPU_FLAGS = ("-O3", "-std=c++17", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC", "-Wno-psabi")
 CUDA_FLAGS = ("-O3", "-std=c++17", "-shared", "-Xcompiler", "-fPIC", "-Xlinker", "--exclude-libs,ALL")
 CUDA_ARCHITECTURES = (70, 75, 80, 86, 89, 90)
 CACHE_VARIABLE = "CUSTOM_LIBRARY_DIR"

@@ -1,6 +1,10 @@
 """Sigmoid focal loss (Lin et al. 2017, equation 5) for many anchors and classes."""
 
+import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
+
+from src.ops.focal_loss import focal_loss
 
 
 class SigmoidFocalLoss(nn.Cell):
@@ -40,8 +44,16 @@ class _LossAndSlope(nn.Cell):
         self.gamma = gamma
         self.alpha = alpha
         self.softplus = ops.Softplus()
+        self.kernel = focal_loss()
+        self.settings = Tensor(np.array([gamma, alpha], np.float32))
+
+    def use_standard_operators(self) -> None:
+        """Compute by MindSpore's own operators from now on."""
+        self.kernel = None
 
     def construct(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self.kernel is not None and logits.dtype == ms.float32:
+            return self.kernel(self.settings, logits, labels)
         classes = logits.shape[1]
         positive = ops.logical_and(labels >= 0, labels < classes).astype("float32").expand_dims(1)
         index = ops.maximum(ops.minimum(labels, classes - 1), 0).expand_dims(1)
