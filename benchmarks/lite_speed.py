@@ -28,7 +28,12 @@ sys.path.insert(0, str(ROOT))
 
 CONFIGS = [
     ROOT / f"configs/{name}.yaml"
-    for name in ("instaboost/mask_rcnn_r50_fpn", "nas_fpn/retinanet_r50_nasfpn_640", "refinedet/refinedet_vgg16_320")
+    for name in (
+        "instaboost/mask_rcnn_r50_fpn",
+        "nas_fpn/retinanet_r50_nasfpn_640",
+        "spinenet_retinanet/retinanet_spinenet_49_640",
+        "refinedet/refinedet_vgg16_320",
+    )
 ]
 
 
@@ -121,7 +126,7 @@ def measure(config_path: Path, folder: Path, threads: int, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where the files are, or will be")
-    parser.add_argument("--configs", nargs="+", type=Path, default=CONFIGS, help="whose networks (three published)")
+    parser.add_argument("--configs", nargs="+", type=Path, default=CONFIGS, help="whose networks (four published)")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="numbers of threads (1 2)")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (5)")
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)

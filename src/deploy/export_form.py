@@ -9,13 +9,13 @@ from src.blocks.roi_extractors import RoIAlign
 from src.deploy.export_card import Port
 from src.models.api import Detector
 from src.models.table import spec_of
-from src.ops.roi_align.exported_roi_align import MatrixRoIAlign, OnnxRoIAlign
+from src.ops.roi_align.exported_roi_align import OnnxRoIAlign, WindowRoIAlign
 from src.schema import Config
 
 RAW_OUTPUTS = ("boxes", "scores")
 DETECTION_OUTPUTS = ("boxes", "scores", "labels", "valid", "masks")
 DTYPES = {"labels": "int32", "valid": "bool"}
-ROI_ALIGN_FORMS = {"MINDIR": MatrixRoIAlign, "ONNX": OnnxRoIAlign, "LITE": MatrixRoIAlign, "OM": MatrixRoIAlign}
+ROI_ALIGN_FORMS = {"MINDIR": WindowRoIAlign, "ONNX": OnnxRoIAlign, "LITE": WindowRoIAlign, "OM": WindowRoIAlign}
 
 
 class ExportForm(NamedTuple):

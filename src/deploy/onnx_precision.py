@@ -17,6 +17,8 @@ from src.common.errors import UserError
 Precision = Literal["float32", "float16", "int8"]
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+MOVING = ("Transpose", "Reshape", "Concat", "Slice", "Squeeze", "Unsqueeze", "Flatten", "Identity")
+LOGIT_LIMIT = 8.0  # beyond it a sigmoid is within 0.0004 of 0 or 1
 BETWEEN = ("Relu", "Add", "Mul", "Sigmoid", "MaxPool", "Resize", "BatchNormalization", "Clip", "Concat", "Pad")
 
 
@@ -102,13 +104,14 @@ def _keep_float32(graph: Any) -> None:
 def _write_integers(source: Path, target: Path, calibration: Iterable[Sequence[np.ndarray]]) -> None:
     """Quantize all layers but the last ones: scales for each channel of weights, one for each activation (QDQ).
 
-    What stands between them is quantized too: left in float32, each ReLU or sum would have its operands converted from
-    integers, and its result back.
+    The last layers of logits, which only sigmoids read, are quantized too. What stands between layers is as well: left
+    in float32, each ReLU or sum would have its operands converted from integers, and its result back.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     model = _with_named_nodes(source)
+    chosen = [*_inner_layers(model.graph), *sorted(_between(model.graph)), *_limit_logits(model.graph)]
     onnx.save(model, source)
     names = [value.name for value in model.graph.input]
 
@@ -132,7 +135,7 @@ def _write_integers(source: Path, target: Path, calibration: Iterable[Sequence[n
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_quantize=[*_inner_layers(model.graph), *sorted(_between(model.graph))],
+            nodes_to_quantize=chosen,
         )
     finally:
         log.setLevel(level)
@@ -176,3 +179,42 @@ def _inner_layers(graph: Any) -> list[str]:
     between, layers = _between(graph), set(_layers(graph))
     feeding = {name for node in graph.node if node.name in between | layers for name in node.input}
     return [node.name for node in graph.node if node.name in layers and feeding.intersection(node.output)]
+
+
+def _limit_logits(graph: Any) -> list[str]:
+    """Limit the results of the last layers that only sigmoids read, so that their 8-bit steps are small.
+
+    Returns:
+        Names of these layers and of the limits behind them, which become limits of the layers' integers.
+    """
+    from onnx import helper, numpy_helper
+
+    from src.deploy.onnx_graph import replace_nodes
+
+    inner, logits = set(_inner_layers(graph)), _read_by_sigmoids(graph)
+    limits = {"least_logit": -LOGIT_LIMIT, "most_logit": LOGIT_LIMIT}
+    nodes: list[Any] = []
+    chosen: list[str] = []
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type == "Conv" and node.name not in inner and node.output[0] in logits:
+            limited = node.output[0]
+            node.output[0] = f"{limited}_unlimited"
+            limit = helper.make_node("Clip", [node.output[0], *limits], [limited], name=f"{node.name}_limit")
+            nodes.append(limit)
+            chosen += [node.name, limit.name]
+    if chosen:
+        replace_nodes(graph, nodes)
+        graph.initializer.extend(numpy_helper.from_array(np.float32(value), name) for name, value in limits.items())
+    return chosen
+
+
+def _read_by_sigmoids(graph: Any) -> set[str]:
+    """Names of the values that sigmoids read and nothing else does, be it directly or after they were moved."""
+    found: set[str] = set()
+    others = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        is_moved = node.op_type in MOVING and not others.intersection(node.output) and found.issuperset(node.output)
+        reads_logits = node.op_type == "Sigmoid" or is_moved
+        (found if reads_logits else others).update(node.input)
+    return found - others
