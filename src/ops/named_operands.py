@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from mindspore import Tensor, ops
+
 
 def of_operands(backward: Callable, number: int) -> Callable:
     """`backward(operands, out, dout)` for an operator of so many operands: graphs must see each of them by name."""
@@ -33,3 +35,15 @@ def of_operands(backward: Callable, number: int) -> Callable:
 
     by_number: dict[int, Callable] = {2: of_2, 3: of_3, 4: of_4, 5: of_5, 6: of_6, 7: of_7, 8: of_8, 9: of_9}
     return by_number[number]
+
+
+def zero_gradients(number: int) -> Callable:
+    """The backward function of an operator of so many operands through which no gradient flows."""
+
+    def backward(operands: tuple[Tensor, ...], _out: Any, _dout: Any) -> tuple[Tensor, ...]:
+        zeros: tuple[Tensor, ...] = ()
+        for operand in operands:
+            zeros = zeros + (ops.zeros_like(operand),)
+        return zeros
+
+    return of_operands(backward, number)

@@ -5,10 +5,10 @@ from functools import cache
 from typing import Any
 
 import mindspore as ms
-from mindspore import Tensor, ops
+from mindspore import ops
 
 from src.ops.cpu_kernels import cpu_library
-from src.ops.named_operands import of_operands
+from src.ops.named_operands import zero_gradients
 
 TARGET = "CPU matching"
 
@@ -44,11 +44,4 @@ def _shapes_of_products(heights: list[int], widths: list[int]) -> tuple[list[int
 @cache
 def _operator(function: str, number: int, shapes: Callable, types: tuple[Any, ...]) -> ops.Custom:
     """A function of the library with so many operands."""
-
-    def backward(operands: tuple[Tensor, ...], _out: Any, _dout: Any) -> tuple[Tensor, ...]:
-        zeros: tuple[Tensor, ...] = ()
-        for operand in operands:
-            zeros = zeros + (ops.zeros_like(operand),)
-        return zeros
-
-    return ops.Custom(function, shapes, lambda *_: types, "aot", of_operands(backward, number))
+    return ops.Custom(function, shapes, lambda *_: types, "aot", zero_gradients(number))

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../../arrays.h"
+
 namespace {
 
 struct Settings {
@@ -53,23 +55,18 @@ constexpr int64_t kBlock = 512;
 // Fewer logits are faster done by one thread.
 constexpr int64_t kWorthThreads = 16384;
 
-bool is(const char *type, const char *name) { return std::strcmp(type, name) == 0; }
-
 }  // namespace
 
 extern "C" int FocalLoss(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
-  if (nparam != 5 || ndims[0] != 1 || shapes[0][0] != 2) return 1;
-  if (ndims[1] != 3 || ndims[2] != 2 || ndims[3] != 2 || ndims[4] != 3 || !is(dtypes[2], "int32")) return 1;
-  for (int i : {0, 1, 3, 4}) {
-    if (!is(dtypes[i], "float32")) return 1;
-  }
+  const Arrays arrays{nparam, params, ndims, shapes, dtypes};
+  if (nparam != 5 || !arrays.has(0, 1) || shapes[0][0] != 2 || !arrays.has(1, 3) || !arrays.has(2, 2, "int32")) return 1;
+  if (!arrays.has(3, 2) || !arrays.has(4, 3) || !arrays.same(1, 4, 3) || !arrays.same(2, 3, 2)) return 1;
   const int64_t images = shapes[1][0], classes = shapes[1][1], plane = shapes[1][2];
-  if (!std::equal(shapes[1], shapes[1] + 3, shapes[4]) || !std::equal(shapes[2], shapes[2] + 2, shapes[3])) return 1;
   if (shapes[2][0] != images || shapes[2][1] != plane) return 1;
-  const float *values = static_cast<const float *>(params[0]), *logits = static_cast<const float *>(params[1]);
-  const Settings settings{values[0], values[1]};
-  const int32_t *labels = static_cast<const int32_t *>(params[2]);
-  float *loss = static_cast<float *>(params[3]), *slopes = static_cast<float *>(params[4]);
+  const Settings settings{arrays.floats(0)[0], arrays.floats(0)[1]};
+  const float *logits = arrays.floats(1);
+  const int32_t *labels = arrays.integers(2);
+  float *loss = arrays.floats(3), *slopes = arrays.floats(4);
   const Kernel kernel = settings.gamma == 2.0f ? square : general;
   const int64_t blocks = (plane + kBlock - 1) / kBlock;
 #pragma omp parallel for schedule(static) if (images * classes * plane > kWorthThreads)

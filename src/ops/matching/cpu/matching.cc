@@ -10,31 +10,15 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <vector>
+
+#include "../../arrays.h"
 
 namespace {
 
 constexpr int64_t kBlock = 256;
 // Fewer pairs are faster done by one thread.
 constexpr int64_t kWorthThreads = 32768;
-
-struct Arrays {
-  int count;
-  void **params;
-  int *ndims;
-  int64_t **shapes;
-  const char **dtypes;
-
-  const float *floats(int i) const { return static_cast<const float *>(params[i]); }
-  float *result(int i) const { return static_cast<float *>(params[i]); }
-  int32_t *integers(int i) const { return static_cast<int32_t *>(params[i]); }
-
-  bool has(int i, int dimensions, const char *type = "float32") const {
-    return ndims[i] == dimensions && std::strcmp(dtypes[i], type) == 0;
-  }
-  bool same(int i, int j, int dimensions) const { return std::equal(shapes[i], shapes[i] + dimensions, shapes[j]); }
-};
 
 struct Box {
   float left, top, right, bottom, area;
@@ -178,7 +162,7 @@ extern "C" int MatchPairs(int nparam, void **params, int *ndims, int64_t **shape
   for (int64_t b = 0; b < batch; b++) {
     const int64_t object = b * objects, prior = b * priors;
     const Image image{arrays.floats(1) + 4 * object, arrays.floats(2) + object,   arrays.floats(3) + 4 * prior,
-                      arrays.floats(4) + prior,      arrays.result(5) + prior,    arrays.integers(6) + prior,
+                      arrays.floats(4) + prior,      arrays.floats(5) + prior,    arrays.integers(6) + prior,
                       arrays.integers(7) + prior};
     match(image, objects, priors, settings[0], settings[1] > 0.0f);
   }
@@ -218,7 +202,7 @@ extern "C" int LargestProducts(int nparam, void **params, int *ndims, int64_t **
         largest_of_row(height, active, turned.data() + (row / rows * anchors + a) * objects * columns, columns, largest.data(),
                        index.data());
         for (int64_t c = 0; c < columns; c++) {
-          arrays.result(2)[(row * columns + c) * anchors + a] = largest[c];
+          arrays.floats(2)[(row * columns + c) * anchors + a] = largest[c];
           arrays.integers(3)[(row * columns + c) * anchors + a] = index[c];
         }
       }

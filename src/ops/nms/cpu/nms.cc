@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <unordered_map>
 #include <vector>
+
+#include "../../arrays.h"
 
 namespace {
 
@@ -64,14 +65,12 @@ extern "C" int64_t ClassWiseNms(const float* boxes, const int32_t* labels, int64
 }
 
 extern "C" int Suppress(int nparam, void** params, int* ndims, int64_t** shapes, const char** dtypes, void*, void*) {
-  if (nparam != 3 || ndims[0] != 1 || ndims[1] != 2 || ndims[2] != 1 || shapes[1][1] != 4) return 1;
-  if (shapes[1][0] != shapes[2][0]) return 1;
-  for (int i = 0; i < 3; ++i) {
-    if (std::strcmp(dtypes[i], "float32") != 0) return 1;
-  }
-  const float threshold = *static_cast<const float*>(params[0]);
-  const float* boxes = static_cast<const float*>(params[1]);
-  float* result = static_cast<float*>(params[2]);
+  const Arrays arrays{nparam, params, ndims, shapes, dtypes};
+  if (nparam != 3 || !arrays.has(0, 1) || !arrays.has(1, 2) || !arrays.has(2, 1) || shapes[1][1] != 4) return 1;
+  if (!arrays.same(1, 2, 1)) return 1;
+  const float threshold = *arrays.floats(0);
+  const float* boxes = arrays.floats(1);
+  float* result = arrays.floats(2);
   Kept kept;
   for (int64_t row = 0; row < shapes[1][0]; ++row) {
     const float* box = boxes + 4 * row;
