@@ -1,6 +1,7 @@
 """Cells whose graphs are compiled once, kept for later starts, and waited for with a word."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from src.model_utils.graph_key import checksum_of
 logger = logging.getLogger(__name__)
 
 NEWS_SECONDS = 10.0
+FRONT_END_ONLY = "MS_DEV_PRECOMPILE_ONLY"  # of MindSpore: compile without building kernels
 
 # MindSpore's cache would parse the script that was started, which is no file in `python -c` and the like. Sources are
 # part of this project's own keys.
@@ -64,17 +66,31 @@ class CachedGraph(nn.Cell):
         key = checksum_of([cache.surroundings, description(self), signature]) if cache.store else ""
         name = checksum_of([cache.name, self.label, signature])
         start = time.monotonic()
-        with _news(cache, name), cache.compiling(key) as compilation:
+        with _news(cache, name):
+            apart = cache.compile_apart(key, lambda: self._compile_only(cache, key, *args))
+            result, taken = self._compile_and_first_run(cache, key, *args)
+        if cache.store and (apart or not taken):
+            cache.store.remember_seconds(name, time.monotonic() - start)
+        self.compiled_for.add(signature)
+        return result
+
+    def _compile_only(self, cache: GraphCache, key: str, *args: Any) -> None:
+        """Compile as far as graphs are kept, and keep this one."""
+        os.environ[FRONT_END_ONLY] = "1"
+        with cache.compiling(key) as compilation:
+            self.compile(*args)
+            compilation.usable = self._computes_with_own_parameters()
+
+    def _compile_and_first_run(self, cache: GraphCache, key: str, *args: Any) -> tuple[Any, bool]:
+        """The result; whether the graph was found."""
+        with cache.compiling(key) as compilation:
             self.compile(*args)
             if compilation.found and not self._fits():
                 self.compile_cache.discard(self.compile_phase)
                 self.compile(*args)
             compilation.usable = self._computes_with_own_parameters()
             result = super().compile_and_run(*args)
-        if cache.store and not compilation.taken:
-            cache.store.remember_seconds(name, time.monotonic() - start)
-        self.compiled_for.add(signature)
-        return result
+        return result, compilation.taken
 
     def _fits(self) -> bool:
         """Whether the graph's parameters are those of the cells by name, shape and type."""

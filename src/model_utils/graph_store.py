@@ -71,6 +71,10 @@ class GraphStore:
             if room < 0:
                 _unlink(file)
 
+    def has(self, key: str) -> bool:
+        """Whether there is a graph of a key; it may turn out damaged."""
+        return self._file(key, GRAPH).exists()
+
     def remove(self, key: str) -> None:
         """Forget the graph of a key, if there is one."""
         _unlink(self._file(key, GRAPH))

@@ -3,11 +3,11 @@
     python graph_cache_program.py FOLDER first second wide plain
 
 `wide` is the first cell for another shape, `plain` a cell outside the cache. Each line: name, shape,
-whether its graph was taken from the cache, results of two calls, and of one with other weights.
+whether an earlier start compiled its graph, results of two calls, and of one with other weights.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import src  # noqa: F401  before any import of mindspore
@@ -53,7 +53,12 @@ def main() -> None:
         cell.weight.set_data(Tensor(np.full(3, 4, np.float32)))
     compilations: list[Compilation] = []
     cache = active_graph_cache()
-    compiling = cache.compiling
+    compiling, compile_apart = cache.compiling, cache.compile_apart
+    apart: list[bool] = []
+
+    def noted_apart(key: str, work: Callable[[], None]) -> bool:
+        apart.append(compile_apart(key, work))
+        return apart[-1]
 
     @contextmanager
     def noted(key: str) -> Iterator[Compilation]:
@@ -61,16 +66,17 @@ def main() -> None:
             yield compilation
         compilations.append(compilation)
 
-    cache.compiling = noted
+    cache.compiling, cache.compile_apart = noted, noted_apart
     for name in names:
         x = Tensor(np.ones((2 if name == "wide" else 1, 3), np.float32))
         compilations.clear()
+        apart.clear()
         results = [cells[name](x).asnumpy()[-1, -1] for _ in range(2)]
         if name != "plain":
             cells[name].weight.set_data(Tensor(np.full(3, 5, np.float32)))
             results.append(cells[name](x).asnumpy()[-1, -1])
             cells[name].weight.set_data(Tensor(np.full(3, 4, np.float32)))
-        print(name, x.shape, *(one.taken for one in compilations), *results)
+        print(name, x.shape, *(one.taken and not any(apart) for one in compilations), *results)
 
 
 if __name__ == "__main__":
