@@ -14,6 +14,7 @@ try:
 except ImportError:  # where MindSpore 2.8 has it
     from mindspore.common import api
 
+from src.common.heap import trim_heap
 from src.common.heartbeat import heartbeat
 from src.model_utils.graph_cache import GraphCache, active_graph_cache
 from src.model_utils.graph_description import description
@@ -71,6 +72,7 @@ class CachedGraph(nn.Cell):
             result, taken = self._compile_and_first_run(cache, key, *args)
         if cache.store and (apart or not taken):
             cache.store.remember_seconds(name, time.monotonic() - start)
+        trim_heap()  # compiling left about 0.1 GB of a detector's training step free in pieces
         self.compiled_for.add(signature)
         return result
 
