@@ -60,7 +60,7 @@ class GraphCache:
         """Have a copy of this process do `work`, which compiles the graph of `key` and keeps it, if none is kept.
 
         The compiler leaves its heap in pieces, of which MindSpore keeps a few everywhere: of a detector's training step
-        0.3 to 1 GB that no later allocation fits into. A graph that is taken from the store leaves a fraction of it.
+        0.2 to 0.8 GB that no later allocation fits into. A graph that is taken from the store leaves a fraction of it.
 
         Returns:
             Whether the graph is kept now, and was not before.
