@@ -1,5 +1,6 @@
 """Work in a copy of this process, which takes with it the memory that the work leaves behind."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -12,13 +13,15 @@ logger = logging.getLogger(__name__)
 
 PAUSE = 0.02  # seconds between looks at the copy
 STILL = 1000  # looks at a copy that computes nothing, before it is given up
+PR_SET_PDEATHSIG = 1  # of Linux: the signal at the parent's death
 
 
 def run_in_copy(work: Callable[[], bool]) -> bool:
     """Whether `work` came to its end in a copy of this process, and returned True.
 
     The copy has this thread alone. Another thread may hold a lock of C++ when the copy is made, for which the work then
-    waits forever: a copy that computes nothing for a while is killed.
+    waits forever: a copy that computes nothing for a while is killed. Signals to both leave the copy alone: what they
+    end is this process, and with it the copy.
     """
     if not Path("/proc/self/stat").exists():
         return False
@@ -39,7 +42,8 @@ def _work_and_die(work: Callable[[], bool]) -> None:
     done = False
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         done = work()
     except Exception as error:
         logger.debug(f"in a copy of the process: {error}")  # what the process itself does next will say it

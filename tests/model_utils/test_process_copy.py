@@ -1,6 +1,9 @@
 """Work in a copy of the process: its end, its failures, and what stays behind."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,6 +12,8 @@ import pytest
 
 from src.model_utils import process_copy
 from src.model_utils.process_copy import run_in_copy
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_copy_works_and_leaves_this_process_as_it_was(tmp_path: Path):
@@ -54,3 +59,50 @@ def test_a_copy_may_compute_for_longer(monkeypatch: pytest.MonkeyPatch):
         return True
 
     assert run_in_copy(compute)
+
+
+def test_an_interrupt_from_the_terminal_is_this_process_matter():
+    def work() -> bool:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    assert run_in_copy(work)
+
+
+def stop() -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_interrupts_this_process_ends_the_copy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(process_copy, "_computed", lambda copy: stop())
+    with pytest.raises(KeyboardInterrupt):
+        run_in_copy(lambda: time.sleep(60) is None)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+PROGRAM = """
+import os, sys, time
+from src.model_utils.process_copy import run_in_copy
+
+run_in_copy(lambda: print(os.getpid(), flush=True) or time.sleep(60) is None)
+"""
+
+
+def test_the_copy_dies_with_this_process():
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        copy = int(program.stdout.readline())
+        program.kill()
+    end = time.monotonic() + 10
+    while _lives(copy):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _lives(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
