@@ -1,4 +1,8 @@
-"""Backward functions of operators that take several numbers of operands."""
+"""Backward functions of operators that take several numbers of operands.
+
+They name what they hand to operators: one that is called with `*` would be in a graph of its own, which MindSpore does
+not take for a part of the backward pass, and `recompute` would keep what it reads.
+"""
 
 from collections.abc import Callable
 from typing import Any

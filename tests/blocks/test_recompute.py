@@ -1,5 +1,10 @@
 """Blocks whose activations are computed again: the same gradients and statistics, to the last bit."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from src.blocks.backbones.residual import BasicBlock, BlockOptions
 from src.blocks.backbones.spinenet import Merge
 from src.blocks.layers import ConvModule, Norm, use_standard_operators
 
+PROGRAM = Path(__file__).with_name("recompute_program.py")
 IMAGES = ms.Tensor(np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32))
 
 
@@ -91,7 +97,21 @@ class Mean(nn.Cell):
 
 
 def test_kernels_give_the_same() -> None:
-    assert results_of_a_step(Mean(marked=True)) == results_of_a_step(Mean(marked=False))
+    (gradients, statistics), (expected, same) = (results_of_a_step(Mean(marked)) for marked in (True, False))
+    assert gradients == expected
+    for name, value in same.items():  # by other operators: the same but for rounding
+        np.testing.assert_allclose(*(np.frombuffer(one, np.float32) for one in (statistics[name], value)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("norm", "again"), [("batch", 3), ("stored", 3), ("frozen", 1), ("none", 1)])
+def test_kernels_run_again(norm: str, again: int, tmp_path: Path) -> None:
+    """Of two blocks the first convolution; where the normalization is an operator, it too and the second one."""
+    counts = []
+    for marked in ("plain", "marked"):
+        graphs = {"MS_DEV_SAVE_GRAPHS": "2", "MS_DEV_SAVE_GRAPHS_PATH": str(tmp_path / marked)}
+        subprocess.run([sys.executable, PROGRAM, norm, marked], env=os.environ | graphs, check=True)
+        counts.append(sum(one.read_text().count("= Custom(") for one in (tmp_path / marked).glob("*_execute_*.ir")))
+    assert counts[1] - counts[0] == 2 * again
 
 
 def test_merges_of_spinenet_are_marked_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from mindspore import Tensor, nn
 
 from src.blocks.backbones.residual import BasicBlock, Bottleneck
+from src.ops.batch_norm import BatchNorm2d
 
 
 @runtime_checkable
@@ -58,10 +59,10 @@ def recomputed_chain(layers: Sequence[nn.Cell]) -> Chain:
 
 
 def keep_batch_statistics(net: nn.Cell) -> None:
-    """Exclude the normalizations by the batch's statistics: computed twice, they would update the running ones twice.
+    """Have the running statistics updated once, though normalizations by the batch's are computed twice.
 
-    Their outputs are kept. Those by stored statistics are computed again with their block.
+    MindSpore's own operator is excluded, and its output kept.
     """
     for _, cell in net.cells_and_names():
-        if isinstance(cell, nn.BatchNorm2d):
-            cell.bn_train.recompute(False)
+        if isinstance(cell, BatchNorm2d):
+            cell.let_run_twice()

@@ -33,7 +33,7 @@ class ConvNormAct(nn.Cell):
                 return self.bn.with_relu(self.conv(x))
             x = self._normalized(x)
             return x if self.act is None else self.act(x)
-        x = self.kernel(x, *self.operands)
+        x = self._by(self.kernel, x)
         return x if self.further_act is None else self.further_act(x)
 
     def with_shortcut(self, x: Tensor, shortcut: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class ConvNormAct(nn.Cell):
                 return self.bn.with_shortcut_and_relu(self.conv(x), shortcut)
             x = self._normalized(x) + shortcut
             return x if self.act is None else self.act(x)
-        x = self.shortcut_kernel(x, *self.operands, shortcut)
+        x = self._by_with(self.shortcut_kernel, x, shortcut)
         return x if self.further_act is None else self.further_act(x)
 
     def of_present(self, x: Tensor, present: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class ConvNormAct(nn.Cell):
         """
         if self.present_kernel is None:
             return self.construct(x)
-        x = self.present_kernel(x, *self.operands, present)
+        x = self._by_with(self.present_kernel, x, present)
         return x if self.further_act is None else self.further_act(x)
 
     @compile_time
@@ -79,15 +79,28 @@ class ConvNormAct(nn.Cell):
         return isinstance(self.bn, BatchNorm2d) and isinstance(self.act, nn.ReLU)
 
     @compile_time
-    def operands(self) -> tuple[Tensor, ...]:
-        """What the kernels take after x."""
-        bias = (self.conv.bias,) if self.conv.has_bias else ()
-        return (self.conv.weight, *bias, *(() if self.bn is None else self.bn.operands))
-
-    @compile_time
     def further_act(self) -> nn.Cell | None:
         """The activation, where the kernels do not have it."""
         return None if isinstance(self.act, nn.ReLU) else self.act
+
+    # Operands that are unpacked by `*` would be in a graph of their own, which is not computed again with its block.
+    def _by(self, kernel: Any, x: Tensor) -> Tensor:
+        conv, bn = self.conv, self.bn
+        if bn is None:
+            return kernel(x, conv.weight, conv.bias)
+        if conv.has_bias:
+            return kernel(x, conv.weight, conv.bias, bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance, bn.settings)
+        return kernel(x, conv.weight, bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance, bn.settings)
+
+    def _by_with(self, kernel: Any, x: Tensor, further: Tensor) -> Tensor:
+        conv, bn = self.conv, self.bn
+        if bn is None:
+            return kernel(x, conv.weight, conv.bias, further)
+        if conv.has_bias:
+            return kernel(
+                x, conv.weight, conv.bias, bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance, bn.settings, further
+            )
+        return kernel(x, conv.weight, bn.gamma, bn.beta, bn.moving_mean, bn.moving_variance, bn.settings, further)
 
     def _kernel(self, **further: Any) -> ops.Custom | None:
         if not isinstance(self.conv, Conv2d) or not (self.bn is not None or self.conv.has_bias):

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.communication import GlobalComm, get_group_size
 
@@ -63,6 +64,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.kept_share = momentum
         self.epsilon = Tensor(eps, ms.float32)
         self.settings = Tensor([eps, 1.0 - momentum], ms.float32)
+        self.may_run_twice = False
         self.kernel_library = cpu_library(TARGET)
         if self.devices > 1:
             self.all_reduce = ops.AllReduce()
@@ -76,28 +78,35 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Compute by MindSpore's own operators from now on."""
         self.kernel_library = None
 
+    def let_run_twice(self) -> None:
+        """Compute the same when a backward pass normalizes again.
+
+        The kernels then have nothing to do with the running statistics, which MindSpore's operators update: what reads
+        a parameter comes before what writes it, so that the second run would follow right after the first.
+        """
+        self.may_run_twice = True
+        self.no_statistics = Tensor(np.zeros(self.num_features, np.float32))
+        self.whole_update = Tensor([self.eps, 1.0], ms.float32)
+        self.bn_train.recompute(False)  # it updates them itself
+
     def construct(self, x: Tensor) -> Tensor:
         """Normalize x [B,C,H,W]."""
         if self.kernel is None:
             return self._cast(x)
-        return self._result(
-            self.kernel(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
-        )
+        return self._result(self.kernel(x, self.gamma, self.beta, self.old_mean, self.old_variance, self.update))
 
     def with_relu(self, x: Tensor) -> Tensor:
         """ReLU of the normalized x, by one kernel where there is one."""
         if self.relu_kernel is None:
             return ops.relu(self._cast(x))
-        return self._result(
-            self.relu_kernel(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
-        )
+        return self._result(self.relu_kernel(x, self.gamma, self.beta, self.old_mean, self.old_variance, self.update))
 
     def with_shortcut_and_relu(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """ReLU of the normalized x + shortcut, both [B,C,H,W], by one kernel where there is one."""
         if self.sum_kernel is None:
             return ops.relu(self._cast(x) + shortcut)
         return self._result(
-            self.sum_kernel(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings, shortcut)
+            self.sum_kernel(x, self.gamma, self.beta, self.old_mean, self.old_variance, self.update, shortcut)
         )
 
     @compile_time
@@ -130,10 +139,21 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Whether the kernels normalize by stored values that do not train: a convolution's can do it as well."""
         return self.kernel is not None and not self.by_batch and (self.frozen or not self.training)
 
+    # Three of them: operands that `*` unpacks would be in a graph of their own, not computed again with its block.
     @compile_time
-    def operands(self) -> tuple[Tensor, ...]:
-        """Gamma, beta, mean, variance, each [C], and [epsilon, the new batch's share in the running statistics]."""
-        return (self.gamma, self.beta, self.moving_mean, self.moving_variance, self.settings)
+    def old_mean(self) -> Tensor:
+        """The running mean, as the kernels take it."""
+        return self.no_statistics if self.by_batch and self.may_run_twice else self.moving_mean
+
+    @compile_time
+    def old_variance(self) -> Tensor:
+        """The running variance, as the kernels take it."""
+        return self.no_statistics if self.by_batch and self.may_run_twice else self.moving_variance
+
+    @compile_time
+    def update(self) -> Tensor:
+        """Epsilon and the new batch's share in the running statistics that the kernels give."""
+        return self.whole_update if self.by_batch and self.may_run_twice else self.settings
 
     def _kernel(self, following: str, casts: bool = False) -> ops.Custom | None:
         if self.kernel_library is None or (self.devices > 1 and self.training) or not (self.full_precision or casts):
@@ -144,8 +164,12 @@ class BatchNorm2d(nn.BatchNorm2d):
         """The normalized map of what a kernel gave; the running statistics become its last two, if it has them."""
         if not self.by_batch:
             return results
-        ops.assign(self.moving_mean, ops.stop_gradient(results[4]))
-        ops.assign(self.moving_variance, ops.stop_gradient(results[5]))
+        if self.may_run_twice:
+            self._keep(self.moving_mean, results[4])
+            self._keep(self.moving_variance, results[5])
+        else:
+            ops.assign(self.moving_mean, ops.stop_gradient(results[4]))
+            ops.assign(self.moving_variance, ops.stop_gradient(results[5]))
         return results[0]
 
     def _cast(self, x: Tensor) -> Tensor:
@@ -154,7 +178,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             return in_type(self._normalize_over_devices(in_float32(x)), self.output_type)
         x = in_type(x, self.input_type)
         if self.float32_kernel is not None and x.dtype == ms.float32:
-            return in_type(self._result(self.float32_kernel(x, *self.operands)), self.output_type)
+            results = self.float32_kernel(x, self.gamma, self.beta, self.old_mean, self.old_variance, self.update)
+            return in_type(self._result(results), self.output_type)
         # A graph would take the `super()` of a subclass for this one: this class has none.
         return in_type(super().construct(x), self.output_type)
 
@@ -193,16 +218,15 @@ def _batch_operator(path: str, following: str) -> ops.Custom:
 
     def backward(operands: tuple[Tensor, ...], out: tuple[Tensor, ...], dout: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         x, gamma, _, old_mean, old_variance, settings = operands[:6]
-        # What tells where ReLU lets a gradient pass.
-        further = {NOTHING: (), RELU: (out[3],), ADD_RELU: (out[0],)}[following]
-        gradients = gradient(dout[0], x, gamma, out[1], out[2], *further)
+        if following == NOTHING:
+            gradients = gradient(dout[0], x, gamma, out[1], out[2])
+        else:  # and what tells where ReLU lets a gradient pass
+            gradients = gradient(dout[0], x, gamma, out[1], out[2], out[3] if following == RELU else out[0])
         nothing = (ops.zeros_like(old_mean), ops.zeros_like(old_variance), ops.zeros_like(settings))
         return *gradients[:3], *nothing, *gradients[3:]
 
     bprop = of_operands(backward, 7 if following == ADD_RELU else 6)
-    operator = ops.Custom(f"{path}:BatchNorm{following}", like_results, like_results, "aot", bprop)
-    # A backward pass that computes activations again keeps to this one's: it has read the old running statistics.
-    return operator.recompute(False)
+    return ops.Custom(f"{path}:BatchNorm{following}", like_results, like_results, "aot", bprop)
 
 
 @cache

@@ -120,12 +120,13 @@ def _epilogue_operator(path: str, stride: int, epilogue: Epilogue) -> ops.Custom
 
     def backward(operands: tuple[Tensor, ...], out: Tensor, dout: Tensor) -> tuple[Tensor, ...]:
         x, weight, *others = operands
-        present = (others[-1],) if has_present else ()
-        vector = others[0]  # one value per output channel
-        if has_relu:
-            dout, dbeta = relu_gradient(dout, out, vector, *present)
+        vector, present = others[0], others[-1]  # one value per output channel; the last operand, if there is one
+        if not has_relu:
+            dbeta = bias_gradient(dout, vector, present) if has_present else bias_gradient(dout, vector)
+        elif has_present:
+            dout, dbeta = relu_gradient(dout, out, vector, present)
         else:
-            dbeta = bias_gradient(dout, vector, *present)
+            dout, dbeta = relu_gradient(dout, out, vector)
         dsum, dbias = dout, dbeta
         of_norm: tuple[Tensor, ...] = ()
         if has_norm:
@@ -137,9 +138,12 @@ def _epilogue_operator(path: str, stride: int, epilogue: Epilogue) -> ops.Custom
             centred = plain(x, weight) - centre.reshape(1, -1, 1, 1)
             dgamma = (dout * centred).sum((0, 2, 3)) * inverse
             of_norm = (dgamma, dbeta, ops.zeros_like(mean), ops.zeros_like(variance), ops.zeros_like(settings))
-        gradients = (input_gradient(dsum, weight, x, *present), weight_gradient(x, dsum, weight, *present))
+        if has_present:
+            gradients = (input_gradient(dsum, weight, x, present), weight_gradient(x, dsum, weight, present))
+        else:
+            gradients = (input_gradient(dsum, weight, x), weight_gradient(x, dsum, weight))
         gradients = gradients + ((dbias,) if has_bias else ()) + of_norm + ((dout,) if has_shortcut else ())
-        return gradients + ((ops.zeros_like(others[-1]),) if has_present else ())
+        return gradients + ((ops.zeros_like(present),) if has_present else ())
 
     number = 2 + has_bias + 5 * has_norm + has_shortcut + has_present
     name = "Conv2dRelu" if has_relu else "Conv2d"
