@@ -43,7 +43,7 @@ CASES = {
 
 
 # Floats that the inputs and results of a turn take, and inputs at most.
-TURN_FLOATS, MOST_INPUTS = 1 << 24, 16
+TURN_FLOATS, MOST_INPUTS = 1 << 24, 64
 
 
 def inputs_per_turn(name: str) -> int:

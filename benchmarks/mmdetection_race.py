@@ -9,9 +9,9 @@ same networks in PyTorch (peers/torch_spinenet.py, torch_refinedet.py): network,
 Both sides have the same weights, one image and eight objects, one update's losses and the detections are compared
 first, and each lives in a process of its own. They take turns on the same cores, so that whatever else the machine does
 weighs on both: a ratio is the median over the rounds of ours / the peer's. Seconds and CPU seconds are medians. Memory
-is a process' peak: `first` with the first calls, which compile or prepare, `steady` during the rounds; our compiler
-works in a copy of the process, which is not counted. Nothing else should run meanwhile. `--json FILE` keeps the
-figures. Exit code 1 when the two sides differ.
+is a process' peak once it has its network: `first` in the first calls, which compile or prepare, `steady` during the
+rounds; our compiler works in a copy of the process, which is not counted. Nothing else should run meanwhile. `--json
+FILE` keeps the figures. Exit code 1 when the two sides differ.
 """
 
 import argparse
@@ -197,7 +197,7 @@ def compare_losses(entry: Entry, sides: list[Side]) -> tuple[bool, list[float]]:
 
 
 def peak_mb(side: Side) -> float:
-    """The most memory that a side's process has held since it began, or since `reset_peak`."""
+    """The most memory that a side's process has held since `reset_peak`."""
     status = Path(f"/proc/{side.process.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1000
 
@@ -217,6 +217,8 @@ def measure(name: str, command: str, arguments: argparse.Namespace, folder: Path
     peer = Side(*worker, folder / "weights.npz", folder / "inputs.npz", arguments.threads)
     peer.answer()
     sides = [ours, peer]
+    for side in sides:
+        reset_peak(side)  # what made the seeded weights is not counted
     equal, first_seconds = compare_losses(entry, sides) if command == "train" else compare_forward(entry, sides, folder)
     first_mb = [peak_mb(side) for side in sides]
     race(command, sides, 1)  # second calls still prepare

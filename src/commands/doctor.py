@@ -23,6 +23,8 @@ PYTHONS = ((3, 10), (3, 12))
 LEAST_MEMORY_GB, LEAST_DISK_GB, LEAST_SHARED_MB = 4, 2, 512
 CUDA_LIBRARIES = ("libcudart.so.11.0", "libcublas.so.11", "libcudnn.so.8")
 SET_UP = "bash scripts/setup_env.sh"
+# Name, version, and from or before which Python 3.x: lines of requirements.txt.
+PINNED = re.compile(r"""^([\w.-]+)==([\w.]+)(?:; python_version (>=|<) "3\.(\d+)")?$""", re.MULTILINE)
 
 # Runs in a process of its own, since a MindSpore that does not fit its machine may end the process that loads it.
 PROBE = """
@@ -208,7 +210,7 @@ def _mpirun(machine: Machine) -> Finding:
 
 
 def _packages() -> Finding:
-    pinned = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    pinned = dict(_pinned((ROOT / "requirements.txt").read_text()))
     missing, other = [], []
     for name, wanted in pinned.items():
         found = next((one.version for one in metadata.distributions(name=name)), None)
@@ -221,6 +223,13 @@ def _packages() -> Finding:
     if other:
         return Finding("packages", WORSE, _some(other), f"{SET_UP}: other versions than these were not tested")
     return Finding("packages", GOOD, f"the {len(pinned)} of requirements.txt")
+
+
+def _pinned(requirements: str) -> Iterator[tuple[str, str]]:
+    """Names and versions that are meant for this Python."""
+    for name, version, comparison, minor in PINNED.findall(requirements):
+        if not comparison or (sys.version_info >= (3, int(minor))) == (comparison == ">="):
+            yield name, version
 
 
 def _some(names: list[str], most: int = 4) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from src.commands import doctor
 from src.commands.doctor import ABSENT, GOOD, LACKING, WORSE, Finding, Machine, find_ascend, find_gpu, report
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +120,11 @@ def test_without_any_package() -> None:
     assert done.returncode == 2, done.stderr
     assert "packages        LACKING" in done.stdout
     assert "\nnothing works without: packages" in done.stdout
+
+
+def test_requirements_of_other_pythons_are_not_asked_for(monkeypatch: pytest.MonkeyPatch):
+    lines = '# a comment\na==1.0\nb==2.0; python_version >= "3.11"\nb==1.0; python_version < "3.11"\n'
+    monkeypatch.setattr(sys, "version_info", (3, 11))
+    assert list(doctor._pinned(lines)) == [("a", "1.0"), ("b", "2.0")]
+    monkeypatch.setattr(sys, "version_info", (3, 10))
+    assert list(doctor._pinned(lines)) == [("a", "1.0"), ("b", "1.0")]
