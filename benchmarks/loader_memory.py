@@ -9,16 +9,15 @@ second half of the training.
 """
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import psutil
+from starts import LOGGED_STEP
 
 ROOT = Path(__file__).resolve().parents[1]
-STEP = re.compile(r"\bstep: \d+.*\bloss|\blr: .*\bloss")  # the two formats of log lines
 IMAGES = 400
 
 
@@ -41,7 +40,7 @@ def megabytes_by_step(command: list[str], every: int, per_line: int) -> dict[int
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         process = psutil.Process(running.pid)
         for line in running.stdout:
-            if STEP.search(line):
+            if LOGGED_STEP.search(line):
                 step += per_line
                 if step % every == 0:
                     figures[step] = resident(process)

@@ -34,7 +34,7 @@ CONFIGS = {
     "refinedet/refinedet_vgg16_320": (),
 }
 STEPS = 2
-FIRST_STEP = re.compile(r"\bstep: \d+.*\bloss|\blr: .*\bloss")  # the two formats of log lines
+LOGGED_STEP = re.compile(r"\bstep: \d+.*\bloss|\blr: .*\bloss")  # the two formats of log lines
 
 
 def write_data(folder: Path, classes: list[str], ids: list[int]) -> None:
@@ -74,7 +74,7 @@ def first_step(command: list[str]) -> float:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for line in process.stdout:
         lines.append(line)
-        if found is None and FIRST_STEP.search(line):
+        if found is None and LOGGED_STEP.search(line):
             found = time.perf_counter() - start
     if process.wait() or found is None:
         raise SystemExit("".join(lines[-5:]))

@@ -67,7 +67,8 @@ class GraphCache:
         """
         if self.store is None or not self.copies_compile or self.store.has(key):
             return False
-        store, _ = self.store, _exchange(self.store.folder)
+        store = self.store
+        _exchange(store.folder)  # before there is a copy, so that this process clears it away
 
         def keeps_the_graph() -> bool:
             work()

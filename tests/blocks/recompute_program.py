@@ -1,14 +1,11 @@
 """Program of test_recompute.py: the gradients of two blocks of two convolutions, compiled.
 
-python recompute_program.py batch|stored|frozen|none plain|marked
+python -m tests.blocks.recompute_program batch|stored|frozen|none plain|marked
 
 The first word is what normalizes, the second whether blocks are computed again.
 """
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import src  # noqa: F401  before any import of mindspore
 
@@ -30,12 +27,12 @@ NORMS = {
 
 
 class Step(nn.Cell):
-    """Gradients of a network."""
+    """What a network gives, and its gradients."""
 
     def __init__(self, net: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
         self.net = net
-        self.grad = ms.grad(net, None, net.trainable_params())
+        self.grad = ms.value_and_grad(net, None, net.trainable_params())
 
     def construct(self, images):
         return self.grad(images)

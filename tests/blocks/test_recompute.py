@@ -15,8 +15,9 @@ from src.blocks.backbones.recompute import Chain, RecomputesBlocks, recomputed_c
 from src.blocks.backbones.residual import BasicBlock, BlockOptions
 from src.blocks.backbones.spinenet import Merge
 from src.blocks.layers import ConvModule, Norm, use_standard_operators
+from tests.blocks.recompute_program import Step
 
-PROGRAM = Path(__file__).with_name("recompute_program.py")
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ms.Tensor(np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32))
 
 
@@ -35,18 +36,6 @@ class Backbones(nn.Cell):
             for feature in features:
                 total = total + (feature * feature).mean()
         return total
-
-
-class Step(nn.Cell):
-    """Gradients."""
-
-    def __init__(self, net: nn.Cell) -> None:
-        super().__init__(auto_prefix=False)
-        self.net = net
-        self.grad = ms.value_and_grad(net, None, net.trainable_params())
-
-    def construct(self, images):
-        return self.grad(images)
 
 
 def after_a_step(marked: bool) -> tuple[dict[str, bytes], dict[str, bytes]]:
@@ -109,7 +98,8 @@ def test_kernels_run_again(norm: str, again: int, tmp_path: Path) -> None:
     counts = []
     for marked in ("plain", "marked"):
         graphs = {"MS_DEV_SAVE_GRAPHS": "2", "MS_DEV_SAVE_GRAPHS_PATH": str(tmp_path / marked)}
-        subprocess.run([sys.executable, PROGRAM, norm, marked], env=os.environ | graphs, check=True)
+        command = [sys.executable, "-m", "tests.blocks.recompute_program", norm, marked]
+        subprocess.run(command, cwd=ROOT, env=os.environ | graphs, check=True)
         counts.append(sum(one.read_text().count("= Custom(") for one in (tmp_path / marked).glob("*_execute_*.ir")))
     assert counts[1] - counts[0] == 2 * again
 

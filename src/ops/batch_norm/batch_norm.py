@@ -139,21 +139,26 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Whether the kernels normalize by stored values that do not train: a convolution's can do it as well."""
         return self.kernel is not None and not self.by_batch and (self.frozen or not self.training)
 
+    @compile_time
+    def updates_apart(self) -> bool:
+        """Whether the running statistics are updated apart from the kernels."""
+        return self.by_batch and self.may_run_twice
+
     # Three of them: operands that `*` unpacks would be in a graph of their own, not computed again with its block.
     @compile_time
     def old_mean(self) -> Tensor:
         """The running mean, as the kernels take it."""
-        return self.no_statistics if self.by_batch and self.may_run_twice else self.moving_mean
+        return self.no_statistics if self.updates_apart else self.moving_mean
 
     @compile_time
     def old_variance(self) -> Tensor:
         """The running variance, as the kernels take it."""
-        return self.no_statistics if self.by_batch and self.may_run_twice else self.moving_variance
+        return self.no_statistics if self.updates_apart else self.moving_variance
 
     @compile_time
     def update(self) -> Tensor:
         """Epsilon and the new batch's share in the running statistics that the kernels give."""
-        return self.whole_update if self.by_batch and self.may_run_twice else self.settings
+        return self.whole_update if self.updates_apart else self.settings
 
     def _kernel(self, following: str, casts: bool = False) -> ops.Custom | None:
         if self.kernel_library is None or (self.devices > 1 and self.training) or not (self.full_precision or casts):
@@ -164,7 +169,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         """The normalized map of what a kernel gave; the running statistics become its last two, if it has them."""
         if not self.by_batch:
             return results
-        if self.may_run_twice:
+        if self.updates_apart:
             self._keep(self.moving_mean, results[4])
             self._keep(self.moving_variance, results[5])
         else:

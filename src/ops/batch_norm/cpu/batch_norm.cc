@@ -27,6 +27,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../../arrays.h"
+
 namespace {
 
 // Arrays with more values are worth several threads.
@@ -133,13 +135,7 @@ struct Kernels {
 const Kernels kernels;
 
 // The arrays of one call.
-struct Call {
-  int count;
-  void **params;
-  const int *ndims;
-  int64_t **shapes;
-  const char **dtypes;
-
+struct Call : Arrays {
   // Whether they have these kinds: m for maps like the first array, c for one value per channel, s for settings.
   bool fits(const char *kinds) const {
     if (count != static_cast<int>(std::strlen(kinds)) || ndims[0] != 4) return false;
@@ -155,9 +151,8 @@ struct Call {
   }
 
   Maps maps() const { return {shapes[0][0], shapes[0][1], shapes[0][2] * shapes[0][3]}; }
-  float *array(int index) const { return static_cast<float *>(params[index]); }
-  Layer layer(int first) const { return {array(first), array(first + 1), array(first + 2), array(first + 3)}; }
-  Settings settings(int index) const { return {array(index)[0], array(index)[1]}; }
+  Layer layer(int first) const { return {floats(first), floats(first + 1), floats(first + 2), floats(first + 3)}; }
+  Settings settings(int index) const { return {floats(index)[0], floats(index)[1]}; }
 };
 
 // What follows a normalization.
@@ -166,46 +161,46 @@ enum class After { kNothing, kRelu, kAddRelu };
 int normalize(const Call &a, After after) {
   const bool add = after == After::kAddRelu;
   if (!a.fits(add ? "mccccsmmccccc" : "mccccsmccccc")) return 1;
-  const Rectifier rectifier{after != After::kNothing, add ? a.array(6) : nullptr};
+  const Rectifier rectifier{after != After::kNothing, add ? a.floats(6) : nullptr};
   const int out = add ? 7 : 6;
-  kernels.forward(a.maps(), a.layer(1), a.array(0), a.settings(5), rectifier, a.array(out), a.array(out + 1),
-                  a.array(out + 2), a.array(out + 3), {a.array(out + 4), a.array(out + 5)});
+  kernels.forward(a.maps(), a.layer(1), a.floats(0), a.settings(5), rectifier, a.floats(out), a.floats(out + 1),
+                  a.floats(out + 2), a.floats(out + 3), {a.floats(out + 4), a.floats(out + 5)});
   return 0;
 }
 
 int gradient(const Call &a, After after) {
   const bool relu = after == After::kRelu, add = after == After::kAddRelu;
   if (!a.fits(add ? "mmcccmmccm" : relu ? "mmccccmcc" : "mmcccmcc")) return 1;
-  const Gradient gradient{a.array(0), add ? a.array(5) : relu ? a.array(1) : nullptr, add ? a.array(9) : nullptr};
+  const Gradient gradient{a.floats(0), add ? a.floats(5) : relu ? a.floats(1) : nullptr, add ? a.floats(9) : nullptr};
   const int dx = add || relu ? 6 : 5;
-  kernels.backward(a.maps(), gradient, a.array(1), a.array(2), a.array(3), a.array(4), relu ? a.array(5) : nullptr,
-                   a.array(dx), a.array(dx + 1), a.array(dx + 2));
+  kernels.backward(a.maps(), gradient, a.floats(1), a.floats(2), a.floats(3), a.floats(4), relu ? a.floats(5) : nullptr,
+                   a.floats(dx), a.floats(dx + 1), a.floats(dx + 2));
   return 0;
 }
 
 int stored(const Call &a, After after) {
   const bool add = after == After::kAddRelu;
   if (!a.fits(add ? "mccccsmm" : "mccccsm")) return 1;
-  const Rectifier rectifier{after != After::kNothing, add ? a.array(6) : nullptr};
-  kernels.stored_forward(a.maps(), a.layer(1), a.array(0), a.settings(5), rectifier, a.array(add ? 7 : 6));
+  const Rectifier rectifier{after != After::kNothing, add ? a.floats(6) : nullptr};
+  kernels.stored_forward(a.maps(), a.layer(1), a.floats(0), a.settings(5), rectifier, a.floats(add ? 7 : 6));
   return 0;
 }
 
 int stored_input_gradient(const Call &a, After after) {
   const bool relu = after != After::kNothing, add = after == After::kAddRelu;
   if (!a.fits(add ? "mccsmmm" : relu ? "mccsmm" : "mccsm")) return 1;
-  const Gradient gradient{a.array(0), relu ? a.array(4) : nullptr, add ? a.array(6) : nullptr};
-  kernels.stored_input_gradient(a.maps(), gradient, a.array(1), a.array(2), a.settings(3), a.array(relu ? 5 : 4));
+  const Gradient gradient{a.floats(0), relu ? a.floats(4) : nullptr, add ? a.floats(6) : nullptr};
+  kernels.stored_input_gradient(a.maps(), gradient, a.floats(1), a.floats(2), a.settings(3), a.floats(relu ? 5 : 4));
   return 0;
 }
 
 int stored_parameter_gradient(const Call &a, After after) {
   const bool relu = after == After::kRelu;
   if (!a.fits(relu ? "mmccccscc" : "mmccscc")) return 1;
-  const Layer layer = relu ? a.layer(2) : Layer{nullptr, nullptr, a.array(2), a.array(3)};
+  const Layer layer = relu ? a.layer(2) : Layer{nullptr, nullptr, a.floats(2), a.floats(3)};
   const int settings = relu ? 6 : 4;
-  kernels.stored_parameter_gradient(a.maps(), {a.array(0), relu ? a.array(1) : nullptr}, a.array(1), layer,
-                                    a.settings(settings), a.array(settings + 1), a.array(settings + 2));
+  kernels.stored_parameter_gradient(a.maps(), {a.floats(0), relu ? a.floats(1) : nullptr}, a.floats(1), layer,
+                                    a.settings(settings), a.floats(settings + 1), a.floats(settings + 2));
   return 0;
 }
 

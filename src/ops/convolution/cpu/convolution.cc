@@ -29,6 +29,8 @@
 #include <immintrin.h>
 #endif
 
+#include "../../arrays.h"
+
 namespace {
 
 struct Convolution {
@@ -162,16 +164,10 @@ struct Kernels {
 const Kernels kernels;
 
 // The arrays of one call.
-struct Call {
-  int count;
-  void **params;
-  const int *ndims;
-  int64_t **shapes;
-  const char **dtypes;
-
+struct Call : Arrays {
   // Whether array i is of float32, of so many dimensions and not empty.
   bool has(int i, int dimensions) const {
-    if (i < 0 || i >= count || ndims[i] != dimensions || std::strcmp(dtypes[i], "float32") != 0) return false;
+    if (i < 0 || i >= count || !Arrays::has(i, dimensions)) return false;
     return std::all_of(shapes[i], shapes[i] + dimensions, [](int64_t side) { return side > 0; });
   }
 
@@ -182,9 +178,6 @@ struct Call {
     }
     return true;
   }
-
-  const float *floats(int i) const { return static_cast<const float *>(params[i]); }
-  float *result(int i) const { return static_cast<float *>(params[i]); }
 
   bool is_count(int i) const { return std::strcmp(dtypes[i], "int32") == 0; }
 
@@ -254,7 +247,7 @@ struct Call {
   }
 
   int run(Gradient kernel, const Convolution &c, int first, int second) const {
-    kernel(c, floats(first), floats(second), result(count - 1));
+    kernel(c, floats(first), floats(second), floats(count - 1));
     return 0;
   }
 
@@ -266,7 +259,7 @@ struct Call {
     if (count < 3 || !kernels.forward || !has(0, 4) || !has(1, 4) || !has(count - 1, 4)) return 1;
     if (!read_convolution(0, 1, count - 1, &c) || !read_epilogue(&c, &epilogue, &shortcut, &buffer)) return 1;
     epilogue.relu = relu && !shortcut;
-    if (c.batch > 0) kernels.convolve(c, floats(0), floats(1), epilogue, result(count - 1));
+    if (c.batch > 0) kernels.convolve(c, floats(0), floats(1), epilogue, floats(count - 1));
     if (shortcut) add_shortcut(shortcut, relu, c.batch * c.out * c.out_height * c.out_width);
     clear_images(c.batch);
     return 0;
@@ -274,7 +267,7 @@ struct Call {
 
   // In a pass of its own: tiles would read it in pieces too short for the processor to fetch them ahead.
   void add_shortcut(const float *shortcut, bool relu, int64_t values) const {
-    float *out = result(count - 1);
+    float *out = floats(count - 1);
 #pragma omp parallel for simd schedule(static) if (parallel : values > kWorthThreads)
     for (int64_t i = 0; i < values; i++) {
       const float sum = out[i] + shortcut[i];
@@ -287,7 +280,7 @@ struct Call {
     const int64_t *shape = shapes[count - 1], size = shape[1] * shape[2] * shape[3];
 #pragma omp parallel for schedule(static) if ((shape[0] - first) * size > kWorthThreads)
     for (int64_t image = first; image < shape[0]; image++) {
-      std::memset(result(count - 1) + image * size, 0, sizeof(float) * size);
+      std::memset(floats(count - 1) + image * size, 0, sizeof(float) * size);
     }
   }
 
@@ -300,7 +293,7 @@ struct Call {
     c.out = shape[1];
     c.height = c.out_height = static_cast<int>(shape[2]);
     c.width = c.out_width = static_cast<int>(shape[3]);
-    kernels.bias_gradient(c, floats(0), out, masked, result(count - 1));
+    kernels.bias_gradient(c, floats(0), out, masked, floats(count - 1));
     return 0;
   }
 
@@ -349,7 +342,7 @@ extern "C" int ReluBiasGradient(int nparam, void **params, int *ndims, int64_t *
                                 void *) {
   const Call call{nparam, params, ndims, shapes, dtypes};
   if (nparam < 5 || nparam > 6 || !call.has(0, 4) || !call.has(1, 4) || !call.has(2, 1)) return 1;
-  return call.bias_gradient(call.floats(1), 2, call.result(nparam - 2));
+  return call.bias_gradient(call.floats(1), 2, call.floats(nparam - 2));
 }
 
 extern "C" int BiasGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
@@ -374,7 +367,7 @@ extern "C" int DenseInputGradient(int nparam, void **params, int *ndims, int64_t
   Convolution c;
   if (!call.fits(3, 2) || !call.fits_dense(2, 1, 0)) return 1;
   if (!call.matrix(shapes[0][0], shapes[1][0], shapes[1][1], &c)) return 1;
-  kernels.forward(c, call.floats(1), call.floats(0), {}, call.result(2));
+  kernels.forward(c, call.floats(1), call.floats(0), {}, call.floats(2));
   return 0;
 }
 

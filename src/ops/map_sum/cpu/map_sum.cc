@@ -21,6 +21,8 @@
 #include <numeric>
 #include <vector>
 
+#include "../../arrays.h"
+
 namespace {
 
 struct Sizes {
@@ -79,26 +81,16 @@ constexpr int64_t kWorthThreads = 131072;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// What MindSpore hands to an entry.
-struct Arrays {
-  int count;
-  void **params;
-  int *ndims;
-  int64_t **shapes;
-  const char **dtypes;
-
-  float *operator[](int i) const { return static_cast<float *>(params[i]); }
-
+// The arrays of one call.
+struct Call : Arrays {
   bool are_maps(int expected) const {
     if (count != expected) return false;
     for (int i = 0; i < count; i++) {
-      if (ndims[i] != 4 || strcmp(dtypes[i], "float32") != 0) return false;
+      if (!has(i, 4)) return false;
       if (std::any_of(shapes[i], shapes[i] + 4, [](int64_t side) { return side < 1; })) return false;
     }
     return true;
   }
-
-  bool same(int i, int j) const { return std::equal(shapes[i], shapes[i] + 4, shapes[j]); }
 
   bool has_a_value_per_plane(int i, int map) const {
     return std::equal(shapes[i], shapes[i] + 2, shapes[map]) && shapes[i][2] == 1 && shapes[i][3] == 1;
@@ -126,23 +118,23 @@ void for_planes(const Sizes &sizes, const Work &work) {
   }
 }
 
-int map_sum(const Arrays &arrays, decltype(Kernels::sum) kernel) {
+int map_sum(const Call &arrays, decltype(Kernels::sum) kernel) {
   Sizes sizes;
-  if (!arrays.are_maps(3) || !arrays.same(0, 2) || !arrays.read_sizes(0, 1, &sizes)) return 1;
-  const float *a = arrays[0], *b = arrays[1];
-  float *out = arrays[2];
+  if (!arrays.are_maps(3) || !arrays.same(0, 2, 4) || !arrays.read_sizes(0, 1, &sizes)) return 1;
+  const float *a = arrays.floats(0), *b = arrays.floats(1);
+  float *out = arrays.floats(2);
   for_planes(sizes, [&](int64_t, int64_t fine, int64_t coarse, float *row) {
     kernel(sizes, a + fine, b + coarse, 1.0f, row, out + fine);
   });
   return 0;
 }
 
-int attention_sum(const Arrays &arrays, decltype(Kernels::attention) kernel) {
+int attention_sum(const Call &arrays, decltype(Kernels::attention) kernel) {
   Sizes sizes;
-  if (!arrays.are_maps(4) || !arrays.same(0, 2) || !arrays.has_a_value_per_plane(3, 0)) return 1;
+  if (!arrays.are_maps(4) || !arrays.same(0, 2, 4) || !arrays.has_a_value_per_plane(3, 0)) return 1;
   if (!arrays.read_sizes(0, 1, &sizes)) return 1;
-  const float *a = arrays[0], *b = arrays[1];
-  float *out = arrays[2], *attention = arrays[3];
+  const float *a = arrays.floats(0), *b = arrays.floats(1);
+  float *out = arrays.floats(2), *attention = arrays.floats(3);
   for_planes(sizes, [&](int64_t plane, int64_t fine, int64_t coarse, float *row) {
     attention[plane] = kernel(sizes, a + fine, b + coarse, row, out + fine);
   });
@@ -170,11 +162,11 @@ int AttentionSumRelu(int nparam, void **params, int *ndims, int64_t **shapes, co
 }
 
 int ReluGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
-  const Arrays arrays{nparam, params, ndims, shapes, dtypes};
+  const Call arrays{nparam, params, ndims, shapes, dtypes};
   Sizes sizes;
-  if (!arrays.are_maps(3) || !arrays.same(0, 1) || !arrays.same(0, 2) || !arrays.read_sizes(0, 1, &sizes)) return 1;
-  const float *dout = arrays[0], *out = arrays[1];
-  float *d = arrays[2];
+  if (!arrays.are_maps(3) || !arrays.same(0, 1, 4) || !arrays.same(0, 2, 4) || !arrays.read_sizes(0, 1, &sizes)) return 1;
+  const float *dout = arrays.floats(0), *out = arrays.floats(1);
+  float *d = arrays.floats(2);
   for_planes(sizes, [&](int64_t, int64_t start, int64_t, float *) {
     kernels.relu_gradient(dout + start, out + start, sizes.height * sizes.width, d + start);
   });
@@ -182,11 +174,11 @@ int ReluGradient(int nparam, void **params, int *ndims, int64_t **shapes, const 
 }
 
 int MapSumGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
-  const Arrays arrays{nparam, params, ndims, shapes, dtypes};
+  const Call arrays{nparam, params, ndims, shapes, dtypes};
   Sizes sizes;
-  if (!arrays.are_maps(3) || !arrays.same(1, 2) || !arrays.read_sizes(0, 1, &sizes)) return 1;
-  const float *dout = arrays[0];
-  float *db = arrays[2];
+  if (!arrays.are_maps(3) || !arrays.same(1, 2, 4) || !arrays.read_sizes(0, 1, &sizes)) return 1;
+  const float *dout = arrays.floats(0);
+  float *db = arrays.floats(2);
   for_planes(sizes, [&](int64_t, int64_t fine, int64_t coarse, float *row) {
     kernels.block_sums(sizes, dout + fine, row, db + coarse);
   });
@@ -194,12 +186,12 @@ int MapSumGradient(int nparam, void **params, int *ndims, int64_t **shapes, cons
 }
 
 int MapSumReluGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
-  const Arrays arrays{nparam, params, ndims, shapes, dtypes};
+  const Call arrays{nparam, params, ndims, shapes, dtypes};
   Sizes sizes;
-  if (!arrays.are_maps(5) || !arrays.same(0, 1) || !arrays.same(0, 3) || !arrays.same(2, 4)) return 1;
+  if (!arrays.are_maps(5) || !arrays.same(0, 1, 4) || !arrays.same(0, 3, 4) || !arrays.same(2, 4, 4)) return 1;
   if (!arrays.read_sizes(0, 2, &sizes)) return 1;
-  const float *dout = arrays[0], *out = arrays[1];
-  float *da = arrays[3], *db = arrays[4];
+  const float *dout = arrays.floats(0), *out = arrays.floats(1);
+  float *da = arrays.floats(3), *db = arrays.floats(4);
   for_planes(sizes, [&](int64_t, int64_t fine, int64_t coarse, float *row) {
     kernels.relu_gradient(dout + fine, out + fine, sizes.height * sizes.width, da + fine);
     kernels.block_sums(sizes, da + fine, row, db + coarse);
@@ -208,12 +200,12 @@ int MapSumReluGradient(int nparam, void **params, int *ndims, int64_t **shapes, 
 }
 
 int AttentionSumGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
-  const Arrays arrays{nparam, params, ndims, shapes, dtypes};
+  const Call arrays{nparam, params, ndims, shapes, dtypes};
   Sizes sizes;
-  if (!arrays.are_maps(5) || !arrays.has_a_value_per_plane(2, 0) || !arrays.same(0, 3) || !arrays.same(1, 4)) return 1;
+  if (!arrays.are_maps(5) || !arrays.has_a_value_per_plane(2, 0) || !arrays.same(0, 3, 4) || !arrays.same(1, 4, 4)) return 1;
   if (!arrays.read_sizes(0, 1, &sizes)) return 1;
-  const float *dout = arrays[0], *b = arrays[1], *attention = arrays[2];
-  float *da = arrays[3], *db = arrays[4];
+  const float *dout = arrays.floats(0), *b = arrays.floats(1), *attention = arrays.floats(2);
+  float *da = arrays.floats(3), *db = arrays.floats(4);
   for_planes(sizes, [&](int64_t plane, int64_t fine, int64_t coarse, float *row) {
     kernels.attention_gradient(sizes, dout + fine, b + coarse, attention[plane], row, da + fine, db + coarse);
   });
@@ -222,12 +214,12 @@ int AttentionSumGradient(int nparam, void **params, int *ndims, int64_t **shapes
 
 int AttentionSumReluGradient(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *,
                              void *) {
-  const Arrays arrays{nparam, params, ndims, shapes, dtypes};
+  const Call arrays{nparam, params, ndims, shapes, dtypes};
   Sizes sizes;
-  if (!arrays.are_maps(6) || !arrays.same(0, 1) || !arrays.has_a_value_per_plane(3, 0)) return 1;
-  if (!arrays.same(0, 4) || !arrays.same(2, 5) || !arrays.read_sizes(0, 2, &sizes)) return 1;
-  const float *dout = arrays[0], *out = arrays[1], *b = arrays[2], *attention = arrays[3];
-  float *da = arrays[4], *db = arrays[5];
+  if (!arrays.are_maps(6) || !arrays.same(0, 1, 4) || !arrays.has_a_value_per_plane(3, 0)) return 1;
+  if (!arrays.same(0, 4, 4) || !arrays.same(2, 5, 4) || !arrays.read_sizes(0, 2, &sizes)) return 1;
+  const float *dout = arrays.floats(0), *out = arrays.floats(1), *b = arrays.floats(2), *attention = arrays.floats(3);
+  float *da = arrays.floats(4), *db = arrays.floats(5);
   for_planes(sizes, [&](int64_t plane, int64_t fine, int64_t coarse, float *row) {
     kernels.relu_gradient(dout + fine, out + fine, sizes.height * sizes.width, da + fine);
     kernels.attention_gradient(sizes, da + fine, b + coarse, attention[plane], row, da + fine, db + coarse);

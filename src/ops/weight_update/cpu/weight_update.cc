@@ -18,6 +18,8 @@
 #include <cstring>
 #include <vector>
 
+#include "../../arrays.h"
+
 namespace {
 
 struct Step {
@@ -75,15 +77,8 @@ constexpr int64_t kStretch = 32768;
 // Fewer values are faster done by one thread.
 constexpr int64_t kWorthThreads = 65536;
 
-struct Arrays {
-  int count;
-  void **params;
-  int *ndims;
-  int64_t **shapes;
-  const char **dtypes;
-
-  float *at(int index) const { return static_cast<float *>(params[index]); }
-
+// The arrays of one call.
+struct GroupedArrays : Arrays {
   int64_t size(int index) const {
     int64_t size = 1;
     for (int d = 0; d < ndims[index]; d++) size *= shapes[index][d];
@@ -124,19 +119,19 @@ void for_each(const std::vector<Stretch> &stretches, const Work &work) {
   for (int64_t i = 0; i < count; i++) work(i);
 }
 
-int update(const Arrays &arrays, int moments, Rule rule) {
+int update(const GroupedArrays &arrays, int moments, Rule rule) {
   const int kinds = 2 + moments;
   if (!arrays.grouped(2, kinds) || arrays.size(0) != 6) return 1;
   const int number = (arrays.count - 3) / kinds;
   if (arrays.size(1) != number) return 1;
-  const float *settings = arrays.at(0), *decays = arrays.at(1);
+  const float *settings = arrays.floats(0), *decays = arrays.floats(1);
   const float factor = settings[0], clip = settings[1];
   const std::vector<Stretch> stretches = arrays.stretches(2, number);
 
   std::vector<double> sums(stretches.size());
   for_each(stretches, [&](int64_t i) {
     const Stretch &part = stretches[i];
-    sums[i] = kernels.squared_sum(arrays.at(2 + part.parameter) + part.start, factor, part.count);
+    sums[i] = kernels.squared_sum(arrays.floats(2 + part.parameter) + part.start, factor, part.count);
   });
   double total = 0.0;
   for (const double sum : sums) total += sum;
@@ -147,10 +142,10 @@ int update(const Arrays &arrays, int moments, Rule rule) {
   const Step step = {static_cast<float>(factor * scale), settings[2], settings[3], settings[4], settings[5]};
   for_each(stretches, [&](int64_t i) {
     const Stretch &part = stretches[i];
-    const auto of = [&](int kind) { return arrays.at(2 + kind * number + part.parameter) + part.start; };
+    const auto of = [&](int kind) { return arrays.floats(2 + kind * number + part.parameter) + part.start; };
     rule(step, decays[part.parameter], of(0), of(1), of(2), moments > 1 ? of(3) : nullptr, part.count);
   });
-  arrays.at(arrays.count - 1)[0] = static_cast<float>(norm);
+  arrays.floats(arrays.count - 1)[0] = static_cast<float>(norm);
   return 0;
 }
 
@@ -170,16 +165,16 @@ extern "C" int AdamWeightDecayUpdate(int nparam, void **params, int *ndims, int6
 }
 
 extern "C" int MovingAverage(int nparam, void **params, int *ndims, int64_t **shapes, const char **dtypes, void *, void *) {
-  const Arrays arrays{nparam, params, ndims, shapes, dtypes};
+  const GroupedArrays arrays{nparam, params, ndims, shapes, dtypes};
   if (!arrays.grouped(1, 2) || arrays.size(0) != 1) return 1;
   const int number = (nparam - 2) / 2;
-  const float kept = arrays.at(0)[0];
+  const float kept = arrays.floats(0)[0];
   const std::vector<Stretch> stretches = arrays.stretches(1, number);
   for_each(stretches, [&](int64_t i) {
     const Stretch &part = stretches[i];
-    const auto of = [&](int kind) { return arrays.at(1 + kind * number + part.parameter) + part.start; };
+    const auto of = [&](int kind) { return arrays.floats(1 + kind * number + part.parameter) + part.start; };
     kernels.average(kept, of(1), of(0), part.count);
   });
-  arrays.at(nparam - 1)[0] = kept;
+  arrays.floats(nparam - 1)[0] = kept;
   return 0;
 }
