@@ -33,12 +33,32 @@ def fails() -> bool:
     raise ValueError("no")
 
 
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processes that `os.fork` made; other tests' children live beside them."""
+    numbers = []
+    fork = os.fork
+
+    def noted() -> int:
+        number = fork()
+        numbers.append(number)
+        return number
+
+    monkeypatch.setattr(os, "fork", noted)
+    return numbers
+
+
 @pytest.mark.parametrize("work", [lambda: False, fails, lambda: os.kill(os.getpid(), 9)])
-def test_a_copy_that_fails_is_none(work, capfd: pytest.CaptureFixture):
+def test_a_copy_that_fails_is_none(work, copies: list[int], capfd: pytest.CaptureFixture):
     assert not run_in_copy(work)
     assert capfd.readouterr() == ("", "")
+    assert_none_is_left(copies)
+
+
+def assert_none_is_left(copies: list[int]) -> None:
+    (copy,) = copies
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # none is left
+        os.waitpid(copy, os.WNOHANG)
 
 
 def test_a_copy_that_waits_for_a_lock_of_this_process_is_given_up(monkeypatch: pytest.MonkeyPatch):
@@ -74,12 +94,11 @@ def stop() -> None:
     raise KeyboardInterrupt
 
 
-def test_what_interrupts_this_process_ends_the_copy(monkeypatch: pytest.MonkeyPatch):
+def test_what_interrupts_this_process_ends_the_copy(copies: list[int], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(process_copy, "_computed", lambda copy: stop())
     with pytest.raises(KeyboardInterrupt):
         run_in_copy(lambda: time.sleep(60) is None)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert_none_is_left(copies)
 
 
 PROGRAM = """
