@@ -22,6 +22,12 @@ inline __m256i lane_mask(uint32_t bits) {
 inline Vector load(const float *from, uint32_t bits) { return _mm256_maskload_ps(from, lane_mask(bits)); }
 inline void store(float *to, uint32_t bits, Vector v) { _mm256_maskstore_ps(to, lane_mask(bits), v); }
 
+// The halves of a vector to two places.
+inline void store_halves(float *low, float *high, Vector v) {
+  _mm_storeu_ps(low, _mm256_castps256_ps128(v));
+  _mm_storeu_ps(high, _mm256_extractf128_ps(v, 1));
+}
+
 // Lanes 0, 2, 4, .. of `low`, then those of `high`.
 inline Vector even_lanes(Vector low, Vector high) {
   const __m256d mixed = _mm256_castps_pd(_mm256_shuffle_ps(low, high, 0x88));
@@ -29,6 +35,9 @@ inline Vector even_lanes(Vector low, Vector high) {
 }
 
 // Writes 8 rows of 8 floats as columns.
+inline void transpose_rows(const Vector rows[8], float *to, int64_t to_stride) { transpose8(rows, to, to_stride); }
+
+// The same of rows in memory.
 inline void transpose(const float *from, int64_t from_stride, float *to, int64_t to_stride) {
   __m256 rows[8];
 #pragma GCC unroll 8

@@ -18,6 +18,12 @@ inline Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_p
 inline Vector load(const float *from, uint32_t bits) { return _mm512_maskz_loadu_ps(static_cast<__mmask16>(bits), from); }
 inline void store(float *to, uint32_t bits, Vector v) { _mm512_mask_storeu_ps(to, static_cast<__mmask16>(bits), v); }
 
+// The halves of a vector to two places.
+inline void store_halves(float *low, float *high, Vector v) {
+  _mm256_storeu_ps(low, _mm512_castps512_ps256(v));
+  _mm256_storeu_ps(high, _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)));
+}
+
 // Lanes 0, 2, 4, .. of `low`, then those of `high`.
 inline Vector even_lanes(Vector low, Vector high) {
   const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);

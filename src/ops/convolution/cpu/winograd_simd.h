@@ -130,6 +130,7 @@ inline void read_lines(const Tiles &tiles, const float *plane, int y, int x, int
       continue;
     }
     const float *from = plane + static_cast<int64_t>(y + i) * tiles.width + x;
+    for (int k = 0; k < pixels; k += 16) __builtin_prefetch(from + kChannelsAhead * tiles.plane() + k);
     if (left > 0 || right < pixels) {
       for (int k = 0; k < left; k++) line[k] = 0.0f;
       for (int k = right; k < pixels; k++) line[k] = 0.0f;
@@ -393,33 +394,105 @@ void convolve_tiles(const Tiles &from, const Weights &weights, const float *x, c
 constexpr int64_t kMostStepTiles = 256, kStepFloats = int64_t{5} << 20;
 // Panels of rows whose sums stay in the second-level cache.
 constexpr int64_t kGradientPanels = 4;
+// Panels of rows in a vector.
+constexpr int64_t kVectorPanels = kLanes / kRows;
 
-// The values of some tiles in `width` channels from the first on as a panel [tap][tile][width]; missing ones are zero.
-// ROWS: width kRows, else kColumns.
-template <int SIDE, bool ROWS>
-void read_panel(const Tiles &tiles, const std::vector<TileRun> &runs, const float *images, int64_t first, int64_t count,
-                int64_t step, float *scratch, float *to, int64_t tap_size) {
-  constexpr int width = ROWS ? kRows : kColumns;
-  const int64_t slice = step + kLanes, line = Lines::stride(step), channel = kTaps * slice;
-  const int valid = static_cast<int>(std::min<int64_t>(width, tiles.channels - first));
-  float *lines = scratch + width * channel + kLanes;
-  std::memset(scratch + valid * channel, 0, sizeof(float) * (width - valid) * channel);
-  for (int i = 0; i < valid; i++) {
-    float *values = scratch + i * channel;
-    read_tiles<SIDE>(tiles, runs, images + (first + i) * tiles.plane(), lines, line, values, slice);
-    for (int tap = 0; tap < kTaps; tap++) std::memset(values + tap * slice + count, 0, sizeof(float) * (step - count));
-  }
-  for (int tap = 0; tap < kTaps; tap++) {
-    const float *from = scratch + tap * slice;
-    if (ROWS) {
-      pack_rows(from, channel, valid, step, to + tap * tap_size);
+// Tiles whose pixels stay in the caches between two passes.
+constexpr int kPieceTiles = 32;
+
+// Writes `count` rows of `width` pixels from (y, x) on as [row][pixel][channel], zero outside of the planes. `plane` is the
+// first of `valid` channels.
+inline void read_pixels(const Tiles &tiles, const float *plane, int valid, int y, int x, int count, int width, float *pixels) {
+  const int left = std::max(0, -x), right = std::min(width, tiles.width - x);
+  for (int i = 0; i < count; i++, pixels += width * kLanes) {
+    if (y + i < 0 || y + i >= tiles.height || right <= left) {
+      std::memset(pixels, 0, sizeof(float) * width * kLanes);
       continue;
     }
-    for (int at = 0; at < kColumns; at += kLanes) {
-      for (int64_t k = 0; k < step; k += kLanes) {
-        transpose(from + at * channel + k, channel, to + tap * tap_size + k * kColumns + at, kColumns);
+    std::memset(pixels, 0, sizeof(float) * left * kLanes);
+    const float *from = plane + static_cast<int64_t>(y + i) * tiles.width + x;
+    for (int p = left; p < right; p += kLanes) {  // past the right end what is written later, or not read
+      Vector rows[kLanes];
+      const uint32_t bits = ((1u << kLanes) - 1) >> std::max(0, p + kLanes - right);
+#pragma GCC unroll 16
+      for (int lane = 0; lane < kLanes; lane++) {
+        rows[lane] = lane < valid ? load(from + lane * tiles.plane() + p, bits) : zero();
+        __builtin_prefetch(from + lane * tiles.plane() + p + tiles.width);  // of the next row
+      }
+      transpose_rows(rows, pixels + p * kLanes, kLanes);
+    }
+    std::memset(pixels + right * kLanes, 0, sizeof(float) * (width - right) * kLanes);
+  }
+}
+
+// Values at the points of some tiles, each of `valid` channels from the first on: write(tap, tile, values). SIDE as in
+// read_tiles.
+template <int SIDE, class Write>
+inline void read_channels(const Tiles &tiles, const std::vector<TileRun> &runs, const float *images, int64_t first, int valid,
+                          float *pixels, const Write &write) {
+  constexpr int margin = SIDE == kPatch ? 1 : 0;
+  for (const TileRun &run : runs) {
+    const float *plane = images + (run.image * tiles.channels + first) * tiles.plane();
+    for (int piece = 0; piece < run.length; piece += kPieceTiles) {
+      const int length = std::min(kPieceTiles, run.length - piece), width = kTileSide * (length - 1) + SIDE;
+      read_pixels(tiles, plane, valid, run.y * kTileSide - margin, (run.x + piece) * kTileSide - margin, SIDE, width, pixels);
+      for (int t = 0; t < length; t++) {
+        Vector values[kPatch][kPatch];
+#pragma GCC unroll 6
+        for (int j = 0; j < SIDE; j++) {
+          Vector column[kPatch];
+#pragma GCC unroll 6
+          for (int i = 0; i < SIDE; i++) column[i] = load(pixels + (i * width + kTileSide * t + j) * kLanes);
+          evaluate<SIDE>(column);
+#pragma GCC unroll 6
+          for (int i = 0; i < kPatch; i++) values[i][j] = column[i];
+        }
+#pragma GCC unroll 6
+        for (int i = 0; i < kPatch; i++) {
+          evaluate<SIDE>(values[i]);
+#pragma GCC unroll 6
+          for (int j = 0; j < kPatch; j++) write(i * kPatch + j, run.at + piece + t, values[i][j]);
+        }
       }
     }
+  }
+}
+
+// Floats for the pixels of a piece of a run.
+constexpr int64_t kPixelFloats = (kPatch * (kTileSide * kPieceTiles + 2) + kLanes) * kLanes;
+
+// The values of `count` tiles in the channels of panel p of columns, as [tap][tile][kColumns]: `step` tiles, of which the
+// missing ones are zero. Only the vectors in which there are channels are written.
+void read_column_panel(const Tiles &tiles, const std::vector<TileRun> &runs, const float *images, int64_t p, int64_t count,
+                       int64_t step, float *pixels, float *to, int64_t tap_size) {
+  for (int64_t first = p * kColumns; first < std::min(tiles.channels, (p + 1) * kColumns); first += kLanes, to += kLanes) {
+    const int valid = static_cast<int>(std::min<int64_t>(kLanes, tiles.channels - first));
+    const auto write = [&](int tap, int64_t tile, Vector values) { store(to + tap * tap_size + tile * kColumns, values); };
+    read_channels<kPatch>(tiles, runs, images, first, valid, pixels, write);
+    for (int tap = 0; tap < kTaps; tap++) {
+      for (int64_t tile = count; tile < step; tile++) write(tap, tile, zero());
+    }
+  }
+}
+
+// The same of panels of rows, [tap][tile][kRows], of tiles as weights: the panels from the first on whose rows are in one
+// vector, `panel` floats apart.
+void read_row_panels(const Tiles &tiles, const std::vector<TileRun> &runs, const float *images, int64_t first_panel,
+                     int64_t count, int64_t step, float *pixels, float *to, int64_t tap_size, int64_t panel) {
+  const int64_t first = first_panel * kRows;
+  const int valid = static_cast<int>(std::min<int64_t>(kVectorPanels * kRows, tiles.channels - first));
+  const bool several = valid > kRows;
+  const auto write = [&](int tap, int64_t tile, Vector values) {
+    float *at = to + tap * tap_size + tile * kRows;
+    if (several) {
+      store_halves(at, at + panel, values);
+    } else {
+      store(at, (1u << kRows) - 1, values);
+    }
+  };
+  read_channels<kTileSide>(tiles, runs, images, first, valid, pixels, write);
+  for (int tap = 0; tap < kTaps; tap++) {
+    for (int64_t tile = count; tile < step; tile++) write(tap, tile, zero());
   }
 }
 
@@ -493,7 +566,8 @@ void winograd_weight_gradient(const Convolution &c, const float *x, const float 
   float *right = shared.get(kTaps * (right_tap + left_tap + (steps > 1 ? sum_tap : 0))), *left = right + kTaps * right_tap;
   float *sums = left + kTaps * left_tap;
   const auto multiply_panels = [&](int64_t tap, int64_t p, int64_t m, const float *before, float *sum) {
-    multiply(kColumns, step, left + tap * left_tap + m * left_panel, right + tap * right_tap + p * right_panel, before, kColumns,
+    const int columns = static_cast<int>(std::min<int64_t>(kColumns, c.in - p * kColumns));
+    multiply(columns, step, left + tap * left_tap + m * left_panel, right + tap * right_tap + p * right_panel, before, kColumns,
              sum, kColumns, kRows);
   };
   const auto write_panels = [&](int64_t p, int64_t m, const float *sum) {
@@ -504,18 +578,17 @@ void winograd_weight_gradient(const Convolution &c, const float *x, const float 
 #pragma omp parallel num_threads(threads)
   {
     static thread_local Buffer buffer;
-    float *scratch = buffer.get(std::max(kColumns * kTaps * (step + kLanes) + kLanes + Lines::floats(step), kTaps * sum_tap));
+    float *scratch = buffer.get(std::max(kPixelFloats, kTaps * sum_tap));
     for (int64_t tile = 0; tile < count; tile += step) {
       const int64_t end = std::min(count, tile + step);
       const std::vector<TileRun> runs = from.runs(tile, end);
 #pragma omp for schedule(dynamic)
-      for (int64_t task = 0; task < panels + row_panels; task++) {
+      for (int64_t task = 0; task < panels + ceil_div(row_panels, kVectorPanels); task++) {
         if (task < panels) {
-          read_panel<kPatch, false>(from, runs, x, task * kColumns, end - tile, step, scratch, right + task * right_panel,
-                                    right_tap);
+          read_column_panel(from, runs, x, task, end - tile, step, scratch, right + task * right_panel, right_tap);
         } else {
-          const int64_t m = task - panels;
-          read_panel<kTileSide, true>(to, runs, dout, m * kRows, end - tile, step, scratch, left + m * left_panel, left_tap);
+          const int64_t m = (task - panels) * kVectorPanels;
+          read_row_panels(to, runs, dout, m, end - tile, step, scratch, left + m * left_panel, left_tap, left_panel);
         }
       }
       if (steps == 1) break;
