@@ -94,6 +94,20 @@ def test_convolution_is_mindspores(mode: int, shape: tuple[int, ...]) -> None:
 
 @needs_kernels
 @MODES
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("shape", [(1, 10, 10), (2, 13, 17), (1, 2, 1)], ids=str)
+def test_dilated_convolution_is_mindspores(mode: int, has_bias: bool, shape: tuple[int, int, int]) -> None:
+    ms.set_context(mode=mode)
+    batch, height, width = shape
+    assert_equal_to_standard(
+        lambda: conv2d(40, 24, 3, has_bias=has_bias, dilation=3),
+        random(batch, 40, height, width),
+        (batch, 24, height, width),
+    )
+
+
+@needs_kernels
+@MODES
 @pytest.mark.parametrize("shape", [(17, 50, 30), (1, 3, 1), (100, 1000, 81)], ids=str)
 def test_dense_is_mindspores(mode: int, shape: tuple[int, int, int]) -> None:
     ms.set_context(mode=mode)
@@ -194,7 +208,8 @@ def test_gradient_is_the_same_again() -> None:
         {"pad_mode": "same"},
         {"pad_mode": "pad", "padding": 0},
         {"pad_mode": "pad", "padding": 1, "stride": 3},
-        {"pad_mode": "pad", "padding": 2, "dilation": 2},
+        {"pad_mode": "pad", "padding": 1, "dilation": 2},
+        {"pad_mode": "pad", "padding": 2, "dilation": 2, "stride": 2},
     ],
     ids=str,
 )

@@ -24,18 +24,22 @@ FEWEST_OUTPUTS = 4
 
 
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d`, by the kernel where it can: on CPU, one group, odd kernel padded by half, stride 1 or 2."""
+    """`nn.Conv2d`, by the kernel where it can: on CPU, one group, odd kernel padded by half, stride 1 or 2.
+
+    A dilated convolution is one without dilation of every n-th pixel: the kernel takes these as images of their own.
+    """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.apart = _pair(self.dilation)[0]
         suitable = (
             self.pad_mode == "pad"
             and self.group == 1
             and self.out_channels >= FEWEST_OUTPUTS
-            and _pair(self.dilation) == (1, 1)
+            and _pair(self.dilation) == (self.apart, self.apart)
             and all(size % 2 == 1 for size in self.kernel_size)
-            and _margins(self.padding) == tuple(size // 2 for size in self.kernel_size for _ in range(2))
-            and _pair(self.stride) in ((1, 1), (2, 2))
+            and _margins(self.padding) == tuple(size // 2 * self.apart for size in self.kernel_size for _ in range(2))
+            and (_pair(self.stride) == (1, 1) or (_pair(self.stride) == (2, 2) and self.apart == 1))
         )
         self.kernel = convolution(_pair(self.stride)[0]) if suitable else None
         self.compute_type = self.output_type = ms.float32
@@ -55,6 +59,12 @@ class Conv2d(nn.Conv2d):
 
     def construct(self, x: Tensor) -> Tensor:
         """`x` [B,in_channels,H,W] -> [B,out_channels,H',W']."""
+        if self.apart == 1 or self.kernel is None:
+            return self._convolve(x)
+        height, width = x.shape[2:]
+        return _from_phases(self._convolve(_to_phases(x, self.apart)), self.apart)[:, :, :height, :width]
+
+    def _convolve(self, x: Tensor) -> Tensor:
         if self.biased_kernel is not None:
             return self.biased_kernel(x, self.weight, self.bias)
         if self.plain_kernel is not None:
@@ -67,12 +77,15 @@ class Conv2d(nn.Conv2d):
 
     def epilogue_kernel(self, epilogue: Epilogue) -> ops.Custom | None:
         """The convolution with what follows it; None: there is none, or the layer computes in half precision."""
+        return self._epilogue_kernel(epilogue) if self.apart == 1 else None
+
+    def _epilogue_kernel(self, epilogue: Epilogue) -> ops.Custom | None:
         return convolution_with_epilogue(_pair(self.stride)[0], epilogue) if _full_precision(self) else None
 
     @compile_time
     def biased_kernel(self) -> ops.Custom | None:
         """The convolution and its bias."""
-        return self.epilogue_kernel(Epilogue(bias=True)) if self.has_bias else None
+        return self._epilogue_kernel(Epilogue(bias=True)) if self.has_bias else None
 
     @compile_time
     def plain_kernel(self) -> ops.Custom | None:
@@ -147,6 +160,23 @@ def _full_precision(layer: Conv2d | PointwiseConvolution) -> bool:
 def _by_kernel(kernel: ops.Custom, x: Tensor, weight: Tensor) -> Tensor:
     """The kernel's result for operands of any type, in the type of `x`."""
     return in_type(kernel(in_float32(x), in_float32(weight)), x.dtype)
+
+
+def _to_phases(x: Tensor, apart: int) -> Tensor:
+    """[B,C,H,W] -> [apart * apart * B,C,ceil(H/apart),ceil(W/apart)], zero beyond the map."""
+    batch, channels, height, width = x.shape
+    rows, columns = -(-height // apart), -(-width // apart)
+    if (rows * apart, columns * apart) != (height, width):
+        x = ops.pad(x, (0, columns * apart - width, 0, rows * apart - height))
+    x = x.reshape(batch, channels, rows, apart, columns, apart).transpose(3, 5, 0, 1, 2, 4)
+    return x.reshape(apart * apart * batch, channels, rows, columns)
+
+
+def _from_phases(x: Tensor, apart: int) -> Tensor:
+    """The way back, to the sides that are multiples of `apart`."""
+    images, channels, rows, columns = x.shape
+    x = x.reshape(apart, apart, images // (apart * apart), channels, rows, columns).transpose(2, 3, 4, 0, 5, 1)
+    return x.reshape(-1, channels, rows * apart, columns * apart)
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:

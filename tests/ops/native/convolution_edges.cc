@@ -104,6 +104,10 @@ int main() {
     omp_set_num_threads(2);
     right &= check(set, {1, 40, 520, 12, 25, 1, 1, 12, 25, 1});  // several blocks of rows
     right &= check(set, {2, 64, 16, 24, 27, 3, 5, 24, 27, 1});  // several depths of tiles
+    for (int stride : {1, 2}) {  // few pixels and many weights, which are packed as they are used
+      right &= check(set, {1, 70, 530, 9, 11, 3, 3, (9 + stride - 1) / stride, (11 + stride - 1) / stride, stride});
+    }
+    right &= check(set, {9, 24, 40, 4, 4, 3, 3, 4, 4, 1});
     for (int width : {15, 16, 17, 18, 70}) {  // tiles whole and partly outside, in several blocks and steps
       right &= check(set, {3, 17, 21, 19, width, 3, 3, 19, width, 1});
       right &= check(set, {1, 50, 16, 2 + width, 5, 3, 3, 2 + width, 5, 1});

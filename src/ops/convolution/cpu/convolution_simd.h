@@ -32,24 +32,94 @@ void place_tile(const float *tile, int rows, const std::vector<Run> &runs, int64
   }
 }
 
-// out[image][row][pixel] = sum over depth of weights[row][depth] * patches[depth][image, pixel]; the weights in panels; then
-// the epilogue.
-void correlate(const float *weights, int64_t rows, const Patches &patches, const Placement &placement,
-               const Epilogue &epilogue, float *out) {
-  const int64_t columns = patches.columns(), depth = patches.rows(), threads = omp_get_max_threads();
-  const int64_t panels = ceil_div(columns, kColumns), row_panels = ceil_div(rows, kRows);
-  const int64_t tile_panels = std::clamp<int64_t>(panels / (4 * threads), 1, kTileColumns / kColumns);
+// The left side of a product: weights, of which panels are packed as they are asked for. Of the gradient of inputs,
+// `turned`, rows are input channels and the depth is (output channel, chosen tap) of weights [outs][ins][taps].
+struct LeftSide {
+  const float *values;
+  int64_t rows, depth, taps;
+  std::vector<int> chosen;
+  bool turned;
+
+  int64_t panels() const { return ceil_div(rows, kRows); }
+
+  // Depths that are packed at a time: whole output channels, where it is turned.
+  int64_t step() const { return turned ? std::max<int64_t>(1, kTileDepth / chosen_count()) * chosen_count() : kTileDepth; }
+
+  // Depths [k, end) of panel m, as [depth][kRows].
+  void pack(int64_t m, int64_t k, int64_t end, float *to) const {
+    const int valid = static_cast<int>(std::min<int64_t>(kRows, rows - m * kRows));
+    if (!turned) {
+      const float *from = values + m * kRows * depth + k;
+      for (int64_t i = 0; i < end - k; i += 16) {  // of the next panel
+        for (int64_t row = kRows; row < 2 * kRows; row++) __builtin_prefetch(from + row * depth + i);
+      }
+      return pack_rows(from, depth, valid, end - k, to);
+    }
+    const int64_t first = k / chosen_count(), last = end / chosen_count(), stride = rows * taps;
+    const float *from = values + (first * rows + m * kRows) * taps;
+    if (taps == 9 && chosen_count() == 9) return pack_nines(from, stride, valid, last - first, to);
+    for (int64_t o = first; o < last; o++, from += stride) {
+      for (int tap : chosen) {
+        for (int i = 0; i < kRows; i++) *to++ = i < valid ? from[i * taps + tap] : 0.0f;
+      }
+    }
+  }
+
+ private:
+  int64_t chosen_count() const { return static_cast<int64_t>(chosen.size()); }
+
+  // The chosen ones of nine taps of kRows neighbours, `count` output channels that lie `stride` apart.
+  void pack_nines(const float *from, int64_t stride, int valid, int64_t count, float *to) const {
+    constexpr int kPlaces = kLanes / kRows;  // output channels in a vector
+    const int64_t size = chosen_count() * kRows;
+    for (int64_t o = 0; o < count; o += kPlaces, from += kPlaces * stride, to += kPlaces * size) {
+      const float *places[kLanes];
+      for (int lane = 0; lane < kLanes; lane++) {
+        const int64_t place = std::min<int64_t>(lane / kRows % kPlaces, count - 1 - o);
+        places[lane] = from + place * stride + std::min(lane % kRows, valid - 1) * 9;
+      }
+      alignas(64) float raw[9][kLanes];
+      read_nines(places, raw[0]);
+      for (size_t i = 0; i < chosen.size(); i++) {
+        const float *values_of_tap = raw[chosen[i]];
+        for (int64_t place = 0; place < std::min<int64_t>(kPlaces, count - o); place++) {
+          std::memcpy(to + place * size + i * kRows, values_of_tap + place * kRows, sizeof(float) * kRows);
+        }
+      }
+    }
+  }
+};
+
+// out[image][row][pixel] = sum over depth of left[row][depth] * patches[depth][image, pixel]; then the epilogue. Of few
+// columns, which are one tile, each panel of the left side is packed by the thread that multiplies it, and used at once;
+// else all of them are packed before.
+void correlate(const LeftSide &left, const Patches &patches, const Placement &placement, const Epilogue &epilogue, float *out) {
+  const int64_t rows = left.rows, columns = patches.columns(), depth = patches.rows(), threads = omp_get_max_threads();
+  const int64_t panels = ceil_div(columns, kColumns), row_panels = left.panels();
+  const bool few = columns <= kTileColumns;
+  const int64_t tile_panels = few ? panels : std::clamp<int64_t>(panels / (4 * threads), 1, kTileColumns / kColumns);
   const int64_t tiles = ceil_div(panels, tile_panels);
   int64_t blocks = ceil_div(rows, kBlockRows);
-  if (tiles * blocks < 2 * threads) blocks = std::min(row_panels, ceil_div(2 * threads, tiles));
+  if (few) {
+    blocks = std::min(row_panels, ceil_div(blocks, threads) * threads);
+  } else if (tiles * blocks < 2 * threads) {
+    blocks = std::min(row_panels, ceil_div(2 * threads, tiles));
+  }
   const int64_t block_panels = ceil_div(row_panels, blocks);
   blocks = ceil_div(row_panels, block_panels);
-  const int64_t plane = placement.plane();
-#pragma omp parallel num_threads(threads)
+  const int64_t plane = placement.plane(), step = left.step();
+  float *weights = few ? nullptr : weight_buffer().get(row_panels * kRows * depth);
+#pragma omp parallel num_threads(threads) if (few ? blocks > 1 : true)
   {
+    if (!few) {
+#pragma omp for schedule(static)
+      for (int64_t m = 0; m < row_panels; m++) left.pack(m, 0, depth, weights + m * kRows * depth);
+    }
     static thread_local Buffer buffer;
     const int64_t tile_size = kPanelStride * tile_panels, sums_size = block_panels * tile_panels * kTile;
-    float *sums = buffer.get(sums_size + kTile + tile_size), *edge = sums + sums_size, *packed = edge + kTile;
+    const int64_t left_size = few ? block_panels * kRows * step : 0;
+    float *sums = buffer.get(sums_size + kTile + tile_size + left_size), *edge = sums + sums_size, *packed = edge + kTile;
+    float *packed_left = packed + tile_size;
     Columns tile_columns;
 #pragma omp for schedule(dynamic)
     for (int64_t task = 0; task < tiles * blocks; task++) {
@@ -57,9 +127,12 @@ void correlate(const float *weights, int64_t rows, const Patches &patches, const
       const int64_t first_row = task % blocks * block_panels, end_row = std::min(row_panels, first_row + block_panels);
       const int64_t column = first * kColumns;
       tile_columns.set(patches, column, std::min(columns, end * kColumns) - column, kColumns, kPanelStride);
-      for (int64_t k = 0; k < depth; k += kTileDepth) {
-        const int64_t k_end = std::min(depth, k + kTileDepth);
+      for (int64_t k = 0; k < depth; k += step) {
+        const int64_t k_end = std::min(depth, k + step);
         tile_columns.read(patches, k, k_end, packed, kColumns);
+        const float *lefts = few ? packed_left : weights + first_row * kRows * depth + k * kRows;
+        const int64_t left_stride = kRows * (few ? step : depth);
+        for (int64_t m = first_row; few && m < end_row; m++) left.pack(m, k, k_end, packed_left + (m - first_row) * left_stride);
         for (int64_t p = first; p < end; p++) {
           const float *right = packed + (p - first) * kPanelStride;
           const int count = static_cast<int>(std::min<int64_t>(kColumns, columns - p * kColumns));
@@ -67,50 +140,19 @@ void correlate(const float *weights, int64_t rows, const Patches &patches, const
           const bool direct = placement.stride == 1 && pixel + count <= patches.grid();
           for (int64_t m = first_row; m < end_row; m++) {
             float *sum = sums + ((p - first) * block_panels + m - first_row) * kTile;
-            const float *left = weights + m * kRows * depth + k * kRows, *before = k ? sum : nullptr;
+            const float *panel = lefts + (m - first_row) * left_stride, *before = k ? sum : nullptr;
             const int valid = static_cast<int>(std::min<int64_t>(kRows, rows - m * kRows));
             if (k_end < depth) {
-              multiply(kColumns, k_end - k, left, right, before, kColumns, sum, kColumns, kRows);
+              multiply(count, k_end - k, panel, right, before, kColumns, sum, kColumns, kRows);
             } else if (direct) {
               float *to = out + (image * rows + m * kRows) * plane + pixel;
-              multiply(count, k_end - k, left, right, before, kColumns, to, plane, valid, epilogue.from(m * kRows));
+              multiply(count, k_end - k, panel, right, before, kColumns, to, plane, valid, epilogue.from(m * kRows));
             } else {
-              multiply(kColumns, k_end - k, left, right, before, kColumns, edge, kColumns, valid, epilogue.from(m * kRows));
+              multiply(count, k_end - k, panel, right, before, kColumns, edge, kColumns, valid, epilogue.from(m * kRows));
               place_tile(edge, valid, tile_columns.runs(), p - first, placement, rows, out + m * kRows * plane);
             }
           }
         }
-      }
-    }
-  }
-}
-
-// Panels of a row-major matrix.
-void pack_matrix(const float *from, int64_t rows, int64_t depth, float *to) {
-#pragma omp parallel for schedule(static) if (rows * depth > kWorthThreads)
-  for (int64_t m = 0; m < ceil_div(rows, kRows); m++) {
-    const int valid = static_cast<int>(std::min<int64_t>(kRows, rows - m * kRows));
-    pack_rows(from + m * kRows * depth, depth, valid, depth, to + m * kRows * depth);
-  }
-}
-
-// Panels whose rows are input channels and whose depth is (output channel, chosen tap), of weights [outs][ins][taps].
-void pack_transposed(const float *weights, int64_t outs, int64_t ins, int64_t taps, const std::vector<int> &chosen,
-                     float *to) {
-  const int64_t depth = outs * static_cast<int64_t>(chosen.size());
-#pragma omp parallel for schedule(static) if (ins * depth > kWorthThreads)
-  for (int64_t m = 0; m < ceil_div(ins, kRows); m++) {
-    const int64_t valid = std::min<int64_t>(kRows, ins - m * kRows);
-    float *panel = to + m * kRows * depth;
-    for (int64_t o = 0; o < outs; o++) {
-      const float *from = weights + (o * ins + m * kRows) * taps;
-      if (taps == 1 && valid == kRows) {
-        std::memcpy(panel, from, sizeof(float) * kRows);
-        panel += kRows;
-        continue;
-      }
-      for (int tap : chosen) {
-        for (int i = 0; i < kRows; i++) *panel++ = i < valid ? from[i * taps + tap] : 0.0f;
       }
     }
   }
@@ -127,9 +169,8 @@ Patches patches_of(const Convolution &c, const float *x) {
 
 void forward(const Convolution &c, const float *x, const float *weights, const Epilogue &epilogue, float *out) {
   const Patches patches = patches_of(c, x);
-  float *packed = weight_buffer().get(ceil_div(c.out, kRows) * kRows * patches.rows());
-  pack_matrix(weights, c.out, patches.rows(), packed);
-  correlate(packed, c.out, patches, {patches.grid_height, patches.grid_width, 1, 0, 0}, epilogue, out);
+  const LeftSide left{weights, c.out, patches.rows(), 1, {}, false};
+  correlate(left, patches, {patches.grid_height, patches.grid_width, 1, 0, 0}, epilogue, out);
 }
 
 // Pixels of dx whose coordinates have equal remainders by the stride see the same taps: each such grid is a convolution
@@ -157,9 +198,7 @@ void input_gradient(const Convolution &c, const float *dout, const float *weight
       patches.flatten();
       placement = {patches.grid_height, patches.grid_width, 1, 0, 0};
     }
-    float *packed = weight_buffer().get(ceil_div(c.in, kRows) * kRows * patches.rows());
-    pack_transposed(weights, c.out, c.in, taps, chosen, packed);
-    correlate(packed, c.in, patches, placement, {}, dx);
+    correlate({weights, c.in, patches.rows(), taps, chosen, true}, patches, placement, {}, dx);
   }
 }
 
@@ -177,7 +216,8 @@ void weight_gradient(const Convolution &c, const float *x, const float *dout, fl
   const int64_t parts = by_columns ? 1 : std::max<int64_t>(1, std::min({threads, steps, kMostPartials / size}));
   const int64_t splits = by_columns ? std::clamp(panels / 8, threads, 4 * threads) : std::min(panels, ceil_div(threads, parts));
   static thread_local Buffer partial_buffer;
-  float *partial = partial_buffer.get(parts * size);
+  const bool once = parts == 1 && steps == 1;  // each sum is one product, and goes where it belongs
+  float *partial = once ? nullptr : partial_buffer.get(parts * size);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (int64_t task = 0; task < parts * splits; task++) {
     static thread_local Buffer buffer;
@@ -206,13 +246,20 @@ void weight_gradient(const Convolution &c, const float *x, const float *dout, fl
           for (int64_t k = 0; k < count; k += kLanes) transpose(lines + k, line, right + k * kColumns + at, kColumns);
         }
         for (int64_t m = 0; m < row_panels; m++) {
+          const float *panel = left + m * kRows * kStepPixels;
+          if (once) {
+            multiply(static_cast<int>(used), count, panel, right, nullptr, 0, dweights + m * kRows * columns + p * kColumns,
+                     columns, static_cast<int>(std::min<int64_t>(kRows, c.out - m * kRows)));
+            continue;
+          }
           float *sum = partial + part * size + (p * row_panels + m) * kTile;
-          multiply(static_cast<int>(used), count, left + m * kRows * kStepPixels, right,
-                   step > first_step ? sum : nullptr, kColumns, sum, kColumns, kRows);
+          multiply(static_cast<int>(used), count, panel, right, step > first_step ? sum : nullptr, kColumns, sum, kColumns,
+                   kRows);
         }
       }
     }
   }
+  if (once) return;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t row = 0; row < c.out; row++) {
     for (int64_t column = 0; column < columns; column++) {
