@@ -107,6 +107,19 @@ def test_dilated_convolution_is_mindspores(mode: int, has_bias: bool, shape: tup
 
 
 @needs_kernels
+def test_dilated_convolution_has_its_gradient_in_every_run() -> None:
+    """MindSpore's gradient of `ops.pad` is right in the first run of a graph alone."""
+    ms.set_context(mode=ms.GRAPH_MODE)
+    layer = nn.SequentialCell(conv2d(64, 64, 3, has_bias=True), nn.ReLU(), conv2d(64, 64, 3, has_bias=True, dilation=3))
+    net, x, dout = OutputAndGradients(layer), random(1, 64, 10, 10), random(1, 64, 10, 10, seed=1)
+    runs = [net(x, dout) for _ in range(6)]
+    for out, (inputs, parameters) in runs[1:]:
+        np.testing.assert_array_equal(out.asnumpy(), runs[0][0].asnumpy())
+        for again, first in zip((*inputs, *parameters), (*runs[0][1][0], *runs[0][1][1]), strict=True):
+            np.testing.assert_array_equal(again.asnumpy(), first.asnumpy())
+
+
+@needs_kernels
 @MODES
 @pytest.mark.parametrize("shape", [(17, 50, 30), (1, 3, 1), (100, 1000, 81)], ids=str)
 def test_dense_is_mindspores(mode: int, shape: tuple[int, int, int]) -> None:

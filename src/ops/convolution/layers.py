@@ -166,8 +166,10 @@ def _to_phases(x: Tensor, apart: int) -> Tensor:
     """[B,C,H,W] -> [apart * apart * B,C,ceil(H/apart),ceil(W/apart)], zero beyond the map."""
     batch, channels, height, width = x.shape
     rows, columns = -(-height // apart), -(-width // apart)
-    if (rows * apart, columns * apart) != (height, width):
-        x = ops.pad(x, (0, columns * apart - width, 0, rows * apart - height))
+    if columns * apart != width:
+        x = ops.concat((x, ops.zeros((batch, channels, height, columns * apart - width), x.dtype)), 3)
+    if rows * apart != height:
+        x = ops.concat((x, ops.zeros((batch, channels, rows * apart - height, columns * apart), x.dtype)), 2)
     x = x.reshape(batch, channels, rows, apart, columns, apart).transpose(3, 5, 0, 1, 2, 4)
     return x.reshape(apart * apart * batch, channels, rows, columns)
 
