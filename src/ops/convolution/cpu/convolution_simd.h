@@ -78,6 +78,7 @@ struct LeftSide {
         const int64_t place = std::min<int64_t>(lane / kRows % kPlaces, count - 1 - o);
         places[lane] = from + place * stride + std::min(lane % kRows, valid - 1) * 9;
       }
+      for (int place = 0; place < kPlaces; place++) prefetch(places[place * kRows] + kRows * 9, kRows * 9);  // the next panel's
       alignas(64) float raw[9][kLanes];
       read_nines(places, raw[0]);
       for (size_t i = 0; i < chosen.size(); i++) {

@@ -84,6 +84,11 @@ void multiply(int columns, int64_t depth, const float *left, const float *right,
   }
 }
 
+// Fetches `count` floats that will be read.
+inline void prefetch(const float *from, int64_t count) {
+  for (int64_t i = 0; i < count + 15; i += 16) __builtin_prefetch(from + i);  // lines that begin before or end after them
+}
+
 // One panel of a row-major matrix; rows that are missing become zeros.
 void pack_rows(const float *from, int64_t from_stride, int rows, int64_t depth, float *to) {
   int64_t k = 0;

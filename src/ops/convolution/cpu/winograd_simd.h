@@ -238,11 +238,11 @@ void transform_panel(const Weights &weights, int64_t m, int64_t first, int64_t e
       const int64_t depth = std::min<int64_t>(k + lane / kRows % kSteps, end - 1);
       from[lane] = lanes[lane] + depth * weights.step;
     }
-    if (weights.turned) {  // one place after the other far apart, which the processor does not fetch ahead
+    if (weights.turned) {  // places far apart, which the processor does not foresee
       const float *ahead = lanes[0] + std::min(k + 8, end - 1) * weights.step;
-      for (int at = 0; at < kSteps; at++, ahead += weights.step) {
-        for (int i = 0; i < kRows * 9; i += 16) __builtin_prefetch(ahead + i);
-      }
+      for (int at = 0; at < kSteps; at++, ahead += weights.step) prefetch(ahead, kRows * 9);
+    } else {
+      for (int row = 0; row < kRows; row++) __builtin_prefetch(from[row] + 16 * 9);
     }
     alignas(64) float raw[9][kLanes];
     read_nines(from, raw[0]);
