@@ -4,6 +4,7 @@ Only the standard library and NumPy, so that peers with a Python of their own ca
 """
 
 import csv
+import ctypes
 import json
 import os
 import subprocess
@@ -23,8 +24,10 @@ PEERS = {"PyTorch": {}, "PyTorch, AVX2 only": {"ONEDNN_MAX_CPU_ISA": "AVX2"}}
 def serve(commands: Mapping[str, Callable[[str | None], dict]]) -> None:
     """Say that all is ready, then run a command a line (with at most one argument): one JSON a line out, after '@'.
 
-    An answer has the seconds and CPU seconds of its command, unless the command gives its own.
+    An answer has the seconds and CPU seconds of its command, unless the command gives its own. What making ready left
+    free in the heap is given back before, on either side, so that it does not count as the commands' memory.
     """
+    ctypes.CDLL(None).malloc_trim(0)
     print("@{}", flush=True)
     for line in sys.stdin:
         command, *argument = line.split()

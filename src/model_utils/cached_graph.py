@@ -67,6 +67,7 @@ class CachedGraph(nn.Cell):
         key = checksum_of([cache.surroundings, description(self), signature]) if cache.store else ""
         name = checksum_of([cache.name, self.label, signature])
         start = time.monotonic()
+        trim_heap()  # loading a network's weights left up to 0.3 GB free, on top of which it would be compiled
         with _news(cache, name):
             apart = cache.compile_apart(key, lambda: self._compile_only(cache, key, *args))
             result, taken = self._compile_and_first_run(cache, key, *args)
