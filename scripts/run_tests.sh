@@ -5,8 +5,8 @@
 #
 # Without arguments: the whole suite. Examples of arguments: tests/data, -k anchor, -m "not slow", -x.
 # Two to four tests run at once, as there are cores (-n 0: one after the other); files are kept together.
-# The program of ascend310_infer is compiled and tested too, and mpirun used; what they need is installed where that is
-# allowed.
+# The program of ascend310_infer is compiled and tested too, mpirun used, and pages opened in headless Chromium; what
+# they need is installed where that is allowed.
 # DRY_RUN=1 in the environment only prints what would be run.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -28,6 +28,17 @@ want_mpirun() {
         echo "== going on without it: the test of mpirun is skipped"
 }
 
+# What opens app.py's page and the reports; those tests are skipped where it cannot be had.
+want_browser() {
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable chrome headless_shell; do
+        if command -v "$name" >/dev/null; then
+            return
+        fi
+    done
+    (install_packages chromium) || echo "== going on without it: the tests that open pages in a browser are skipped"
+}
+
 if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
     usage_of "$0"
     exit 0
@@ -37,6 +48,7 @@ run env PYTHON="$VENV_DIR/bin/python" bash "$PROJECT_ROOT/scripts/build_custom.s
 if ! dry_run; then
     want_libraries_of_ascend310
     want_mpirun
+    want_browser
 fi
 cd "$PROJECT_ROOT"
 echo "== running the tests"
