@@ -1,9 +1,14 @@
 """Inference over folders with a stand-in for the network: order, batches, broken images, progress."""
 
+import itertools
+import re
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
+from src.common import progress
 from src.common.errors import UserError
 from src.common.progress import with_progress
 from src.data.image import ImageError, load_image
@@ -124,16 +129,21 @@ def test_few_images_wait_in_memory(folder):
     assert peak[0] <= 2 + 2 * 2 + 1
 
 
-def test_plain_progress_lines(capsys):
+def test_plain_progress_lines_have_the_rate_since_the_start(capsys, monkeypatch):
+    seconds = itertools.count()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))  # a second for each line
     assert list(with_progress(range(25), 25, "images", "off")) == list(range(25))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "2/25 images" and lines[-1] == "25/25 images" and len(lines) == 13
+    assert lines[0] == "2/25 images, 2.0 images/s" and lines[-1] == "25/25 images, 1.9 images/s" and len(lines) == 13
+    assert list(with_progress(range(200), None, "images read back", "off")) == list(range(200))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["100 images read back, 100.0 images/s", "200 images read back, 100.0 images/s"]
 
 
 def test_progress_bar(capsys):
     assert list(with_progress(range(3), 3, "images", "on")) == [0, 1, 2]
     captured = capsys.readouterr()
-    assert captured.out == "" and "3/3" in captured.err
+    assert captured.out == "" and re.search(r"3/3 .*images/s", captured.err)
 
 
 def test_image_error_is_what_the_loader_raises(tmp_path):
