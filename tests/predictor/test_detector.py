@@ -18,6 +18,7 @@ from src.data.synthetic import main as write_synthetic
 from src.deploy import exported_model
 from src.predictor import Detector, detector
 from src.predictor.detect_images import InferenceOptions
+from src.predictor.image_detections import ImageDetections
 from src.predictor.pipeline import Pipeline
 from tests.deploy.cards import write_card
 from tests.deploy.small_models import small_model
@@ -93,19 +94,29 @@ def test_objects_and_their_forms(inside, masks_detector) -> None:
     assert f"ImageDetections(96x96: {found.names[0]}" in repr(found)
 
 
-@pytest.fixture
-def loaded_once(masks_detector, monkeypatch) -> None:
-    """The checkpoint of the pages is the one that is loaded already."""
-
-    def pipeline_of(checkpoint, config, overrides):
-        assert (checkpoint, config, overrides) == (CHECKPOINT, None, {})
-        return masks_detector.pipeline
-
-    monkeypatch.setattr(detector, "_pipeline_of", pipeline_of)
+@pytest.mark.parametrize("masks", [True, False])
+def test_the_package_supervision_takes_what_was_found(inside, masks_detector, masks) -> None:
+    supervision = pytest.importorskip("supervision", exc_type=ImportError)
+    path, entry = next(iter(inside.items()))
+    if masks:
+        found = masks_detector.predict(path)
+    else:
+        objects = [{name: value for name, value in one.items() if name != "mask"} for one in entry["predictions"]]
+        found = ImageDetections({**entry, "predictions": objects}, masks_detector.class_names, [], lambda: None)
+    theirs = supervision.Detections(**vars(found.to_supervision()))
+    assert len(theirs) == len(found) > 1 and (theirs.mask is not None) == masks
+    np.testing.assert_array_equal(theirs.box_area, np.prod(found.boxes[:, 2:] - found.boxes[:, :2], 1))
+    sure = theirs[theirs.confidence > found.scores.mean()]  # its own selection of rows
+    assert 0 < len(sure) < len(found) and sure["class_name"].tolist() == found.names[: len(sure)]
+    picture = supervision.BoxAnnotator().annotate(cv2.imread(path), theirs)
+    if masks:
+        np.testing.assert_array_equal(theirs.area, found.masks.sum((1, 2)))
+        picture = supervision.MaskAnnotator().annotate(picture, theirs)
+    assert (picture != cv2.imread(path)).any()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
-def test_the_lines_of_the_pages(inside, loaded_once, page) -> None:
+def test_the_lines_of_the_pages(inside, page) -> None:
     text = (ROOT / page).read_text()
     (lines,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "src.predictor" in block]
     assert len(lines.replace("\n\n", "\n").strip().splitlines()) <= 5
@@ -114,7 +125,7 @@ def test_the_lines_of_the_pages(inside, loaded_once, page) -> None:
     assert Path("found.png").is_file()
 
 
-def test_the_notebook(inside, loaded_once, capsys) -> None:
+def test_the_notebook(inside, capsys) -> None:
     notebook = json.loads((ROOT / "docs/detect.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(cell["outputs"] == [] for cell in notebook["cells"] if cell["cell_type"] == "code")
