@@ -1,5 +1,6 @@
 """app.py's HTTP interface: the JSON of infer.py, what is refused, and what signals do."""
 
+import http.client
 import json
 import signal
 import socket
@@ -165,6 +166,36 @@ def test_sigterm_lets_answers_end_and_too_many_requests_are_refused(tmp_path: Pa
             server.post("/detect", image)
     assert [answer.status for answer in answers] == [503, 200, 200]
     assert len({answer.text for answer in answers[1:]}) == 1 and len(json.loads(answers[1].text)["predictions"]) == 2
+
+
+def test_sigterm_lets_a_video_end(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.avi", 6).read_bytes()
+    with running(write_drawn_model(tmp_path / "slow.onnx", SLOW)) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("POST", "/detect_video", clip)
+        answer = connection.getresponse()
+        lines = [answer.readline()]
+        server.process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + 30
+        while not refuses(server):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert server.process.poll() is None  # further frames are being computed
+        lines += answer.readlines()
+        connection.close()
+        _, err = server.process.communicate(timeout=60)
+        assert (server.process.returncode, err) == (143, "terminated\n")
+    found = [json.loads(line) for line in lines]
+    assert [(line["frame"], len(line["predictions"])) for line in found] == [(frame, 2) for frame in range(6)]
+
+
+def refuses(server: Server) -> bool:
+    """Whether no connection is accepted any more."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def options(**changes: object) -> Namespace:
