@@ -32,64 +32,99 @@ CHAPTERS = (DOCS / "configuration.md", DOCS / "data.md", DOCS / "training.md")
 INSTABOOST = ROOT / "configs/instaboost/README.md"
 NAS_FPN = ROOT / "configs/nas_fpn/README.md"
 REFINEDET = ROOT / "configs/refinedet/README.md"
+TOOLS = ("analyse_predictions", "anchor_statistics", "check_dataset", "compare_runs", "count_parameters", "doctor",
+         "lr_finder", "noise_checkpoint", "plot_log", "plot_lr", "publish_weights")  # fmt: skip
 
-# Commands that other tests run, by their beginnings.
+EXPORT = "python export.py --checkpoint_path outputs/first/checkpoints/best.ckpt --file_name outputs/first"
+CONFIG = "--config_path outputs/first/config.yaml"
+EVALUATE = f"{CONFIG} --val_dataset data/shapes/validation"
+INFER = f"python infer.py --checkpoint_path outputs/first/detector.onnx {CONFIG} --pred_input"
+
+# Commands that other tests run; ... stands for any further words.
 RUN_ELSEWHERE = {
-    "bash scripts/run_demo.sh": "test_scripts.py",
-    "bash scripts/run_tests.sh": "the suite itself",
+    "bash scripts/run_demo.sh ...": "test_scripts.py",
+    "bash scripts/run_tests.sh ...": "the suite itself",
     "source .venv/bin/activate": "nothing to run",
     "bash scripts/setup_env.sh": "tests/scripts/test_setup_env.py",
-    "ruff ": "tests/scripts/test_style.py",
+    "bash scripts/setup_env.sh requirements-dev.txt": "tests/scripts/test_setup_env.py",
+    "ruff check .": "tests/scripts/test_style.py",
+    "ruff format --check .": "tests/scripts/test_style.py",
     "mypy": "tests/scripts/test_style.py",
     "lint-imports": "tests/layout/test_layers.py",
-    "shellcheck ": "tests/scripts/test_style.py",
+    "shellcheck scripts/*.sh scripts/*/*.sh": "tests/scripts/test_style.py",
     "bash scripts/build_custom.sh": "tests/ops/test_roi_kernels.py",
-    "python -m tests.faults --number": "tests/faults/test_campaign.py, with fewer faults",
-    "python -m tests.faults.kills": "test_training.py kills one training once",
-    "python tools/": "tests/tools/test_commands.py",
-    "bash scripts/run_standalone_train_gpu.sh": "test_scripts.py and test_masks.py",
-    "bash scripts/run_distribute_train_gpu.sh": "test_scripts.py and test_masks.py",
-    "bash scripts/run_distribute_train.sh": "tests/scripts/test_published_scripts.py",
-    "export NODE_NUM=": "nothing to run",
-    "export VENV_DIR=": "tests/scripts/test_setup_env.py",
-    "NODE_RANK=": "test_several_machines.py, tests/scripts/test_machines.py",
-    "bash scripts/run_eval_gpu.sh": "test_scripts.py and test_masks.py",
-    "bash scripts/run_infer_gpu.sh": "test_scripts.py and test_masks.py",
-    "bash scripts/nas_fpn/run_single_train.sh": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
-    "bash scripts/nas_fpn/run_distribute_train.sh": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
-    "bash scripts/nas_fpn/run_eval.sh": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
-    "OUTPUT_DIR=second bash scripts/nas_fpn/run_single_train.sh": "test_device_commands.py",
-    "DRY_RUN=1 bash scripts/nas_fpn/run_distribute_train.sh": "tests/scripts/test_ascend_scripts.py",
-    "bash scripts/refinedet/run_": "tests/scripts/test_ascend_scripts.py",
-    "python train.py --device_id=0 ": "test_device_commands.py",
-    "python eval.py --dataset=coco --device_id=0 ": "test_device_commands.py",
-    "python train.py --run_online=True ": "tests/model_utils/test_moxing_adapter.py",
-    "python new_experiment.py": "tests/commands/test_new_experiment.py",
-    "python convert_dataset.py": "tests/data/test_writers.py",
-    "python split_dataset.py": "tests/data/test_splitting.py",
-    "python create_data.py": "test_create_data.py",
-    "python infer.py --checkpoint_path zoo:": "test_the_first_commands_of_the_readme",
-    "python draw_predictions.py --pred_json cells.json": "test_the_first_commands_of_the_readme",
-    "python export.py": "test_export.py and test_infer_310.py",
-    "python eval.py --checkpoint_path outputs/first/detector.onnx": "test_export.py",
-    "python infer.py --checkpoint_path outputs/first/detector.onnx": "test_export.py, tests/commands/test_infer_*.py",
+    "python -m tests.faults --number 10000": "tests/faults/test_campaign.py, with fewer faults",
+    "python -m tests.faults.kills --number 10": "test_training.py kills one training once",
+    **{f"python tools/{name}.py ...": "tests/tools/test_commands.py" for name in TOOLS},
+    "bash scripts/run_standalone_train_gpu.sh ...": "test_scripts.py and test_masks.py",
+    "bash scripts/run_distribute_train_gpu.sh ...": "test_scripts.py and test_masks.py",
+    "bash scripts/run_distribute_train.sh ...": "tests/scripts/test_published_scripts.py",
+    "export NODE_NUM=2 MASTER_ADDR=10.0.0.1 MASTER_PORT=8118": "nothing to run",
+    "export VENV_DIR=$PWD/.venv-2.8 MINDSPORE_VERSION=2.8.0": "tests/scripts/test_setup_env.py",
+    "NODE_RANK=0 bash scripts/run_distribute_train_gpu.sh ...": "test_several_machines.py and test_machines.py",
+    "NODE_RANK=1 bash scripts/run_distribute_train_gpu.sh ...": "test_several_machines.py and test_machines.py",
+    "bash scripts/run_eval_gpu.sh ...": "test_scripts.py and test_masks.py",
+    "bash scripts/run_infer_gpu.sh ...": "test_scripts.py and test_masks.py",
+    "bash scripts/nas_fpn/run_single_train.sh ...": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
+    "bash scripts/nas_fpn/run_distribute_train.sh ...": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
+    "bash scripts/nas_fpn/run_eval.sh ...": "test_device_commands.py, tests/scripts/test_ascend_scripts.py",
+    "OUTPUT_DIR=second bash scripts/nas_fpn/run_single_train.sh ...": "test_device_commands.py",
+    "DRY_RUN=1 bash scripts/nas_fpn/run_distribute_train.sh ...": "tests/scripts/test_ascend_scripts.py",
+    "bash scripts/refinedet/run_distribute_train.sh ...": "tests/scripts/test_ascend_scripts.py",
+    "bash scripts/refinedet/run_distribute_train_gpu.sh ...": "tests/scripts/test_ascend_scripts.py",
+    "bash scripts/refinedet/run_eval.sh ...": "tests/scripts/test_ascend_scripts.py",
+    "bash scripts/refinedet/run_eval_gpu.sh ...": "tests/scripts/test_ascend_scripts.py",
+    "bash scripts/refinedet/run_infer_310.sh ...": "tests/scripts/test_ascend_scripts.py",
+    "bash scripts/refinedet/run_standardalone_train.sh ...": "tests/scripts/test_ascend_scripts.py",
+    "bash scripts/refinedet/run_standardalone_train_gpu.sh ...": "tests/scripts/test_ascend_scripts.py",
+    "python train.py --device_id=0 ...": "test_device_commands.py",
+    "python eval.py --dataset=coco --device_id=0 ...": "test_device_commands.py",
+    "python train.py --run_online=True ...": "tests/model_utils/test_moxing_adapter.py",
+    "python new_experiment.py ...": "tests/commands/test_new_experiment.py",
+    "python convert_dataset.py ...": "tests/data/test_writers.py",
+    "python split_dataset.py ...": "tests/data/test_splitting.py",
+    "python create_data.py ...": "test_create_data.py",
+    "python infer.py --checkpoint_path zoo:blood_cells ...": "test_the_first_commands_of_the_readme",
+    "python draw_predictions.py --pred_json cells.json --output_dir cells": "test_the_first_commands_of_the_readme",
+    f"{EXPORT}/detector --file_format ONNX": "test_export.py",
+    f"{EXPORT}/detector --file_format MINDIR": "test_export.py",
+    f"{EXPORT}/small --file_format ONNX --precision int8 --calibration_images data/shapes/train "
+    "--val_dataset data/shapes/validation": "test_export.py",
+    f"{EXPORT}/on_lite --file_format LITE": "test_export.py",
+    f"{EXPORT}/on_chip --file_format OM --soc_version Ascend310P3 --precision float16": "test_export.py",
+    "python export.py --checkpoint_path best.ckpt --file_name net --file_format LITE": "test_real_lite.py",
+    "python export.py --ckpt_file [CKPT_PATH] ...": "tests/documents/test_published_lines.py",
+    "python export.py --file_name [RUN_PLATFORM] ...": "tests/documents/test_published_lines.py",
+    f"python eval.py --checkpoint_path outputs/first/detector.onnx {EVALUATE}": "test_export.py",
+    f"python eval.py --checkpoint_path outputs/first/detector.onnx {EVALUATE} --runtime onnxruntime --providers CPU":
+        "test_export.py",
+    f"python eval.py --checkpoint_path outputs/first/detector.onnx {EVALUATE} --runtime openvino --precision bfloat16":
+        "test_export.py",
+    f"python eval.py --checkpoint_path outputs/first/on_lite.mindir {EVALUATE}": "test_export.py",
+    f"{INFER} data/shapes/validation/data --pred_output outputs/first/found_onnx.json": "test_export.py",
+    f"{INFER} clip.mp4 --pred_output clip.jsonl --save_video clip_found.mp4": "test_export.py",
+    f"{INFER} 0 --pred_output camera.jsonl --save_video camera.mp4": "tests/commands/test_infer_camera.py",
+    f"{INFER} large.jpg --pred_output large.json --tile 640 --overlap 0.2": "test_export.py",
+    f"{INFER} large.jpg --pred_output large.json --tile 640 --tta flip": "test_export.py",
     "python app.py --checkpoint_path outputs/first/detector.onnx": "tests/commands/app",
-    "curl --data-binary @": "tests/commands/app/test_interface.py, with Python's client",
+    "curl --data-binary @street.jpg http://127.0.0.1:8000/detect": "tests/commands/app/test_interface.py",
+    "curl --data-binary @clip.mp4 http://127.0.0.1:8000/detect_video": "tests/commands/app/test_interface.py",
     "pip install starlette uvicorn": "requirements-dev.txt has them",
-    "converter_lite ": "tests/ascend310/test_real_lite.py, through the converter's library",
-    "python -m pip download --python-version 3.7 ": "tests/ascend310/test_real_lite.py",
-    "python -m zipfile -e mindspore_lite-": "tests/ascend310/test_real_lite.py",
-    "python eval.py --checkpoint_path outputs/first/on_lite.mindir": "tests/ascend310/test_real_lite.py",
-    "bash scripts/run_infer_310.sh net.mindir": "tests/ascend310/test_real_lite.py",
-    "bash scripts/nas_fpn/run_infer_310.sh": "test_infer_310.py, with a stand-in for the chip",
-    "DEVICE_TARGET=CPU bash scripts/nas_fpn/run_infer_310.sh": "test_infer_310.py",
-    "python postprocess.py": "test_infer_310.py",
-    "python -m src.commands.infer_files": "test_infer_310.py",
-    "cmake ": "tests/ascend310/test_program.py, with a stand-in for the chip",
-    "build/ascend310_infer/main": "tests/ascend310/test_program.py, with a stand-in for the chip",
-    "apt-get install": "scripts/run_tests.sh",
-    "export LITE_HOME=": "nothing to run",
-}
+    "converter_lite ...": "tests/ascend310/test_real_lite.py, through the converter's library",
+    "python -m pip download --python-version 3.7 ...": "tests/ascend310/test_real_lite.py",
+    "python -m zipfile -e mindspore_lite-2.0.0-cp37-cp37m-manylinux1_x86_64.whl lite": "test_export.py",
+    "export LITE_HOME=$PWD/lite/mindspore_lite": "test_export.py",
+    "export LITE_HOME=/opt/mindspore-lite-2.10.0-linux-aarch64": "nothing to run",
+    "bash scripts/run_infer_310.sh net.mindir ...": "tests/ascend310/test_real_lite.py",
+    "bash scripts/nas_fpn/run_infer_310.sh ...": "test_infer_310.py, with a stand-in for the chip",
+    "DEVICE_TARGET=CPU bash scripts/nas_fpn/run_infer_310.sh ...": "test_infer_310.py",
+    "python postprocess.py ...": "test_infer_310.py",
+    "python -m src.commands.infer_files ...": "test_infer_310.py",
+    "cmake -S ascend310_infer -B build/ascend310_infer": "tests/ascend310, into another folder",
+    "cmake --build build/ascend310_infer --parallel": "tests/ascend310, into another folder",
+    "build/ascend310_infer/main ...": "tests/ascend310/test_program.py, with a stand-in for the chip",
+    "apt-get install g++ cmake ...": "scripts/run_tests.sh",
+}  # fmt: skip
 
 
 def commands_of(document: Path) -> list[str]:
@@ -101,7 +136,15 @@ def commands_of(document: Path) -> list[str]:
 
 
 def is_run_elsewhere(command: str) -> bool:
-    return any(command.startswith(beginning) for beginning in RUN_ELSEWHERE)
+    return any(is_meant(command, entry) for entry in RUN_ELSEWHERE)
+
+
+def is_meant(command: str, entry: str) -> bool:
+    """Whether an entry of RUN_ELSEWHERE stands for a command."""
+    words, wanted = command.split(), entry.split()
+    if wanted[-1] == "...":
+        return words[: len(wanted) - 1] == wanted[:-1]
+    return words == wanted
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +278,11 @@ def test_no_command_is_left_out(document: Path) -> None:
         converts = document in (INSTABOOST, NAS_FPN, REFINEDET) and "convert_weights" in command
         ours = document in CHAPTERS or converts
         assert is_run_elsewhere(command) or ours, command
+
+
+@pytest.mark.parametrize("entry", RUN_ELSEWHERE)
+def test_commands_that_are_run_elsewhere_are_in_a_page(entry: str) -> None:
+    assert any(is_meant(command, entry) for document in DOCUMENTS for command in commands_of(document))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,6 +1,7 @@
 """The commands of docs/deployment.md, one by one: exported files do what the checkpoint does."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,14 +16,19 @@ import pytest
 
 from src.config import save_config
 from src.data.synthetic import main as write_synthetic
+from src.data.video_file import VideoFile, writing_video
 from src.predictor import Detector
+from tests.ascend310.test_real_lite import PACKAGE, downloaded_wheel
 from tests.deploy.small_models import small_model
 from tests.end_to_end.commands import ROOT, environment
 from tests.end_to_end.test_documents import commands_of
 
-# Words of the page's commands that other tests run: tests/commands (videos, cameras, app.py, conversions) and
-# tests/deploy (bfloat16).
-RUN_ELSEWHERE = ("clip", "camera", "app.py", "LITE", " OM ", "bfloat16")
+# The page's commands of these three programs, in its order.
+(EXPORT_ONNX, EXPORT_MINDIR, EVALUATE, INFER, EVALUATE_ON_CPU, INFER_VIDEO, INFER_CAMERA, INFER_IN_TILES, EXPORT_INT8,
+ EVALUATE_BFLOAT16, EXPORT_LITE, EVALUATE_LITE, EXPORT_OM) = (
+    command for command in commands_of(ROOT / "docs/deployment.md")
+    if command.startswith(("python export.py ", "python eval.py ", "python infer.py "))
+)  # fmt: skip
 
 
 def run(command: str, folder: Path, expect: int = 0) -> subprocess.CompletedProcess:
@@ -73,33 +79,30 @@ def write_large_picture(folder: Path) -> None:
     cv2.imwrite(str(folder / "large.jpg"), np.tile(cv2.imread(str(first)), (6, 6, 1)))
 
 
-def test_the_pages_commands_give_the_checkpoints_ap(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = [
-        command
-        for command in commands_of(ROOT / "docs/deployment.md")
-        if ("export.py" in command or ".onnx" in command) and not any(word in command for word in RUN_ELSEWHERE)
-    ]
-    programs = ["export.py", "export.py", "eval.py", "infer.py", "eval.py", "infer.py", "export.py"]
-    assert [c.split()[1] for c in commands] == programs
-    write_large_picture(folder)
-    outputs = [run(command, folder).stdout for command in commands]
-    for output, name in zip(outputs, ("detector.onnx", "detector.mindir"), strict=False):
+@pytest.fixture(scope="module")
+def exported(folder: Path) -> Path:
+    """The same folder with detector.onnx and detector.mindir."""
+    for command, name in ((EXPORT_ONNX, "detector.onnx"), (EXPORT_MINDIR, "detector.mindir")):
+        output = run(command, folder).stdout
         assert "configuration: outputs/first/config.yaml" in output
         assert "largest difference from the checkpoint" in output and f"{name} is ready" in output
-    assert "ONNX Runtime runs on CPUExecutionProvider" in outputs[4]
-    in_tiles = json.loads((folder / "large.json").read_text())["large.jpg"]
-    assert in_tiles["width"] == 768 and len(in_tiles["predictions"]) > 8  # of each of its views at most 4
-    assert "int8: calibrated on 1 images" in outputs[6] and "AP on data/shapes/validation: float32" in outputs[6]
+    return folder
+
+
+def test_the_pages_commands_give_the_checkpoints_ap(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = exported
+    for command in (EVALUATE, INFER):
+        run(command, folder)
     again = json.loads((folder / "outputs/first/found_onnx.json").read_text())
     expected = json.loads((folder / "found.json").read_text())
     for ours, theirs in zip(again.values(), expected.values(), strict=True):
         assert len(ours["predictions"]) == len(theirs["predictions"])
         assert ours["predictions"][0]["score"] == pytest.approx(theirs["predictions"][0]["score"], abs=1e-4)
     results = folder / "outputs/first"
-    evaluate = commands[2].replace("detector.onnx", "{}")
+    evaluate = EVALUATE.replace("detector.onnx", "{}")
     aps = [bbox_map(results / "detector_metrics.json")]
     if find_spec("openvino"):
-        run(f"{commands[2]} --runtime openvino", folder)
+        run(f"{EVALUATE} --runtime openvino", folder)
         aps.append(bbox_map(results / "detector_metrics.json"))
     alone = folder / "detector.onnx"
     shutil.copyfile(results / "detector.onnx", alone)
@@ -114,7 +117,88 @@ def test_the_pages_commands_give_the_checkpoints_ap(folder: Path, monkeypatch: p
     wanted = bbox_map(results / "checkpoints/best_metrics.json")
     assert 0.2 < wanted < 0.9
     assert aps == pytest.approx([wanted] * len(aps), abs=1e-3)
-    mistaken = run(f"{commands[2]} --keep_ratio 0", folder, expect=2)
+    mistaken = run(f"{EVALUATE} --keep_ratio 0", folder, expect=2)
     assert mistaken.stderr.splitlines() == [
         "error: outputs/first/detector.onnx was exported with keep_ratio True, but outputs/first/config.yaml has False"
     ]
+
+
+def test_the_page_names_what_onnx_runtime_runs_on(exported: Path) -> None:
+    assert "ONNX Runtime runs on CPUExecutionProvider" in run(EVALUATE_ON_CPU, exported).stdout
+
+
+def test_the_pages_video(exported: Path) -> None:
+    """That of a camera: tests/commands/test_infer_camera.py."""
+    picture = cv2.imread(str(exported / "data/shapes/validation/data/000001.jpg"))
+    with writing_video(exported / "clip.mp4", 4.0, (128, 128)) as video:
+        for _ in range(3):
+            video.add(picture)
+    run(INFER_VIDEO, exported)
+    lines = (exported / "clip.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == [0, 1, 2] and json.loads(lines[2])["predictions"]
+    assert VideoFile(exported / "clip_found.mp4").count == 3
+    assert "--pred_input 0 " in INFER_CAMERA
+
+
+@pytest.mark.parametrize("page", ["docs/deployment.md", "README.md"])
+def test_the_pages_large_picture(exported: Path, page: str) -> None:
+    (command,) = [command for command in commands_of(ROOT / page) if "large.jpg" in command]
+    assert command == INFER_IN_TILES or page == "README.md"
+    write_large_picture(exported)
+    run(command, exported)
+    found = json.loads((exported / "large.json").read_text())["large.jpg"]
+    assert found["width"] == 768 and len(found["predictions"]) > 8  # of each of its views at most 4
+
+
+def test_the_pages_int8(folder: Path) -> None:
+    output = run(EXPORT_INT8, folder).stdout
+    assert "int8: calibrated on 1 images" in output and "AP on data/shapes/validation: float32" in output
+
+
+def test_the_pages_bfloat16(exported: Path) -> None:
+    """Where the processor has no bfloat16, one line says so."""
+    openvino = pytest.importorskip("openvino")
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        (line,) = run(EVALUATE_BFLOAT16, exported, expect=2).stderr.splitlines()
+        assert line.startswith("error: --precision bfloat16: this processor does not have bfloat16")
+        return
+    run(EVALUATE, exported)
+    expected = bbox_map(exported / "outputs/first/detector_metrics.json")
+    run(EVALUATE_BFLOAT16, exported)
+    assert bbox_map(exported / "outputs/first/detector_metrics.json") == pytest.approx(expected, abs=0.1)
+
+
+def test_the_pages_om_without_atc(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    output = run(EXPORT_OM, folder).stdout
+    assert "on_chip.om is not made: ATC of CANN is not installed here; run" in output
+    written = {path.name for path in (folder / "outputs/first").glob("on_chip*")}
+    assert written == {"on_chip.onnx", "on_chip.onnx.json", "on_chip.atc.sh"}
+    words = shlex.split((folder / "outputs/first/on_chip.atc.sh").read_text(), comments=True)
+    assert "--model=on_chip.onnx" in words and "--precision_mode=force_fp16" in words
+    assert "--soc_version=Ascend310P3" in words
+
+
+@pytest.mark.slow
+def test_the_pages_lite(folder: Path) -> None:
+    """With the wheel as its user's cache has it, which is what the page downloads."""
+    wheel = downloaded_wheel()
+    link = folder / "mindspore_lite-2.0.0-cp37-cp37m-manylinux1_x86_64.whl"
+    assert link.name == wheel.name
+    link.symlink_to(wheel)
+    for program in ("export.py", "eval.py"):
+        (folder / program).symlink_to(ROOT / program)
+    lines = [command for command in commands_of(ROOT / "docs/deployment.md") if "lite" in command]
+    download, unpack, home, *others = [line for line in lines if not line.startswith("converter_lite")]
+    assert PACKAGE in download and others == [EXPORT_LITE, EVALUATE_LITE]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join([unpack, home, *others])], cwd=folder, env=environment(PATH=path),
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "on_lite.mindir is ready" in done.stdout
+    metrics = folder / "outputs/first/on_lite_metrics.json"
+    found = bbox_map(metrics)
+    run(EVALUATE_LITE.replace("on_lite.mindir", "on_lite.onnx"), folder)
+    assert found == pytest.approx(bbox_map(metrics), abs=1e-3) and found > 0.2

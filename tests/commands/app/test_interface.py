@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from argparse import Namespace
@@ -20,6 +22,7 @@ from tests.commands.app.running import Server, encoded, grey, running, truncated
 from tests.conftest import ROOT
 from tests.deploy.drawn_model import write_drawn_model
 from tests.end_to_end.commands import run
+from tests.end_to_end.test_documents import commands_of
 
 # The configuration that the network's file would have come from.
 CONFIG = f"""
@@ -81,6 +84,24 @@ def test_the_lines_of_a_video_are_those_of_infer(server: Server, folder: Path) -
     lines = [json.loads(line) for line in server.post("/detect_video?pictures=1", clip.read_bytes()).text.splitlines()]
     assert [line.pop("picture")[:4] for line in lines] == ["/9j/"] * 5  # base64 of a JPEG file's first bytes
     assert lines == [json.loads(line) for line in answer.text.splitlines()]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+@pytest.mark.parametrize("page", ["docs/deployment.md", "README.md"])
+def test_the_pages_lines_of_curl(server: Server, folder: Path, tmp_path: Path, page: str) -> None:
+    """As they stand, but for the server's port."""
+    (tmp_path / "street.jpg").write_bytes(encoded(grey(128), ".jpg"))
+    write_clip(tmp_path / "clip.mp4", 5)
+    lines = [line for line in commands_of(ROOT / page) if line.startswith("curl ")]
+    assert lines
+    for line in lines:
+        words = line.replace("http://127.0.0.1:8000/", server.address).split()
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+        written = infer_writes(folder, tmp_path / words[2].removeprefix("@"))
+        if "clip.mp4" in line:
+            assert done.stdout == written
+        else:
+            assert json.loads(done.stdout) == next(iter(json.loads(written).values()))
 
 
 def test_a_truncated_video_gives_what_there_is(server: Server, folder: Path) -> None:
