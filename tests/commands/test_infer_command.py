@@ -121,3 +121,16 @@ def test_checkpoint_of_other_classes(tmp_path, checkpoint):
 )
 def test_mistakes_are_found_before_the_network_is_built(tmp_path, arguments, word):
     expect_mistake(infer(tmp_path, **arguments), word)
+
+
+def test_of_several_videos_one_is_to_be_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "clips/b.mp4", tmp_path / "clips/day1/a.AVI", tmp_path / "clips/notes.txt"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    for given in ("clips", "clips/**/*"):
+        message = f"pred_input {given}: no image, but 2 videos; give one of them, such as clips/b.mp4"
+        expect_mistake(infer(tmp_path, checkpoint_path="a", pred_input=given, pred_output="p"), message)
+    for given, found in (("clips/*.mp4", "clips/b.mp4"), ("clips/day1", "clips/day1/a.AVI")):
+        assert find_inputs(given) == [Path(found)]
+        expect_mistake(infer(tmp_path, checkpoint_path="a", pred_input=given, pred_output="p"), f"{found}: broken, ")
