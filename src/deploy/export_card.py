@@ -23,6 +23,7 @@ Shape = Annotated[list[Annotated[int, Field(ge=-1, lt=2**31)]], Field(max_length
 Side = Annotated[int, Field(gt=0, le=2**16)]
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+ApOfPrecisions = Annotated[dict[Literal["float32", "float16", "int8"], Fraction], Field(min_length=2, max_length=2)]
 Suppression = Literal["greedy", "soft_linear", "soft_gaussian"]
 Sigma = Annotated[float, Field(gt=0, le=100)]
 Mean = Annotated[list[Annotated[float, Field(ge=-1e30, le=1e30)]], Field(min_length=3, max_length=3)]
@@ -124,8 +125,10 @@ class ExportCard(CardPart):
         precision: type of its layers.
         difference: the largest difference of its outputs from those of the checkpoint, on the images that they were
             compared on; None: nothing was compared.
-        ap: other precisions than float32: AP on the validation data of the file in float32, and of this one; None: not
-            measured.
+        ap: other precisions than float32: AP on the validation data of the file in float32, and of this one, of masks
+            where it has them, else of boxes; None: not measured.
+        bbox_ap: the same of boxes, where `ap` is that of masks.
+        float32_layers: int8: layers that were left in float32 because too much AP was lost with them quantized.
     """
 
     format: Literal["MINDIR", "AIR", "ONNX", "LITE", "OM"]
@@ -145,9 +148,9 @@ class ExportCard(CardPart):
     source_sha256: str = ""
     precision: Literal["float32", "float16", "int8"] = "float32"
     difference: Annotated[float, Field(ge=0)] | None = None
-    ap: Annotated[dict[Literal["float32", "float16", "int8"], Fraction], Field(min_length=2, max_length=2)] | None = (
-        None
-    )
+    ap: ApOfPrecisions | None = None
+    bbox_ap: ApOfPrecisions | None = None
+    float32_layers: list[str] = []
 
     @field_validator("selection")
     @classmethod

@@ -95,4 +95,9 @@ class ExportKeys(Section):
     calibration_images: PathText = key(
         "", "export.py: int8: folder of images like those to come, which the ranges of values are read from"
     )
+    int8_max_ap_loss: Fraction = key(
+        0.01,
+        "export.py: int8: AP on val_dataset that may be lost, of boxes and of masks; with more, the most sensitive "
+        "layers stay float32",
+    )
     export_turned: bool = key(False, "turn_frame: the exported file takes the turned frame, img_height wide")

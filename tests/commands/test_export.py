@@ -1,5 +1,6 @@
 """Small detectors of every kind, exported, run and compared."""
 
+import json
 from pathlib import Path
 
 import mindspore as ms
@@ -16,8 +17,10 @@ from src.deploy.onnx_precision import convert_precision
 from src.deploy.onnx_scan import network_of_one
 from src.deploy.raw_selection import build_selection
 from src.model_utils.device_adapter import Device
+from src.predictor import Detector
 from src.predictor.trained_detector import in_frame_of_file
 from src.schema import Config
+from src.weights.checkpoint import load_checkpoint_weights, save_weights
 from tests.deploy.small_models import small_model
 
 
@@ -202,6 +205,52 @@ def test_integers_of_another_opset(retinanet, tmp_path, capsys):
     assert load_card(path).precision == "int8" and load_card(path).ap == card.ap  # as its metadata says
     images = np.random.default_rng(0).standard_normal((1, 3, 128, 128), np.float32)
     assert np.isfinite(open_exported(path).run(images)[1]).all()
+
+
+def test_integers_of_a_mask_model(tmp_path):
+    """The card keeps AP of masks, as ever, and that of boxes beside it."""
+    write_synthetic(["--output_dir", str(tmp_path / "data"), "--train", "2", "--val", "2", "--image_size", "64"])
+    data = {"calibration_images": str(tmp_path / "data/train"), "val_dataset": str(tmp_path / "data/validation")}
+    config = small_model("mask_rcnn", tmp_path)
+    card = load_card(exported(config, tmp_path, file_format="ONNX", precision="int8", **data))
+    assert set(card.ap) == set(card.bbox_ap) == {"float32", "int8"} and card.float32_layers == []
+
+
+def poisoned(config: Config, folder: Path) -> Config:
+    """The same detector with one channel 1e4 times larger before the layer of scores, whose weights make up for it."""
+    arrays = load_checkpoint_weights(config.checkpoint_path)
+    for name in arrays:
+        if ".cls_convs." in name and name.endswith(("gamma", "beta")):
+            arrays[name][3] *= 1e4
+    arrays["bbox_head.retina_cls.weight"][:, 3] /= 1e4
+    changed = config.model_copy(update={"checkpoint_path": str(folder / "poisoned.ckpt")})
+    save_weights(changed.checkpoint_path, arrays, changed)
+    return changed
+
+
+def label_with_finds(folder: Path, detector: Detector) -> None:
+    """Make what a detector finds the objects of a data set."""
+    path = folder / "labels.json"
+    labels = json.loads(path.read_text())
+    images = {image["id"]: folder / "data" / Path(image["file_name"]).name for image in labels["images"]}
+    found = zip(images, detector.predict(list(images.values())), strict=True)
+    objects = [one for image, detections in found for one in detections.to_coco(image)]
+    for number, one in enumerate(objects, 1):
+        one |= {"id": number, "area": one["bbox"][2] * one["bbox"][3], "iscrowd": 0}
+    path.write_text(json.dumps(labels | {"annotations": objects}))
+
+
+def test_sensitive_layers_stay_float32(retinanet, onnx_file, tmp_path, capsys):
+    """Until little AP is lost; with its own finds as objects, the detector in float32 has 1.0."""
+    write_synthetic(["--output_dir", str(tmp_path / "data"), "--train", "2", "--val", "3", "--image_size", "128"])
+    label_with_finds(tmp_path / "data/validation", Detector(onnx_file))
+    data = {"calibration_images": str(tmp_path / "data/train"), "val_dataset": str(tmp_path / "data/validation")}
+    settings = {"file_format": "ONNX", "precision": "int8", "int8_max_ap_loss": 0.2, **data}
+    path = exported(poisoned(retinanet, tmp_path), tmp_path, **settings)
+    printed, card = capsys.readouterr().out, load_card(path)
+    assert "AP lost, allowed: 0.2; the most sensitive layers, 1, stay float32" in printed
+    assert "bbox_head.retina_cls" in card.float32_layers and len(card.float32_layers) < 6
+    assert card.ap["float32"] > 0.95 and card.ap["int8"] >= card.ap["float32"] - 0.2 and card.bbox_ap is None
 
 
 def test_half_precision(onnx_file, tmp_path):
