@@ -10,6 +10,7 @@ import src  # noqa: F401  before any import of mindspore
 from src.common.console import show_messages
 
 ROOT = Path(__file__).parents[1]
+USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")  # before tests get one of their own
 
 
 @pytest.fixture(scope="session", autouse=True)

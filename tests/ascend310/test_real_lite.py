@@ -4,32 +4,32 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
 
 from src.common.errors import UserError
-from src.common.private_folder import user_cache
 from src.config import load_config, save_config
 from src.data.image import load_image
 from src.data.synthetic import main as write_synthetic
 from src.deploy.export_card import ExportCard, load_card, sha256_of
+from src.deploy.exported_model import ExportedDetector
 from src.deploy.lite import LiteModel, convert_by_lite
+from src.deploy.lite.programs import CONVERTER
 from src.deploy.onnx_file import OnnxModel
 from src.deploy.result_files import RESULTS, read_results
 from src.predictor import Detector
+from src.schema import Config
+from src.weights.zoo import zoo_config
+from tests.ascend310.lite_wheel import unpacked_lite
 from tests.ascend310.program import NEEDED, ROOT, SOURCE
 from tests.deploy.small_models import small_model
 from tests.end_to_end.commands import run
 from tests.scripts.shell import run_script
 
 pytestmark = pytest.mark.slow
-PACKAGE = "mindspore-lite==2.0.0"  # the one that is a wheel; Python 3.7 is what its Python module wants, not its C++
-MASK_DEMO = ROOT / "configs/demo/mask_rcnn.yaml"
 IMAGES = "data/validation/data"
 
 
@@ -44,26 +44,12 @@ def lite(tmp_path_factory) -> Path:
     """A folder with the unpacked wheel (whl) and the program built against it (build); skips without them."""
     if shutil.which("cmake") is None or shutil.which("g++") is None:
         pytest.skip(f"no cmake or no g++ here; {NEEDED}")
-    wheel, folder = downloaded_wheel(), tmp_path_factory.mktemp("lite")
-    with ZipFile(wheel) as archive:
-        archive.extractall(folder / "whl")
+    folder = tmp_path_factory.mktemp("lite")
+    unpacked_lite(folder / "whl")
     build = folder / "build"
     done("cmake", "-S", SOURCE, "-B", build, f"-DLITE_HOME={folder / 'whl/mindspore_lite'}")
     done("cmake", "--build", build, "--parallel", "2")
     return folder
-
-
-def downloaded_wheel() -> Path:
-    """The wheel, kept in the user's cache; skips where it cannot be had."""
-    folder = user_cache("mindspore_lite")
-    if not list(folder.glob("mindspore_lite-*.whl")):
-        options = ["--python-version", "3.7", "--only-binary=:all:", "--no-deps", "--dest", str(folder)]
-        command = [sys.executable, "-m", "pip", "download", "-q", *options, PACKAGE]
-        finished = subprocess.run(command, capture_output=True, text=True, timeout=900)
-        if finished.returncode != 0:
-            pytest.skip(f"{PACKAGE} cannot be downloaded: {finished.stderr.strip().splitlines()[-1:]}")
-    (wheel,) = folder.glob("mindspore_lite-*.whl")
-    return wheel
 
 
 @pytest.fixture(scope="module")
@@ -151,15 +137,22 @@ def stats_of(folder: Path, network: str, metrics: str, **environment: str) -> di
     return stats
 
 
-@pytest.fixture(scope="module")
-def mask_model(tmp_path_factory, lite: Path) -> Path:
-    """net.mindir and net.onnx of the trained Mask R-CNN of the drawn shapes, and images with masks."""
-    folder = tmp_path_factory.mktemp("masks")
+def of_zoo(name: str) -> Config:
+    return load_config(zoo_config(name), {"checkpoint_path": name, "device_target": "CPU"})
+
+
+def exported_by_lite(lite: Path, config: Config, folder: Path) -> Path:
+    """net.mindir and net.onnx of a network, and images of drawn shapes."""
     write_synthetic(["--output_dir", str(folder / "data"), "--train", "1", "--val", "6", "--image_size", "128"])
-    config = load_config(MASK_DEMO, {"checkpoint_path": "zoo:shapes_mask_rcnn", "device_target": "CPU"})
     save_config(config, folder / "config.yaml")
     assert "largest difference of MindSpore Lite from ONNX Runtime" in export_by_lite(lite, folder)
     return folder / "net.mindir"
+
+
+@pytest.fixture(scope="module")
+def mask_model(tmp_path_factory, lite: Path) -> Path:
+    """net.mindir and net.onnx of the trained Mask R-CNN of the drawn shapes, and images with masks."""
+    return exported_by_lite(lite, of_zoo("zoo:shapes_mask_rcnn"), tmp_path_factory.mktemp("masks"))
 
 
 def compare_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> None:
@@ -171,23 +164,59 @@ def compare_detections(found: Sequence[np.ndarray], expected: Sequence[np.ndarra
         np.testing.assert_allclose(found[place], expected[place], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_mask_model(
-    lite: Path, mask_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
-) -> None:
-    """Lite finds what ONNX Runtime finds, from Python and by the program."""
-    monkeypatch.setenv("LITE_HOME", str(lite / "whl/mindspore_lite"))
-    folder = mask_model.parent
-    run_program(lite, mask_model, tmp_path, threads)
-    card, reference, model = load_card(mask_model), OnnxModel(folder / "net.onnx"), LiteModel(mask_model, threads)
+def finds_the_same(lite: Path, network: Path, output: Path, threads: int) -> None:
+    """Whether Lite finds what ONNX Runtime finds, from Python and by the program."""
+    folder = network.parent
+    run_program(lite, network, output, threads)
+    card, reference, model = load_card(network), OnnxModel(folder / "net.onnx"), LiteModel(network, threads)
     prepare = card.preprocessing.transform()
     for path in sorted((folder / IMAGES).iterdir()):
         inputs = [value[None] for value in prepare(load_image(path))]
         expected = reference.run(*inputs)
         compare_detections(model.run(*inputs), expected)
-        written = read_results(tmp_path / RESULTS, path, card.outputs)
+        written = read_results(output / RESULTS, path, card.outputs)
         assert written is not None
         compare_detections([values[None] for values in written], expected)
+
+
+@pytest.fixture
+def lite_home(lite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process finds Lite, too."""
+    monkeypatch.setenv("LITE_HOME", str(lite / "whl/mindspore_lite"))
+
+
+@pytest.mark.usefixtures("lite_home")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_mask_model(lite: Path, mask_model: Path, tmp_path: Path, threads: int) -> None:
+    finds_the_same(lite, mask_model, tmp_path, threads)
+
+
+@pytest.mark.usefixtures("lite_home")
+def test_a_cascade(lite: Path, tmp_path: Path) -> None:
+    network = exported_by_lite(lite, small_model("cascade_mask_rcnn", tmp_path), tmp_path)
+    finds_the_same(lite, network, tmp_path, threads=1)
+
+
+@pytest.mark.usefixtures("lite_home")
+def test_a_refinedet(lite: Path, tmp_path: Path) -> None:
+    network = exported_by_lite(lite, of_zoo("zoo:shapes_refinedet"), tmp_path)
+    run_program(lite, network, tmp_path, threads=1)
+    boxes, scores = differences(tmp_path, tmp_path / RESULTS, load_card(network))
+    assert boxes < 1e-2 and scores < 1e-5
+    images = sorted((tmp_path / IMAGES).iterdir())
+    found, expected = (Detector(network.with_suffix(suffix)).predict(images) for suffix in (".mindir", ".onnx"))
+    assert sum(map(len, found)) == sum(map(len, expected)) > 5
+
+
+@pytest.mark.usefixtures("lite_home")
+def test_a_mask_model_as_ms_file(mask_model: Path, tmp_path: Path) -> None:
+    source, target = mask_model.with_suffix(".onnx"), tmp_path / "net.ms"
+    convert_by_lite(source, target)
+    images = sorted((mask_model.parent / IMAGES).iterdir())[:2]
+    model, reference, prepare = LiteModel(target, 1), OnnxModel(source), load_card(source).preprocessing.transform()
+    for image in images:
+        inputs = [value[None] for value in prepare(load_image(image))]
+        compare_detections(model.run(*inputs), reference.run(*inputs))
 
 
 def test_a_mask_model_on_to_the_same_ap(lite: Path, mask_model: Path, tmp_path: Path) -> None:
@@ -202,11 +231,54 @@ def test_eval_runs_a_converted_file(lite: Path, converted: Path) -> None:
     assert stats_of(folder, "net.mindir", "net_metrics.json", LITE_HOME=home) == pytest.approx(expected, abs=1e-3)
 
 
-def test_what_lite_refuses_ends_in_one_line(lite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LITE_HOME", str(lite / "whl/mindspore_lite"))
-    for name in ("net.mindir", "net.onnx"):
+def with_channels_last(lite: Path, source: Path, target: Path) -> None:
+    """Convert as converter_lite does by default: this project's program asks for channels first."""
+    package, code = lite / "whl/mindspore_lite", (ROOT / "src/deploy/lite/convert.cc").read_text()
+    assert "SetInputFormat(mindspore::NCHW);" in code
+    program = target.with_name("convert")
+    program.with_suffix(".cc").write_text(code.replace("converter.SetInputFormat(mindspore::NCHW);", ""))
+    libraries = [f"-l{name}" for name in CONVERTER]
+    words = ["g++", "-std=c++17", "-isystem", package, "-isystem", package / "include", f"{program}.cc", "-o", program]
+    done(*words, f"-L{package / 'lib'}", *libraries, "-Wl,--allow-shlib-undefined")
+    done(program, source, target, env={**os.environ, "LD_LIBRARY_PATH": str(package / "lib")})
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.usefixtures("lite_home")
+def test_ms_files(lite: Path, converted: Path, tmp_path: Path, last: bool) -> None:
+    """Lite's form for small devices, as this project and Lite's own program write it, with the card of its source."""
+    folder = converted.parent
+    for path in (folder / "net.onnx", folder / "net.onnx.json"):
+        shutil.copy(path, tmp_path)
+    source, target = tmp_path / "net.onnx", tmp_path / "net.ms"
+    with_channels_last(lite, source, target) if last else convert_by_lite(source, target)
+    images = sorted((folder / IMAGES).iterdir())
+    for ours, expected in zip(Detector(target).predict(images), Detector(source).predict(images), strict=True):
+        np.testing.assert_allclose(ours.boxes, expected.boxes, atol=1e-2)
+        np.testing.assert_allclose(ours.scores, expected.scores, atol=1e-5)
+        assert len(expected) and ours.labels.tolist() == expected.labels.tolist()
+    inputs = ExportedDetector(target).exported, np.random.default_rng(0).random((2, 3, 128, 128), np.float32)
+    assert [len(values) for values in inputs[0].run(inputs[1])] == [2, 2]
+
+
+@pytest.mark.usefixtures("lite_home")
+def test_the_program_runs_ms_files(lite: Path, converted: Path, tmp_path: Path) -> None:
+    target = converted.with_suffix(".ms")
+    convert_by_lite(converted.with_suffix(".onnx"), target)
+    run_program(lite, target, tmp_path, threads=1)
+    boxes, scores = differences(target.parent, tmp_path / RESULTS, load_card(target.with_suffix(".onnx")))
+    assert boxes < 1e-2 and scores < 1e-5
+    expected = stats_of(target.parent, "net.onnx", "net_metrics.json")
+    home = str(lite / "whl/mindspore_lite")
+    assert stats_of(target.parent, "net.ms", "net_metrics.json", LITE_HOME=home) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.usefixtures("lite_home")
+def test_what_lite_refuses_ends_in_one_line(tmp_path: Path) -> None:
+    for name in ("net.mindir", "net.ms", "net.onnx"):
         (tmp_path / name).write_bytes(b"no network")
-    with pytest.raises(UserError, match=r"net.mindir: MindSpore Lite cannot load this file \(the network cannot be"):
-        LiteModel(tmp_path / "net.mindir")
+    for name in ("net.mindir", "net.ms"):
+        with pytest.raises(UserError, match=rf"{name}: MindSpore Lite cannot load this file \(the network cannot be"):
+            LiteModel(tmp_path / name)
     with pytest.raises(UserError, match="net.onnx: MindSpore Lite's converter refuses this file"):
         convert_by_lite(tmp_path / "net.onnx", tmp_path / "other.mindir")
