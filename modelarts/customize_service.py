@@ -17,7 +17,7 @@ from model_service.model_service import SingleNodeService
 from src.common.errors import UserError
 from src.predictor import Detector
 
-SUFFIXES = (".ckpt", ".onnx", ".mindir")
+SUFFIXES = (".ckpt", ".onnx", ".mindir", ".ms")
 
 
 class DetectionService(SingleNodeService):

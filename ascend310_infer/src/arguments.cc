@@ -37,7 +37,7 @@ std::string device_of(const std::string &text) {
 }
 
 void check_paths(const Arguments &arguments) {
-  if (arguments.mindir_path.empty()) throw UserError("--mindir_path is missing: the exported network (.mindir)");
+  if (arguments.mindir_path.empty()) throw UserError("--mindir_path is missing: the exported network (.mindir, .ms)");
   if (arguments.dataset_path.empty()) throw UserError("--dataset_path is missing: the folder of images");
   if (!fs::is_regular_file(arguments.mindir_path)) {
     throw UserError("--mindir_path: no such file: " + arguments.mindir_path);

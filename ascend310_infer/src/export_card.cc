@@ -81,10 +81,11 @@ ExportCard card_of(const json &content, const std::string &path) {
   return card;
 }
 
-// a.json of a.mindir; a.onnx.json of an a.mindir that was converted from a.onnx, where it has none of its own.
+// a.json of a.mindir, a.ms.json of a.ms; a.onnx.json where these were converted from a.onnx and have none of their own.
 std::string card_path(const std::string &mindir_path) {
   namespace fs = std::filesystem;
-  const fs::path own = fs::path(mindir_path).replace_extension(".json");
+  const bool is_ms = fs::path(mindir_path).extension() == ".ms";
+  const fs::path own = fs::path(mindir_path).replace_extension(is_ms ? ".ms.json" : ".json");
   const fs::path source = fs::path(mindir_path).replace_extension(".onnx.json");
   return (!fs::exists(own) && fs::exists(source) ? source : own).string();
 }

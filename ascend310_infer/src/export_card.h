@@ -41,6 +41,6 @@ struct ExportCard {
   size_t result_bytes() const;
 };
 
-// The card beside a network: a.json of a.mindir or, where that is missing, a.onnx.json of the file that MindSpore Lite
-// converted it from. UserError: missing, not such a file, or of a network that this program cannot run.
+// The card beside a network: a.json of a.mindir, a.ms.json of a.ms or, where that is missing, a.onnx.json of the file
+// that MindSpore Lite converted it from. UserError: missing, not such a file, or of a network that this program cannot run.
 ExportCard read_export_card(const std::string &mindir_path);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <stdexcept>
 #include <thread>
 
@@ -54,7 +55,9 @@ class LitePredictor : public Predictor {
   LitePredictor(const ExportCard &card, const Arguments &arguments) : card_(card) {
     const std::string &mindir_path = arguments.mindir_path;
     const std::string place = arguments.device == "CPU" ? "the CPU" : "the chip";
-    require(model_.Build(mindir_path, mindspore::kMindIR, context_of(arguments)),
+    const bool is_ms = std::filesystem::path(mindir_path).extension() == ".ms";
+    const mindspore::ModelType type = is_ms ? mindspore::kMindIR_Lite : mindspore::kMindIR;
+    require(model_.Build(mindir_path, type, context_of(arguments)),
             mindir_path + ": cannot be built for " + place);
     inputs_ = model_.GetInputs();
     const ImageSize size = card.preprocessing.input;

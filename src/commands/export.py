@@ -111,13 +111,13 @@ def _acceptable(difference: Difference, config: Config, path: Path) -> Differenc
 
 def exported_path(config: Config) -> Path:
     """The file to write, with the format's suffix: `file_name`, or the checkpoint's name (and _turned, if it is)."""
-    suffix = ".mindir" if config.file_format == "LITE" else f".{config.file_format.lower()}"
+    suffixes = {"LITE": (".mindir", ".ms")}.get(config.file_format, (f".{config.file_format.lower()}",))
     default = f"{output_path(config.checkpoint_path).with_suffix('')}{'_turned' if config.export_turned else ''}"
     name = config.file_name or default
-    others = {".mindir", ".onnx", ".air", ".om"} - {suffix}
+    others = {".mindir", ".onnx", ".air", ".om", ".ms"}.difference(suffixes)
     if Path(name).suffix.lower() in others:
         raise UserError(f"--file_name {name} has another suffix than --file_format {config.file_format}; leave it out")
-    return Path(name if name.lower().endswith(suffix) else name + suffix)
+    return Path(name if name.lower().endswith(suffixes) else name + suffixes[0])
 
 
 def _refuse_what_cannot_work(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""Formats that are made of an ONNX file: MindSpore Lite's MINDIR, and the OM of Ascend chips."""
+"""Formats that are made of an ONNX file: MindSpore Lite's MINDIR or .ms, and the OM of Ascend chips."""
 
 import logging
 import shutil
@@ -44,7 +44,7 @@ def write_lite(
 
     Args:
         source: ONNX file, in the form for Lite.
-        path: MINDIR file to write.
+        path: file to write, .mindir or .ms.
         card: of the source.
         config: as it was exported.
         inputs: images to compare on, in the card's order.

@@ -1,7 +1,7 @@
 """The JSON beside an exported file: what it takes, what it gives, and how images and outputs are treated around it.
 
-`model.mindir` has `model.json` beside it, `model.onnx` has `model.onnx.json`. Whoever runs the file needs no
-configuration and no checkpoint.
+`model.mindir` has `model.json` beside it, `model.onnx` has `model.onnx.json`, and `model.ms` `model.ms.json`. Whoever
+runs the file needs no configuration and no checkpoint.
 """
 
 import json
@@ -110,7 +110,7 @@ class ExportCard(CardPart):
     """Everything that is known about an exported file.
 
     Attributes:
-        format: MINDIR, AIR or ONNX; LITE: a MINDIR of MindSpore Lite, OM: of CANN.
+        format: MINDIR, AIR or ONNX; LITE: a MINDIR or .ms file of MindSpore Lite, OM: of CANN.
         form: raw (boxes and scores of all candidates) or detections (suppression inside).
         detector: the configuration's `detector`.
         inputs, outputs: in the file's order; batch size -1: any.
@@ -201,10 +201,10 @@ def load_card(exported: str | Path) -> ExportCard:
 
 
 def load_card_of_converted(converted: str | Path) -> ExportCard:
-    """The card of a file that may be a conversion: a.json of a.mindir, else a.onnx.json, which names a.onnx's checksum.
+    """The card of a file that may be a conversion: its own, else a.onnx.json, which names a.onnx's checksum.
 
-    MindSpore Lite's converter writes a.mindir of a.onnx, and knows nothing of cards. Where a.onnx lies beside it, it
-    must be the file that the card was written for.
+    MindSpore Lite's converter writes a.mindir or a.ms of a.onnx, and knows nothing of cards. Where a.onnx lies beside
+    it, it must be the file that the card was written for.
 
     Raises:
         UserError: as `load_card`.

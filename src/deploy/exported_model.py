@@ -8,7 +8,7 @@ import numpy as np
 
 from src.blocks.detections import Detections
 from src.common.errors import UserError
-from src.deploy.export_card import ExportCard, load_card, refuse_other_config
+from src.deploy.export_card import ExportCard, load_card_of_converted, refuse_other_config
 from src.deploy.lite import LiteModel
 from src.deploy.mindir_file import MindirModel
 from src.deploy.onnx_file import OnnxModel
@@ -29,9 +29,9 @@ class RunnableModel(Protocol):
 MODELS: Mapping[str, Mapping[str, type]] = {
     ".mindir": {"mindspore": MindirModel, "lite": LiteModel},
     ".onnx": {"onnxruntime": OnnxModel, "openvino": OpenvinoModel},
+    ".ms": {"lite": LiteModel},
 }
 BFLOAT16 = "bfloat16"
-RUNTIMES_OF_FORMATS = {"LITE": "lite"}  # what auto means for them instead
 
 
 def open_model(
@@ -40,7 +40,7 @@ def open_model(
     """Load a file into a runtime.
 
     Args:
-        path: .mindir or .onnx file.
+        path: .mindir, .onnx or .ms file.
         runtime: key of the table of its suffix, or auto.
         providers: what ONNX Runtime is to run on; see `OnnxModel`.
         precision: bfloat16: OpenVINO is to compute in it; see `OpenvinoModel`. All else is a matter of the file.
@@ -67,7 +67,7 @@ class ExportedModel:
     """An exported file and its card.
 
     Args:
-        path: file to run, .mindir or .onnx.
+        path: file to run, .mindir, .onnx or .ms.
         card: what is known about it.
         runtime, providers, precision: what runs it and how, see `open_model`.
     """
@@ -81,8 +81,9 @@ class ExportedModel:
         precision: str = "float32",
     ) -> None:
         self.card = card
-        if runtime == "auto":
-            runtime = RUNTIMES_OF_FORMATS.get(card.format, runtime)
+        is_lite = card.format == "LITE" or (card.format == "ONNX" and Path(path).suffix != ".onnx")  # of its converter
+        if runtime == "auto" and is_lite:
+            runtime = "lite"
         self.model = open_model(path, runtime, providers, precision)
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -110,7 +111,7 @@ def open_exported(path: str | Path) -> ExportedModel:
     Raises:
         UserError: one of them is missing, damaged or not usable here.
     """
-    card = load_card(path)
+    card = load_card_of_converted(path)
     return ExportedModel(path, card)
 
 
@@ -118,7 +119,7 @@ class ExportedDetector:
     """An exported file with the interface of a detector that predicts.
 
     Args:
-        path: file to run, .mindir or .onnx.
+        path: file to run, .mindir, .onnx or .ms.
         config: says how raw outputs become detections; None: as the card says.
         runtime, providers, precision: what runs it and how, see `open_model`.
 
@@ -137,7 +138,7 @@ class ExportedDetector:
         providers: Sequence[str] = (),
         precision: str = "float32",
     ) -> None:
-        card = load_card(path)
+        card = load_card_of_converted(path)
         if config is not None:
             refuse_other_config(path, card, config)
         self.names = [port.name for port in card.outputs]

@@ -34,7 +34,7 @@ class Detector:
     """Finds objects in images, exactly those of infer.py.
 
     Args:
-        checkpoint: .ckpt, .onnx or .mindir file, or zoo:NAME.
+        checkpoint: .ckpt, .onnx, .mindir or .ms file, or zoo:NAME.
         config: configuration, or its path. None: that of the checkpoint's training, which lies beside it or in it; an
             exported file without one is described by its JSON.
         overrides: {"key" or "section.key": value} on top of the configuration, as of `load_config`.

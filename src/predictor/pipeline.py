@@ -9,7 +9,7 @@ import numpy as np
 
 from src.data.image import ImageRules
 from src.data.network_input import EvalTransform
-from src.deploy.export_card import load_card
+from src.deploy.export_card import load_card_of_converted
 from src.deploy.exported_model import ExportedDetector
 from src.model_utils.device_adapter import setup_device
 from src.models.api import Predictor
@@ -68,13 +68,13 @@ class Pipeline:
         """That of an exported file that has no configuration: its card says all.
 
         Args:
-            path: .mindir or .onnx file.
+            path: .mindir, .onnx or .ms file.
             settings: where and how to run it; what it says of networks, classes and images is not read.
 
         Raises:
             UserError: the file or its card is missing or damaged, or it gives no detections.
         """
-        card = load_card(path)
+        card = load_card_of_converted(path)
         setup_device(settings)
         options = InferenceOptions(
             card.class_names,

@@ -41,7 +41,7 @@ def config_of_checkpoint(arguments: dict[str, Any]) -> Config | None:
         if (folder / "config.yaml").is_file() and Path(path).is_file():
             logger.info(f"configuration: {folder / 'config.yaml'}, saved with the checkpoint")
             return load_config(folder / "config.yaml", arguments)
-    if Path(path).suffix in (".mindir", ".onnx"):
+    if Path(path).suffix in (".mindir", ".onnx", ".ms"):
         return None
     from src.weights.checkpoint import checkpoint_config  # not before: it imports mindspore
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from src.common.errors import UserError
-from src.deploy.export_card import load_card, refuse_other_config
+from src.deploy.export_card import load_card_of_converted, refuse_other_config
 from src.deploy.exported_model import BFLOAT16, MODELS, ExportedDetector
 from src.model_utils.device_adapter import Device, setup_device
 from src.models import build_detector
@@ -22,8 +22,8 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
     """What predicts as `checkpoint_path` says, in evaluation mode, and where it runs.
 
     Returns:
-        For a checkpoint the configuration's detector with its weights; for a .mindir or .onnx file an object with the
-        same `predict`, `set_train` and `training`.
+        For a checkpoint the configuration's detector with its weights; for a .mindir, .onnx or .ms file an object with
+        the same `predict`, `set_train` and `training`.
 
     Raises:
         UserError: the file is missing or damaged, or belongs to another network; the device is not available.
@@ -33,7 +33,7 @@ def trained_detector(config: Config) -> tuple[Predictor, Device]:
     if Path(path).suffix in MODELS:
         if config.amp_infer != FULL_PRECISION:
             raise UserError(f"amp_infer {config.amp_infer} is for checkpoints; {path} computes in the types it has")
-        refuse_other_config(path, load_card(path), config)
+        refuse_other_config(path, load_card_of_converted(path), config)
         device = setup_device(config)
         return ExportedDetector(path, config, config.runtime, config.providers, config.precision), device
     if key := _key_of_exported_files(config):
@@ -58,12 +58,12 @@ def in_frame_of_file(config: Config) -> Config:
     """The configuration as what `checkpoint_path` names takes images: an exported file has one frame for all of them.
 
     Raises:
-        UserError: see `load_card`.
+        UserError: see `load_card_of_converted`.
     """
     path = config.checkpoint_path
     if Path(path).suffix not in MODELS or config.turning_hw is None:
         return config
-    frame = load_card(path).preprocessing
+    frame = load_card_of_converted(path).preprocessing
     logger.info(f"{path} takes one frame: all images are resized into {frame.img_width} x {frame.img_height}")
     return config.in_fixed_frame(turned=(frame.img_width, frame.img_height) == config.turning_hw)
 

@@ -30,12 +30,12 @@ class InferenceKeys(Section):
     """What is evaluated or predicted, and how."""
 
     checkpoint_path: PathText = key(
-        "", "checkpoint to evaluate, predict with or export, or zoo:NAME; .mindir and .onnx evaluate, too"
+        "", "checkpoint to evaluate, predict with or export, or zoo:NAME; .mindir, .onnx and .ms evaluate, too"
     )
     runtime: Literal["auto", "mindspore", "onnxruntime", "openvino", "lite"] = key(
         "auto",
-        "what runs an exported file: mindspore .mindir, onnxruntime or openvino .onnx, lite what --file_format LITE "
-        "writes; auto: the first that can",
+        "what runs an exported file: mindspore .mindir, onnxruntime or openvino .onnx, lite .ms and .mindir that "
+        "MindSpore Lite converted; auto: the first that can",
     )
     providers: Annotated[
         list[Literal["CPU", "CUDA", "TensorRT", "OpenVINO"]], BeforeValidator(_comma_separated), Field(max_length=4)

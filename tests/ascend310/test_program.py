@@ -203,6 +203,13 @@ def test_the_card_of_a_converted_network(tmp_path: Path) -> None:
     done = run_program(*run_on, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "result_Files/a_0.bin").stat().st_size == 3 * 4 * 4
+    network.rename(tmp_path / "a.ms")
+    for own in (False, True):  # of Lite's form for small devices, its own is a.ms.json
+        words = ("--mindir_path", "a.ms", "--dataset_path", "images", "--device", "CPU")
+        assert run_program(*words, cwd=tmp_path).returncode == 0
+        if not own:
+            (tmp_path / "a.onnx.json").rename(tmp_path / "a.ms.json")
+    (tmp_path / "a.ms").rename(network)
     network.with_suffix(".json").write_text("no card")
     assert "a.json: not the description of an exported" in run_program(*run_on, cwd=tmp_path).stderr
 

@@ -36,7 +36,10 @@ def card(tmp_path: Path) -> ExportCard:
 
 def test_names_of_files() -> None:
     assert exported_path(config_for(file_format="LITE")) == Path("a.mindir")
+    assert exported_path(config_for(file_format="LITE", file_name="net.ms")) == Path("net.ms")
     assert exported_path(config_for(file_format="om", file_name="net.om")) == Path("net.om")
+    with pytest.raises(UserError, match=r"net.ms has another suffix than --file_format MINDIR"):
+        exported_path(config_for(file_name="net.ms"))
     with pytest.raises(UserError, match=r"net.onnx has another suffix than --file_format LITE"):
         exported_path(config_for(file_format="LITE", file_name="net.onnx"))
 

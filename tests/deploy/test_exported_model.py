@@ -14,6 +14,7 @@ from src.deploy import exported_model
 from src.deploy.export_card import ExportCard, Port, Preprocessing, sha256_of
 from src.deploy.exported_model import ExportedDetector, open_exported, open_model
 from src.deploy.onnx_file import OnnxModel
+from src.predictor import Detector
 from src.predictor.trained_detector import trained_detector
 from tests.end_to_end.commands import ROOT
 
@@ -152,6 +153,8 @@ def test_runtimes_of_onnx_files(doubling, runtime):
             {"providers": ["CPU"]},
             "--providers are those of onnxruntime, but .*a.mindir is run by mindspore",
         ),
+        ("a.ms", {"runtime": "mindspore"}, "--runtime mindspore does not run .*a.ms; lite can"),
+        ("a.ms", {}, "MindSpore Lite is not installed \\(LITE_HOME is not set\\)"),
         ("double.onnx", {"runtime": "openvino"}, "openvino: pip install openvino"),
         (
             "double.onnx",
@@ -162,8 +165,25 @@ def test_runtimes_of_onnx_files(doubling, runtime):
 )
 def test_runtimes_that_do_not_fit(doubling, monkeypatch, name, options, message):
     monkeypatch.setitem(sys.modules, "openvino", None)
+    for name_of_lite in ("LITE_HOME", "MS_LITE_HOME"):
+        monkeypatch.delenv(name_of_lite, raising=False)
     with pytest.raises(UserError, match=message):
         open_model(doubling.with_name(name), **options)
+
+
+@pytest.mark.parametrize("name", ["a.ms", "a.mindir"])
+def test_what_lites_converter_wrote(tmp_path, monkeypatch, name):
+    """It knows nothing of cards: that of the ONNX file is the card, and Lite what runs the file."""
+    card = card_for(load_config(ROOT / "configs/demo/refinedet.yaml"), tmp_path / "a.onnx")
+    loaded = ExportCard.model_validate_json((tmp_path / "a.onnx.json").read_text())
+    loaded.model_copy(update={"format": "ONNX"}).save(card)
+    (tmp_path / name).write_bytes(b"converted")
+    monkeypatch.setitem(exported_model.MODELS, (tmp_path / name).suffix, {"mindspore": None, "lite": CountingModel})
+    found = ExportedDetector(tmp_path / name).predict(
+        np.ones((1, 3, 128, 128)), np.float32([[128, 128, 128, 128, 1, 1]])
+    )
+    assert found.valid.any()
+    assert Detector(tmp_path / name).class_names == loaded.class_names
 
 
 @pytest.fixture

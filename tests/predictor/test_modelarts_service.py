@@ -64,7 +64,7 @@ def test_a_request_with_images_and_a_broken_one(module, tmp_path):
 
 
 def test_a_package_without_its_model(module, tmp_path):
-    with pytest.raises(UserError, match=r"one .ckpt, .onnx, .mindir file is needed; there is none"):
+    with pytest.raises(UserError, match=r"one .ckpt, .onnx, .mindir, .ms file is needed; there is none"):
         module.DetectionService("cats", str(tmp_path))
     for name in ("a.ckpt", "b.onnx"):
         (tmp_path / name).touch()

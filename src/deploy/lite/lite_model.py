@@ -15,7 +15,7 @@ from src.deploy.lite.programs import lite_program, require_lite
 
 
 class LiteModel:
-    """A MINDIR file that MindSpore Lite's converter wrote, run by Lite on the CPU.
+    """A .mindir or .ms file that MindSpore Lite's converter wrote, run by Lite on the CPU.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-// Runs a network by MindSpore Lite on the CPU, for Python: predict NET.mindir THREADS.
+// Runs a network by MindSpore Lite on the CPU, for Python: predict NET.mindir THREADS, or NET.ms.
 //
 // It says "ready" once the network is built. A request on the standard input is, for each input of the network, a line
 // with its sides, such as "1 3 64 64", and its float32 values. The answer on the standard output is a line with the
@@ -10,10 +10,13 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -43,13 +46,33 @@ bool read_line(std::string *line) {
   return true;
 }
 
+// Whether a network takes [B, H, W, 3] where [B, 3, H, W] is given: Lite's converter writes .ms files so by default.
+bool has_channels_last(const Shape &taken, const Shape &given) {
+  return taken.size() == 4 && given.size() == 4 && given[1] == 3 && taken[1] != 3 && taken[3] == 3;
+}
+
+void put_channels_last(std::vector<float> *values, Shape *shape) {
+  const int64_t batch = (*shape)[0], channels = (*shape)[1], pixels = (*shape)[2] * (*shape)[3];
+  std::vector<float> moved(values->size());
+  for (int64_t b = 0; b < batch; b++) {
+    for (int64_t c = 0; c < channels; c++) {
+      const float *plane = values->data() + (b * channels + c) * pixels;
+      for (int64_t p = 0; p < pixels; p++) moved[(b * pixels + p) * channels + c] = plane[p];
+    }
+  }
+  *values = std::move(moved);
+  *shape = {batch, (*shape)[2], (*shape)[3], channels};
+}
+
 class Network {
  public:
   Network(const std::string &path, int threads) {
     const auto context = std::make_shared<mindspore::Context>();
     context->SetThreadNum(threads);
     context->MutableDeviceInfo().push_back(std::make_shared<mindspore::CPUDeviceInfo>());
-    require(model_.Build(path, mindspore::kMindIR, context), "the network cannot be built");
+    const bool is_ms = std::filesystem::path(path).extension() == ".ms";
+    const mindspore::ModelType type = is_ms ? mindspore::kMindIR_Lite : mindspore::kMindIR;
+    require(model_.Build(path, type, context), "the network cannot be built");
     inputs_ = model_.GetInputs();
   }
 
@@ -66,6 +89,7 @@ class Network {
       for (int64_t side; sides >> side; count *= static_cast<size_t>(side)) shape.push_back(side);
       values.emplace_back(count);
       if (std::fread(values[i].data(), sizeof(float), count, stdin) != count) return false;
+      if (has_channels_last(inputs_[i].Shape(), shape)) put_channels_last(&values[i], &shape);
       shapes.push_back(shape);
     }
     resize(shapes);

@@ -97,7 +97,7 @@ def convert_by_lite(source: Path, target: Path) -> None:
 
     Args:
         source: ONNX file.
-        target: MINDIR file to write, with its suffix.
+        target: file to write: .mindir, or .ms for Lite's form for small devices (FlatBuffers), channels first.
 
     Raises:
         UserError: Lite is not installed, or refuses the file.
@@ -105,7 +105,7 @@ def convert_by_lite(source: Path, target: Path) -> None:
     lite = require_lite()
     if not lite.holds(CONVERTER[0]):
         raise UserError(f"no lib{CONVERTER[0]}.so in {', '.join(map(str, lite.libraries))}: this Lite has no converter")
-    command = [str(lite_program("convert", lite)), str(source), str(target.with_suffix(""))]
+    command = [str(lite_program("convert", lite)), str(source), str(target)]
     target.unlink(missing_ok=True)  # the converter does not replace files
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=lite.environment())
     if done.returncode != 0 or not target.is_file():

@@ -19,7 +19,7 @@ enum class DataType : int {
   kNumberTypeFloat32 = 43,
 };
 
-enum ModelType : uint32_t { kMindIR = 0 };
+enum ModelType : uint32_t { kMindIR = 0, kMindIR_Lite = 4 };
 
 class MSTensor {
  public:
