@@ -190,23 +190,23 @@ def _resize_for_repetition(graph: GraphProto) -> None:
 
 
 def _own_weights(graph: GraphProto) -> None:
-    """Give each Conv after the first that reads a weight a name of its own for it, by an Identity.
+    """Give each Conv after the first that reads a weight or a bias a name of its own for it, by an Identity.
 
-    A head's weights serve all levels. MindSpore Lite packs a weight once, in the layout that its first reader wants,
-    and computes wrong scores in the others. Copies would do as well and make files larger; other runtimes drop the
-    Identity while they load a file.
+    A head's weights and biases serve all levels. MindSpore Lite packs a weight once, in the layout that its first
+    reader wants, and computes wrong scores in the others. Copies would do as well and make files larger; other runtimes
+    drop the Identity while they load a file.
     """
     read: set[str] = set()
     names: list[NodeProto] = []
     for node in graph.node:
         if node.op_type not in ("Conv", "ConvTranspose"):
             continue
-        weight = node.input[1]
-        if weight in read:
-            own = f"{weight}_of_{node.output[0]}"
-            names.append(helper.make_node("Identity", [weight], [own], name=own))
-            node.input[1] = own
-        read.add(weight)
+        for place, value in enumerate(node.input[1:], 1):
+            if value in read:
+                own = f"{value}_of_{node.output[0]}"
+                names.append(helper.make_node("Identity", [value], [own], name=own))
+                node.input[place] = own
+            read.add(value)
     replace_nodes(graph, [*names, *graph.node])
 
 

@@ -128,23 +128,24 @@ def test_repeated_nodes():
         better(model(nodes, IMAGE.shape, k=np.array([2])))
 
 
-def conv_weights(graph: onnx.ModelProto) -> list[str]:
-    return [n.input[1] for n in graph.graph.node if n.op_type in ("Conv", "ConvTranspose")]
+def read_by_convolutions(graph: onnx.GraphProto) -> list[str]:
+    return [name for n in graph.node if n.op_type in ("Conv", "ConvTranspose") for name in n.input[1:]]
 
 
 def test_no_weight_feeds_two_convolutions():
     """MindSpore Lite packs a weight once for all its readers; see the pass."""
-    weight = np.random.default_rng(1).random((4, 4, 3, 3), np.float32)
+    rng = np.random.default_rng(1)
+    weight, bias = rng.random((4, 4, 3, 3), np.float32), rng.random(4, np.float32)
     nodes = [
-        node("Conv", "x w", "a", pads=[1, 1, 1, 1]),
-        node("Conv", "a w", "b", pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("Conv", "x w bias", "a", pads=[1, 1, 1, 1]),
+        node("Conv", "a w bias", "b", pads=[1, 1, 1, 1], strides=[2, 2]),
         node("ConvTranspose", "b w", "c", strides=[2, 2]),
-        node("Conv", "c other", "y"),
+        node("Conv", "c other bias", "y"),
     ]
-    graph = model(nodes, [1, 4, 5, 7], w=weight, other=weight)
+    graph = model(nodes, [1, 4, 5, 7], w=weight, other=weight, bias=bias)
     after = better(graph)
-    assert len(set(conv_weights(after))) == 4 and kinds(after).count("Identity") == 2
-    assert len(after.graph.initializer) == 2 and after.ByteSize() < graph.ByteSize() + 2000
+    assert len(set(read_by_convolutions(after.graph))) == 7 and kinds(after).count("Identity") == 4
+    assert len(after.graph.initializer) == 3 and after.ByteSize() < graph.ByteSize() + 2000
     np.testing.assert_array_equal(run(after), run(graph))
 
 
