@@ -151,6 +151,7 @@ def regions_may_change_places(model, config, inputs):
 
 
 def test_rows_of_anchors_keep_their_places(retinanet, onnx_file):
+    assert no_value_feeds_two_convolutions(onnx_file)
     card = load_card(onnx_file)
     outputs = open_exported(onnx_file).run(np.random.default_rng(0).standard_normal((1, 3, 128, 128), np.float32))
     info = np.float32([[128, 128, 128, 128, 1, 1]])
@@ -170,22 +171,37 @@ def test_mindir_of_any_batch(retinanet, tmp_path):
     np.testing.assert_allclose(scores[2:], alone[1], atol=1e-5)
 
 
-def test_onnx_of_any_batch(onnx_file):
-    assert no_value_feeds_two_convolutions(onnx_file)
-    model = open_exported(onnx_file)
-    images = np.random.default_rng(0).standard_normal((3, 3, 128, 128), np.float32)
-    for ours, alone in zip(model.run(images), model.run(images[2:]), strict=True):
-        np.testing.assert_allclose(ours[2:], alone, atol=1e-3)
+@pytest.mark.parametrize(
+    ("detector", "form", "opset"),
+    [
+        ("retinanet", "raw", 16),
+        ("retinanet", "detections", 21),
+        ("refinedet", "raw", 17),
+        ("refinedet", "detections", 17),
+        pytest.param("mask_rcnn", "raw", 21, marks=pytest.mark.slow),
+        pytest.param("mask_rcnn", "detections", 16, marks=pytest.mark.slow),
+        pytest.param("cascade_mask_rcnn", "raw", 17, marks=pytest.mark.slow),
+        pytest.param("cascade_mask_rcnn", "detections", 17, marks=pytest.mark.slow),
+    ],
+)
+def test_onnx_of_any_batch(tmp_path, detector, form, opset):
+    """Images of a batch get what they get alone, in old and new versions of the operators."""
+    import onnx
 
-
-def test_detections_of_any_batch(retinanet, tmp_path):
-    path = exported(retinanet, tmp_path, file_format="ONNX", export_form="detections", export_dynamic_batch=True)
+    config = small_model(detector, tmp_path)
+    path = exported(config, tmp_path, file_format="ONNX", export_form=form, export_dynamic_batch=True, opset=opset)
     model = open_exported(path)
-    assert model.card.batch_size is None
-    images = np.random.default_rng(0).standard_normal((3, 3, 128, 128), np.float32)
-    info = np.tile(np.float32([128, 128, 128, 128, 1, 1]), (3, 1))
-    for ours, alone in zip(model.run(images, info), model.run(images[2:], info[2:]), strict=True):
-        np.testing.assert_allclose(ours[2:], alone, atol=1e-4)
+    assert model.card.batch_size is None and model.card.form == form and model.card.difference < 1e-3
+    assert [one.version for one in onnx.load(path).opset_import if one.domain == ""] == [opset]
+    inputs = exporter.check_inputs(config.model_copy(update={"export_dynamic_batch": True}))
+    inputs["image"] = np.concatenate((inputs["image"], -inputs["image"][:1]))
+    inputs["image_info"] = np.concatenate((inputs["image_info"], inputs["image_info"][:1]))
+    values = [inputs[port.name] for port in model.card.inputs]
+    many = model.run(*values)
+    assert [len(found) for found in many] == [3] * len(many) and np.ptp(many[1]) > 0.01
+    for number in range(3):
+        for found, alone in zip(many, model.run(*(value[number, None] for value in values)), strict=True):
+            np.testing.assert_allclose(found[number, None], alone, atol=1e-3)
 
 
 def test_integers_of_another_opset(retinanet, tmp_path, capsys):
