@@ -22,11 +22,11 @@ def unpacked_lite(folder: Path) -> None:
     if (home / "include/api/model.h").is_file():
         (folder / "mindspore_lite").symlink_to(home)
         return
-    with ZipFile(downloaded_wheel(USER_CACHE / "mindspore_detection/mindspore_lite")) as archive:
+    with ZipFile(downloaded_wheel()) as archive:
         archive.extractall(folder)
 
 
-def downloaded_wheel(cache: Path) -> Path:
+def downloaded_wheel(cache: Path = USER_CACHE / "mindspore_detection/mindspore_lite") -> Path:
     """The wheel, 169 MB, kept in a folder of the user's own cache, which tests else replace; whole or not there."""
     folder = private_folder(cache)
     if not (found := sorted(folder.glob("mindspore_lite-*.whl"))):

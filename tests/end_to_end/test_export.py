@@ -18,7 +18,7 @@ from src.config import save_config
 from src.data.synthetic import main as write_synthetic
 from src.data.video_file import VideoFile, writing_video
 from src.predictor import Detector
-from tests.ascend310.test_real_lite import PACKAGE, downloaded_wheel
+from tests.ascend310.lite_wheel import PACKAGE, downloaded_wheel
 from tests.deploy.small_models import small_model
 from tests.end_to_end.commands import ROOT, environment
 from tests.end_to_end.test_documents import commands_of
@@ -152,7 +152,7 @@ def test_the_pages_large_picture(exported: Path, page: str) -> None:
 
 def test_the_pages_int8(folder: Path) -> None:
     output = run(EXPORT_INT8, folder).stdout
-    assert "int8: calibrated on 1 images" in output and "AP on data/shapes/validation: float32" in output
+    assert "int8: calibrated on 1 images" in output and "AP on data/shapes/validation: bbox float32" in output
 
 
 def test_the_pages_bfloat16(exported: Path) -> None:
