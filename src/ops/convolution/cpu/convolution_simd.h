@@ -110,7 +110,7 @@ void correlate(const LeftSide &left, const Patches &patches, const Placement &pl
   blocks = ceil_div(row_panels, block_panels);
   const int64_t plane = placement.plane(), step = left.step();
   float *weights = few ? nullptr : weight_buffer().get(row_panels * kRows * depth);
-#pragma omp parallel num_threads(threads) if (few ? blocks > 1 : true)
+#pragma omp parallel num_threads(threads) if (!few || blocks > 1)
   {
     if (!few) {
 #pragma omp for schedule(static)

@@ -82,6 +82,27 @@ inline void evaluate(Vector values[kPatch]) {
   }
 }
 
+// Values at the points of a square in either direction: read(i, j) gives its rows and columns, write(tap, values) gets them.
+template <int SIDE, class Read, class Write>
+inline void evaluate_square(const Read &read, const Write &write) {
+  Vector values[kPatch][kPatch];
+#pragma GCC unroll 6
+  for (int j = 0; j < SIDE; j++) {
+    Vector column[kPatch];
+#pragma GCC unroll 6
+    for (int i = 0; i < SIDE; i++) column[i] = read(i, j);
+    evaluate<SIDE>(column);
+#pragma GCC unroll 6
+    for (int i = 0; i < kPatch; i++) values[i][j] = column[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < kPatch; i++) {
+    evaluate<SIDE>(values[i]);
+#pragma GCC unroll 6
+    for (int j = 0; j < kPatch; j++) write(i * kPatch + j, values[i][j]);
+  }
+}
+
 // Neighbouring tiles of one row of tiles.
 struct TileRun {
   int64_t image;
@@ -153,23 +174,11 @@ inline void read_tiles(const Tiles &tiles, const std::vector<TileRun> &runs, con
     constexpr int margin = SIDE == kPatch ? 1 : 0;
     read_lines(tiles, plane, run.y * kTileSide - margin, run.x * kTileSide - margin, run.length, SIDE, lines, line);
     for (int t = 0; t < run.length; t += kLanes) {
-      Vector values[kPatch][kPatch];
-#pragma GCC unroll 6
-      for (int j = 0; j < SIDE; j++) {
-        Vector column[kPatch];
-        const float *from = lines + j % kTileSide * line + j / kTileSide + t;
-#pragma GCC unroll 6
-        for (int i = 0; i < SIDE; i++) column[i] = load(from + i * kTileSide * line);
-        evaluate<SIDE>(column);
-#pragma GCC unroll 6
-        for (int i = 0; i < kPatch; i++) values[i][j] = column[i];
-      }
-#pragma GCC unroll 6
-      for (int i = 0; i < kPatch; i++) {
-        evaluate<SIDE>(values[i]);
-#pragma GCC unroll 6
-        for (int j = 0; j < kPatch; j++) store(to + (i * kPatch + j) * stride + run.at + t, values[i][j]);
-      }
+      const float *from = lines + t;
+      float *at = to + run.at + t;
+      const auto read = [=](int i, int j) { return load(from + (i * kTileSide + j % kTileSide) * line + j / kTileSide); };
+      const auto write = [=](int tap, Vector values) { store(at + tap * stride, values); };
+      evaluate_square<SIDE>(read, write);
     }
   }
 }
@@ -425,11 +434,11 @@ inline void read_pixels(const Tiles &tiles, const float *plane, int valid, int y
   }
 }
 
-// Values at the points of some tiles, each of `valid` channels from the first on: write(tap, tile, values). SIDE as in
-// read_tiles.
+// Values at the points of some tiles, each of `valid` channels from the first on: write(tap, tile, values), which are zero for
+// the tiles [count, step). SIDE as in read_tiles.
 template <int SIDE, class Write>
 inline void read_channels(const Tiles &tiles, const std::vector<TileRun> &runs, const float *images, int64_t first, int valid,
-                          float *pixels, const Write &write) {
+                          int64_t count, int64_t step, float *pixels, const Write &write) {
   constexpr int margin = SIDE == kPatch ? 1 : 0;
   for (const TileRun &run : runs) {
     const float *plane = images + (run.image * tiles.channels + first) * tiles.plane();
@@ -437,24 +446,15 @@ inline void read_channels(const Tiles &tiles, const std::vector<TileRun> &runs, 
       const int length = std::min(kPieceTiles, run.length - piece), width = kTileSide * (length - 1) + SIDE;
       read_pixels(tiles, plane, valid, run.y * kTileSide - margin, (run.x + piece) * kTileSide - margin, SIDE, width, pixels);
       for (int t = 0; t < length; t++) {
-        Vector values[kPatch][kPatch];
-#pragma GCC unroll 6
-        for (int j = 0; j < SIDE; j++) {
-          Vector column[kPatch];
-#pragma GCC unroll 6
-          for (int i = 0; i < SIDE; i++) column[i] = load(pixels + (i * width + kTileSide * t + j) * kLanes);
-          evaluate<SIDE>(column);
-#pragma GCC unroll 6
-          for (int i = 0; i < kPatch; i++) values[i][j] = column[i];
-        }
-#pragma GCC unroll 6
-        for (int i = 0; i < kPatch; i++) {
-          evaluate<SIDE>(values[i]);
-#pragma GCC unroll 6
-          for (int j = 0; j < kPatch; j++) write(i * kPatch + j, run.at + piece + t, values[i][j]);
-        }
+        const float *from = pixels + kTileSide * t * kLanes;
+        const int64_t tile = run.at + piece + t;
+        const auto read = [=](int i, int j) { return load(from + (i * width + j) * kLanes); };
+        evaluate_square<SIDE>(read, [&write, tile](int tap, Vector values) { write(tap, tile, values); });
       }
     }
+  }
+  for (int tap = 0; tap < kTaps; tap++) {
+    for (int64_t tile = count; tile < step; tile++) write(tap, tile, zero());
   }
 }
 
@@ -467,11 +467,8 @@ void read_column_panel(const Tiles &tiles, const std::vector<TileRun> &runs, con
                        int64_t step, float *pixels, float *to, int64_t tap_size) {
   for (int64_t first = p * kColumns; first < std::min(tiles.channels, (p + 1) * kColumns); first += kLanes, to += kLanes) {
     const int valid = static_cast<int>(std::min<int64_t>(kLanes, tiles.channels - first));
-    const auto write = [&](int tap, int64_t tile, Vector values) { store(to + tap * tap_size + tile * kColumns, values); };
-    read_channels<kPatch>(tiles, runs, images, first, valid, pixels, write);
-    for (int tap = 0; tap < kTaps; tap++) {
-      for (int64_t tile = count; tile < step; tile++) write(tap, tile, zero());
-    }
+    const auto write = [=](int tap, int64_t tile, Vector values) { store(to + tap * tap_size + tile * kColumns, values); };
+    read_channels<kPatch>(tiles, runs, images, first, valid, count, step, pixels, write);
   }
 }
 
@@ -482,7 +479,7 @@ void read_row_panels(const Tiles &tiles, const std::vector<TileRun> &runs, const
   const int64_t first = first_panel * kRows;
   const int valid = static_cast<int>(std::min<int64_t>(kVectorPanels * kRows, tiles.channels - first));
   const bool several = valid > kRows;
-  const auto write = [&](int tap, int64_t tile, Vector values) {
+  const auto write = [=](int tap, int64_t tile, Vector values) {
     float *at = to + tap * tap_size + tile * kRows;
     if (several) {
       store_halves(at, at + panel, values);
@@ -490,10 +487,7 @@ void read_row_panels(const Tiles &tiles, const std::vector<TileRun> &runs, const
       store(at, (1u << kRows) - 1, values);
     }
   };
-  read_channels<kTileSide>(tiles, runs, images, first, valid, pixels, write);
-  for (int tap = 0; tap < kTaps; tap++) {
-    for (int64_t tile = count; tile < step; tile++) write(tap, tile, zero());
-  }
+  read_channels<kTileSide>(tiles, runs, images, first, valid, count, step, pixels, write);
 }
 
 // The 3 x 3 weights of the sums [tap][tile of rows and columns], to `dweights` [rows][columns][9].
